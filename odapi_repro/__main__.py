@@ -1,0 +1,41 @@
+"""`odapi-repro <command>`: the same commands as `python -m odapi_repro.<command>`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from odapi_repro.command import EXIT_DONE, EXIT_USAGE, nearest
+
+COMMANDS = {
+    "run": "train and evaluate the trials of a study, and leave a table in results/",
+    "doctor": "what this environment has and lacks, fit to be pasted into a bug report",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dispatches to one command and gives its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print("usage: odapi-repro <command> [flags]\n")
+        for name, summary in COMMANDS.items():
+            print(f"  {name:10} {summary}")
+        print("\n`odapi-repro <command> --help` lists the flags of a command.")
+        return EXIT_DONE if arguments else EXIT_USAGE
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(
+            f"odapi-repro: unknown command '{name}'\n"
+            f"  expected: one of {', '.join(COMMANDS)}\n"
+            f"  to mend it: {nearest(name, list(COMMANDS))}see odapi-repro --help",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    command = importlib.import_module(f"odapi_repro.{name}")
+    exit_code: int = command.main(arguments[1:])
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

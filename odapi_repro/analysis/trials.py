@@ -1,0 +1,125 @@
+"""The table of trials: one row a trial, its columns, their order and their units.
+
+Columns, in order:
+
+1. `trial_id study pipeline scale seed status`; status is one of `STATUSES`.
+2. One column a factor, its level's label as text ("16", "linear", "reference").
+3. `global_batch_size num_replicas num_steps images_seen base_lr`.
+4. COCO's 12 box metrics in points, 0 to 100; nothing to score (COCO's -1) is NaN, an empty cell.
+5. The same with `mask_`, only when a trial has them.
+6. `final_loss wall_seconds train_seconds eval_seconds images_per_second device num_eval_images
+   tensorflow odapi_repro`.
+7. Whatever else the table has (hashes), in the order it came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+__all__ = [
+    "BOX_METRICS",
+    "LEADING_COLUMNS",
+    "MASK_METRICS",
+    "OUTCOME_COLUMNS",
+    "SCHEDULE_COLUMNS",
+    "STATUSES",
+    "TEXT_COLUMNS",
+    "check_trials",
+    "factor_columns",
+    "order_columns",
+    "points",
+]
+
+LEADING_COLUMNS: Final = ("trial_id", "study", "pipeline", "scale", "seed", "status")
+SCHEDULE_COLUMNS: Final = (
+    "global_batch_size",
+    "num_replicas",
+    "num_steps",
+    "images_seen",
+    "base_lr",
+)
+BOX_METRICS: Final = (
+    *("AP", "AP50", "AP75", "APs", "APm", "APl"),
+    *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"),
+)
+MASK_METRICS: Final = tuple(f"mask_{metric}" for metric in BOX_METRICS)
+OUTCOME_COLUMNS: Final = (
+    "final_loss",
+    "wall_seconds",
+    "train_seconds",
+    "eval_seconds",
+    "images_per_second",
+    "device",
+    "num_eval_images",
+    "tensorflow",
+    "odapi_repro",
+)
+TEXT_COLUMNS: Final = frozenset(
+    {"trial_id", "study", "pipeline", "scale", "status", "device", "tensorflow", "odapi_repro"}
+)
+STATUSES: Final = ("succeeded", "diverged", "failed", "interrupted", "planned", "running")
+
+
+def points(fraction: float | None) -> float:
+    """COCO's 0..1 number in points (0.454 -> 45.4); -1, None and NaN (nothing to score) are NaN."""
+    if fraction is None or math.isnan(fraction) or fraction == -1:
+        return math.nan
+    return 100.0 * fraction
+
+
+def order_columns(trials: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    """The same rows with the documented columns in the documented order.
+
+    Documented columns that the table lacks are added empty, so that a study in which nothing has
+    run yet has the same header as a finished one. Mask columns without one value are left out.
+
+    Raises:
+        ValueError: a factor has no column.
+    """
+    missing = [name for name in factors if name not in trials.columns]
+    if missing:
+        raise ValueError(f"no column for the factors {missing} in {list(trials.columns)}")
+    with_masks = any(
+        name in trials.columns and bool(trials[name].notna().any()) for name in MASK_METRICS
+    )
+    documented = [
+        *LEADING_COLUMNS,
+        *factors,
+        *SCHEDULE_COLUMNS,
+        *BOX_METRICS,
+        *(MASK_METRICS if with_masks else ()),
+        *OUTCOME_COLUMNS,
+    ]
+    known = {*documented, *MASK_METRICS}
+    return trials.reindex(columns=[*documented, *(c for c in trials.columns if c not in known)])
+
+
+def factor_columns(trials: pd.DataFrame) -> tuple[str, ...]:
+    """The factors of an ordered table: the columns between `status` and `global_batch_size`."""
+    names = list(trials.columns)
+    start, end = names.index(LEADING_COLUMNS[-1]) + 1, names.index(SCHEDULE_COLUMNS[0])
+    return tuple(names[start:end])
+
+
+def check_trials(trials: pd.DataFrame, factors: Sequence[str]) -> None:
+    """Refuses a table that would be read wrongly.
+
+    Raises:
+        ValueError: a column is missing, a status is unknown, a trial appears twice, or two
+            trials of one cell share a seed (they would be counted as two replicates).
+    """
+    needed = ["trial_id", "seed", "status", *factors]
+    missing = [name for name in needed if name not in trials.columns]
+    if missing:
+        raise ValueError(f"the table of trials lacks {missing}; it has {list(trials.columns)}")
+    unknown = sorted({str(status) for status in trials["status"]} - set(STATUSES))
+    if unknown:
+        raise ValueError(f"unknown status {unknown}; expected one of {list(STATUSES)}")
+    for columns, what in ((["trial_id"], "trial"), ([*factors, "seed"], "cell and seed")):
+        twice = trials.loc[trials.duplicated(subset=columns), columns]
+        if len(twice):
+            raise ValueError(f"the same {what} twice: {twice.iloc[0].to_dict()}")

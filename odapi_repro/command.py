@@ -1,0 +1,79 @@
+"""What all commands share: absl flags, `--help`, exit codes, one message for a user's error."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from odapi_repro.errors import UserError
+
+__all__ = ["EXIT_DONE", "EXIT_FAILED", "EXIT_USAGE", "nearest", "parse_flags", "run_command"]
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+_HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "-helpfull", "--helpshort", "-helpshort"}
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Gives `did you mean 'x'? ` for the known name nearest to `name`, or an empty string."""
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{match[0]}'? " if match else ""
+
+
+def parse_flags(flag_values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Parses `argv` (without the program's name) and gives the positional arguments.
+
+    Raises:
+        UserError: for an unknown flag or a value that the flag does not take.
+    """
+    try:
+        return list(flag_values(["odapi-repro", *argv])[1:])
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname
+        raise UserError(
+            f"unknown flag --{name}",
+            expected="one of the flags that --help lists",
+            mend=f"{nearest(name, list(flag_values))}see --help",
+        ) from error
+    except flags.Error as error:
+        raise UserError(
+            f"a flag was not understood: {error}",
+            expected="a value of the flag's type",
+            mend="see --help",
+        ) from error
+
+
+def run_command(
+    main: Callable[[list[str]], int],
+    flag_values: flags.FlagValues,
+    argv: Sequence[str],
+    *,
+    name: str,
+    summary: str,
+) -> int:
+    """Runs one command and gives its exit code (0 done, 1 done but failing, 2 wrong input).
+
+    `main` gets the positional arguments after the flags were parsed. An interrupt by the user
+    is code 130, as a shell has it.
+    """
+    if _HELP_FLAGS.intersection(argv):
+        print(f"python -m odapi_repro.{name}: {summary}\n\nflags:\n{flag_values.get_help()}")
+        return EXIT_DONE
+    try:
+        return main(parse_flags(flag_values, argv))
+    except UserError as error:
+        print(f"odapi-repro {name}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print(f"odapi-repro {name}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output (head, a pager) has gone; nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE

@@ -1,0 +1,181 @@
+"""One annotated image, and its form as a tf.train.Example with the OD API's keys."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.datasets.example import ParsedExample, make_example, parse_example
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.errors import DataError
+
+__all__ = ["UNKNOWN_CLASS", "AnnotatedImage"]
+
+UNKNOWN_CLASS = -1
+"""The id that the OD API's lookup gives a class name that the label map does not hold."""
+
+
+def _none(shape: tuple[int, ...], dtype: type[Any]) -> Callable[[], NDArray[Any]]:
+    return lambda: np.zeros(shape, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedImage:
+    """An encoded image with its boxes, classes, areas, crowd flags and masks.
+
+    Attributes:
+        source_id: the data set's name for the image (COCO's image id as text); may be empty.
+        filename: the image's file name; may be empty.
+        height: rows in pixels.
+        width: columns in pixels.
+        image_format: `jpeg` or `png`.
+        encoded_image: the compressed image.
+        boxes: float32 [N, 4], ymin xmin ymax xmax, as shares of height and width.
+        class_ids: int64 [N], 1-based; UNKNOWN_CLASS where neither label nor name decides.
+        class_names: N names, or none when the record holds none.
+        areas: float32 [N] in pixels, or [0] when the record holds none.
+        is_crowd: bool [N].
+        masks_png: N PNG masks of height x width, 0 or 1 (any non-zero counts), or none.
+    """
+
+    source_id: str
+    filename: str
+    height: int
+    width: int
+    image_format: str
+    encoded_image: bytes
+    boxes: NDArray[np.float32] = field(default_factory=_none((0, 4), np.float32))
+    class_ids: NDArray[np.int64] = field(default_factory=_none((0,), np.int64))
+    class_names: tuple[str, ...] = ()
+    areas: NDArray[np.float32] = field(default_factory=_none((0,), np.float32))
+    is_crowd: NDArray[np.bool_] = field(default_factory=_none((0,), np.bool_))
+    masks_png: tuple[bytes, ...] = ()
+
+    def to_example(self) -> bytes:
+        """Gives the serialised Example, with the keys of dataset_tools/create_coco_tf_record.py.
+
+        It also writes `image/object/class/label`, which that tool leaves out and
+        data_decoders/tf_example_decoder.py falls back to.
+        """
+        ymin, xmin, ymax, xmax = np.asarray(self.boxes, np.float32).reshape(-1, 4).T
+        features: dict[str, Any] = {
+            "image/height": self.height,
+            "image/width": self.width,
+            "image/filename": self.filename,
+            "image/source_id": self.source_id,
+            "image/key/sha256": hashlib.sha256(self.encoded_image).hexdigest(),
+            "image/encoded": self.encoded_image,
+            "image/format": self.image_format,
+            "image/object/bbox/xmin": xmin,
+            "image/object/bbox/xmax": xmax,
+            "image/object/bbox/ymin": ymin,
+            "image/object/bbox/ymax": ymax,
+            "image/object/class/text": self.class_names,
+            "image/object/class/label": np.asarray(self.class_ids, np.int64),
+            "image/object/is_crowd": np.asarray(self.is_crowd, np.int64),
+            "image/object/area": np.asarray(self.areas, np.float32),
+        }
+        if self.masks_png:
+            features["image/object/mask"] = self.masks_png
+        return make_example(features)
+
+    @classmethod
+    def from_example(cls, data: bytes, label_map: LabelMap | None = None) -> AnnotatedImage:
+        """Gives the image of a serialised Example, its classes as the OD API's decoder has them.
+
+        With a label map and class names in the record, the names decide (name or display name);
+        labels are used where the record holds no names (TfExampleDecoder, BackupHandler). Without
+        a label map the labels decide. Masks that are not PNG (the old float form) are not read.
+
+        Raises:
+            DataError: no Example, no image in it, or lists of unequal length.
+        """
+        example = parse_example(data)
+        encoded = b"".join(example.bytes_list("image/encoded")[:1])
+        source_id = example.text("image/source_id")
+        filename = example.text("image/filename")
+        name = source_id or filename or "an image without source_id and filename"
+        if not encoded:
+            raise DataError(
+                f"the record of {name} has no 'image/encoded'",
+                expected="the compressed image under 'image/encoded'",
+                mend="write the records as the OD API's dataset_tools do",
+            )
+        corners = [
+            example.floats(f"image/object/bbox/{edge}") for edge in ("ymin", "xmin", "ymax", "xmax")
+        ]
+        count = len(corners[0])
+        names = example.texts("image/object/class/text")
+        class_ids = _class_ids(example, names, label_map, count)
+        areas = example.floats("image/object/area")
+        crowd = example.ints("image/object/is_crowd")
+        masks: tuple[bytes, ...] = ()
+        if example.kind("image/object/mask") == "bytes_list":
+            masks = example.bytes_list("image/object/mask")
+        lengths = {
+            "bbox/xmin": len(corners[1]),
+            "bbox/ymax": len(corners[2]),
+            "bbox/xmax": len(corners[3]),
+            "class": len(class_ids),
+            "class/text": len(names) or count,
+            "area": len(areas) or count,
+            "is_crowd": len(crowd) or count,
+            "mask": len(masks) or count,
+        }
+        for key, length in lengths.items():
+            if length != count:
+                raise DataError(
+                    f"{name}: image/object/{key} has {length} values, bbox/ymin has {count}",
+                    expected="one value per object in every image/object list",
+                    mend="write the record again; a list was filtered and its neighbours not",
+                )
+        height, width = _image_size(example, encoded, name)
+        return cls(
+            source_id=source_id,
+            filename=filename,
+            height=height,
+            width=width,
+            image_format=example.text("image/format", "jpeg"),
+            encoded_image=encoded,
+            boxes=np.stack(corners, axis=1),
+            class_ids=class_ids,
+            class_names=names,
+            areas=areas,
+            is_crowd=crowd.astype(np.bool_) if len(crowd) else np.zeros(count, np.bool_),
+            masks_png=masks,
+        )
+
+
+def _class_ids(
+    example: ParsedExample, names: tuple[str, ...], label_map: LabelMap | None, count: int
+) -> NDArray[np.int64]:
+    if names and label_map is not None:
+        return np.array([label_map.id_of(name) or UNKNOWN_CLASS for name in names], np.int64)
+    labels = example.ints("image/object/class/label")
+    if not len(labels) and count and names:
+        return np.full(count, UNKNOWN_CLASS, np.int64)
+    return labels
+
+
+def _image_size(example: ParsedExample, encoded: bytes, name: str) -> tuple[int, int]:
+    """Gives height and width; from the image's own header when the record leaves them out."""
+    height, width = example.ints("image/height"), example.ints("image/width")
+    if len(height) and len(width) and height[0] > 0 and width[0] > 0:
+        return int(height[0]), int(width[0])
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(
+            f"{name}: no image/height and image/width, and the image does not decode ({error})",
+            expected="a JPEG or PNG under 'image/encoded'",
+            mend="write the record again",
+        ) from error

@@ -1,0 +1,228 @@
+"""The embedded data set: made once from its spec, kept in a cache folder, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from odapi_repro.datasets.label_map import write_label_map
+from odapi_repro.datasets.shapes_spec import GENERATOR_VERSION, SHAPES_LABEL_MAP, ShapesSpec
+from odapi_repro.datasets.tfrecord import write_records
+from odapi_repro.errors import DataError
+
+if TYPE_CHECKING:
+    from odapi_repro.datasets.shapes import Scene
+
+__all__ = ["EmbeddedDataset", "default_cache_root", "embedded_dataset"]
+
+_COMPLETE = "complete.json"
+_STALE_SECONDS = 3600.0
+_DEFAULT_SPEC = ShapesSpec()
+_log = logging.getLogger(__name__)
+
+_README = """Shapes with boxes and masks, made by odapi_repro (generator version {version}).
+Six classes of outlines on textured backgrounds; records in the OD API's format, annotations in
+COCO's. Made anew when deleted; complete.json is written last and lists every file with its size.
+Spec: {spec}
+"""
+
+
+@dataclass(frozen=True)
+class EmbeddedDataset:
+    """Where the embedded data set lies.
+
+    Attributes:
+        folder: the folder that holds all of it.
+        train_pattern: glob of the training records, with the folder.
+        val_pattern: glob of the evaluation records, with the folder.
+        label_map_path: the label map.
+        instances_train: COCO instances of the training split.
+        instances_val: COCO instances of the evaluation split.
+    """
+
+    folder: Path
+    train_pattern: str
+    val_pattern: str
+    label_map_path: Path
+    instances_train: Path
+    instances_val: Path
+
+
+def default_cache_root() -> Path:
+    """Gives $ODAPI_REPRO_CACHE, $XDG_CACHE_HOME/odapi_repro or ~/.cache/odapi_repro."""
+    if named := os.environ.get("ODAPI_REPRO_CACHE"):
+        return Path(named).expanduser()
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg).expanduser() / "odapi_repro"
+    return Path.home() / ".cache" / "odapi_repro"
+
+
+def embedded_dataset(
+    cache_root: Path | None = None, *, spec: ShapesSpec = _DEFAULT_SPEC
+) -> EmbeddedDataset:
+    """Gives the embedded data set, made on first use (about 20 s for the default spec).
+
+    The folder is named by a digest of spec and generator, made under a temporary name and renamed
+    when whole, so a half-made one is never used and makers at the same time do not disturb each
+    other. A folder that lost a file is made again.
+
+    Raises:
+        DataError: the cache cannot be written (no space, no permission).
+    """
+    root = default_cache_root() if cache_root is None else Path(cache_root)
+    folder = root.absolute() / f"shapes-{spec.digest()}"
+    if not _is_complete(folder):
+        try:
+            _make(folder, spec)
+        except OSError as error:
+            raise _cannot_make(folder, str(error.strerror or error), error.errno) from error
+        except DataError as error:
+            raise _cannot_make(folder, error.found, None) from error
+    return _located(folder, spec)
+
+
+def _located(folder: Path, spec: ShapesSpec) -> EmbeddedDataset:
+    return EmbeddedDataset(
+        folder=folder,
+        train_pattern=str(folder / f"train-?????-of-{spec.train_shards:05d}.tfrecord"),
+        val_pattern=str(folder / f"val-?????-of-{spec.val_shards:05d}.tfrecord"),
+        label_map_path=folder / "label_map.pbtxt",
+        instances_train=folder / "instances_train.json",
+        instances_val=folder / "instances_val.json",
+    )
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        sizes = json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))["files"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def _make(folder: Path, spec: ShapesSpec) -> None:
+    started = time.monotonic()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder)
+    _log.info("making the embedded data set in %s", folder)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
+    ) as scratch:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        for split, count, shards in (
+            ("train", spec.train_images, spec.train_shards),
+            ("val", spec.val_images, spec.val_shards),
+        ):
+            _write_split(made, spec, split, count, shards)
+        write_label_map(SHAPES_LABEL_MAP, made / "label_map.pbtxt")
+        (made / "README").write_text(_README.format(version=GENERATOR_VERSION, spec=spec))
+        sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
+        (made / _COMPLETE).write_text(json.dumps({"files": sizes}, indent=1))
+        _move_in(made, folder, Path(scratch) / "damaged")
+    _log.info("made in %.1f s", time.monotonic() - started)
+
+
+def _write_split(folder: Path, spec: ShapesSpec, split: str, count: int, shards: int) -> None:
+    """Writes the records and the COCO json of one split; both in the order of the records."""
+    from odapi_repro.datasets.shapes import draw_scene
+
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for shard in range(shards):
+        records = []
+        for index in range(shard, count, shards):
+            scene = draw_scene(spec, split, index)
+            annotated = scene.annotated(split=split, jpeg_quality=spec.jpeg_quality)
+            records.append(annotated.to_example())
+            images.append(
+                {
+                    "id": scene.image_id,
+                    "file_name": annotated.filename,
+                    "height": annotated.height,
+                    "width": annotated.width,
+                }
+            )
+            annotations.extend(_annotations(scene, first_id=len(annotations) + 1))
+        write_records(folder / f"{split}-{shard:05d}-of-{shards:05d}.tfrecord", records)
+    content = {
+        "info": {"description": f"odapi_repro shapes, {split}", "version": str(GENERATOR_VERSION)},
+        "images": images,
+        "annotations": annotations,
+        "categories": SHAPES_LABEL_MAP.categories(),
+    }
+    (folder / f"instances_{split}.json").write_text(json.dumps(content))
+
+
+def _annotations(scene: Scene, *, first_id: int) -> Sequence[dict[str, Any]]:
+    import numpy as np
+    from pycocotools import mask as coco_mask
+
+    found = []
+    for i, (ymin, xmin, ymax, xmax) in enumerate(scene.boxes().tolist()):
+        mask = scene.masks[i]
+        encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        found.append(
+            {
+                "id": first_id + i,
+                "image_id": scene.image_id,
+                "category_id": scene.class_ids[i],
+                "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
+                "area": int(mask.sum()),
+                "iscrowd": int(scene.is_crowd[i]),
+                "segmentation": {
+                    "size": list(encoded["size"]),
+                    "counts": encoded["counts"].decode("ascii"),
+                },
+            }
+        )
+    return found
+
+
+def _move_in(made: Path, folder: Path, aside: Path) -> None:
+    """Renames `made` to `folder`; where another maker was faster, its folder stays."""
+    for _ in range(3):
+        try:
+            made.rename(folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        if _is_complete(folder):
+            return
+        # A folder of this name that is not whole lost a file after it was made.
+        try:
+            folder.rename(aside)
+        except FileNotFoundError:
+            continue
+    raise OSError(errno.EEXIST, "the folder exists and is not whole")
+
+
+def _remove_stale(folder: Path) -> None:
+    """Removes what makers that were killed left behind."""
+    for scratch in folder.parent.glob(f".{folder.name}.*"):
+        try:
+            if time.time() - scratch.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(scratch, ignore_errors=True)
+        except FileNotFoundError:
+            continue
+
+
+def _cannot_make(folder: Path, reason: str, code: int | None) -> DataError:
+    no_space = code in (errno.ENOSPC, errno.EDQUOT) or "space" in reason.lower()
+    return DataError(
+        f"the embedded data set cannot be made: {reason}",
+        expected="about 100 MB of space in a cache folder that can be written",
+        mend=("free space, or set" if no_space else "set")
+        + " ODAPI_REPRO_CACHE to a folder on a disk with space",
+        where=str(folder),
+    )

@@ -1,0 +1,128 @@
+"""Record files as an input: found by patterns, and named by a manifest."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from odapi_repro.datasets.tfrecord import count_records
+from odapi_repro.errors import DataError
+
+__all__ = ["RecordFile", "RecordManifest", "manifest", "resolve_patterns"]
+
+_SAMPLED_BYTES = 64 * 1024
+
+
+def resolve_patterns(patterns: Sequence[str]) -> tuple[Path, ...]:
+    """Gives the files that the globs match (`?????`, `*`, `[0-9]`), sorted, each once.
+
+    Raises:
+        DataError: a pattern matches no file; names the nearest files of its folder.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        expanded = os.path.expanduser(pattern)
+        files = {Path(name) for name in glob.glob(expanded) if os.path.isfile(name)}
+        if not files:
+            raise _matches_nothing(pattern, Path(expanded))
+        found |= files
+    if not found:
+        raise DataError(
+            "no pattern is given",
+            expected="at least one glob of record files",
+            mend="name record files with --train_records and --eval_records",
+        )
+    return tuple(sorted(found))
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """A record file's name (without folder), size in bytes, and sha256 of name, size and ends."""
+
+    name: str
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class RecordManifest:
+    """What a set of record files is, wherever it lies.
+
+    Attributes:
+        files: by name.
+        digest: sha256 over all files; the same for the same files in another folder.
+        num_examples: records in all files.
+    """
+
+    files: tuple[RecordFile, ...]
+    digest: str
+    num_examples: int
+
+
+def manifest(files: Sequence[str | os.PathLike[str]]) -> RecordManifest:
+    """Gives the manifest of `files`: sizes and ends are hashed, lengths are counted.
+
+    The middle of a file is not read, so that COCO's 20 GB take a second.
+
+    Raises:
+        DataError: a file cannot be read, or is truncated.
+    """
+    found = sorted((_record_file(Path(file)) for file in files), key=lambda f: (f.name, f.digest))
+    overall = hashlib.sha256("\n".join(file.digest for file in found).encode())
+    return RecordManifest(
+        files=tuple(found),
+        digest=overall.hexdigest(),
+        num_examples=sum(count_records(file) for file in files),
+    )
+
+
+def _matches_nothing(pattern: str, path: Path) -> DataError:
+    folder = path.parent
+    if "://" in pattern:
+        return DataError(
+            f"'{pattern}' is not on this machine",
+            expected="a glob of files in a local folder",
+            mend="copy or mount the files",
+        )
+    if not folder.is_dir():
+        return DataError(
+            f"'{pattern}' matches nothing: there is no folder '{folder}'",
+            expected="a glob of existing record files",
+            mend="correct the folder",
+        )
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.3) or names[:3]
+    beside = ", ".join(near) if near else "no files"
+    return DataError(
+        f"'{pattern}' matches nothing",
+        expected=f"a glob of existing record files; '{folder}' holds {beside}",
+        mend="correct the pattern ('*' and '?' match any characters)",
+    )
+
+
+def _record_file(path: Path) -> RecordFile:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(_SAMPLED_BYTES)
+            file.seek(max(0, size - _SAMPLED_BYTES))
+            tail = file.read(_SAMPLED_BYTES)
+    except OSError as error:
+        raise DataError(
+            f"cannot read: {error.strerror or error}",
+            expected="a record file",
+            mend="name record files that can be read",
+            where=str(path),
+        ) from error
+    digest = hashlib.sha256(f"{path.name}\n{size}\n".encode(errors="surrogateescape"))
+    digest.update(head)
+    digest.update(tail)
+    return RecordFile(path.name, size, digest.hexdigest())

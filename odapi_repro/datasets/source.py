@@ -1,0 +1,241 @@
+"""Which records to train and to evaluate on, from what the user named on the command line."""
+
+from __future__ import annotations
+
+import collections
+import difflib
+import itertools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.embedded import embedded_dataset
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.records import resolve_patterns
+from odapi_repro.datasets.tfrecord import read_records
+from odapi_repro.errors import DataError
+
+__all__ = ["EMBEDDED", "DataSource", "resolve_data_source"]
+
+EMBEDDED = "embedded"
+"""The name of the embedded data set on the command line."""
+
+_RECORD_NAME = re.compile(r"\.tf_?records?\b|\.records?\b|-\d+-of-\d+", re.IGNORECASE)
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d+)-of-(?P<total>\d+)(?P<suffix>.*)")
+_SPLITS = {
+    "train": re.compile(r"(?<![a-z])train", re.IGNORECASE),
+    "val": re.compile(r"(?<![a-z])e?val", re.IGNORECASE),
+}
+_MASK_PEEK = 20  # images to look at before deciding that records hold no masks
+_EXPLICIT = "--train_records 'GLOB' --eval_records 'GLOB' --label_map FILE"
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Records and label map of one data set.
+
+    Attributes:
+        name: `embedded`, the folder's name, or the first training file's.
+        train_patterns: globs of the training records.
+        eval_patterns: globs of the evaluation records.
+        label_map_path: the label map, known to parse.
+        has_masks: whether the first training images with boxes hold PNG masks.
+    """
+
+    name: str
+    train_patterns: tuple[str, ...]
+    eval_patterns: tuple[str, ...]
+    label_map_path: Path
+    has_masks: bool
+
+
+def resolve_data_source(
+    data: str = "",
+    train_records: str | Sequence[str] | None = None,
+    eval_records: str | Sequence[str] | None = None,
+    label_map: str | os.PathLike[str] | None = None,
+) -> DataSource:
+    """Gives the data source that the flags name.
+
+    `train_records` and `eval_records` (globs, given together) go before `data`, which then only
+    serves to find the label map. `data` is `embedded` or a folder that holds record files with
+    `train` and `val` (or `eval`) in their names and one `*label_map*.pbtxt`.
+
+    Raises:
+        DataError: anything missing, ambiguous, unreadable or incomplete.
+    """
+    train, evaluation = _patterns(train_records), _patterns(eval_records)
+    if train or evaluation:
+        return _explicit(data, train, evaluation, label_map)
+    if data == EMBEDDED:
+        if label_map:
+            raise DataError(
+                "--label_map is given with --data embedded",
+                expected="no label map: the embedded data set has its own",
+                mend="leave --label_map out, or name your records",
+            )
+        made = embedded_dataset()
+        return DataSource(
+            name=EMBEDDED,
+            train_patterns=(made.train_pattern,),
+            eval_patterns=(made.val_pattern,),
+            label_map_path=made.label_map_path,
+            has_masks=True,
+        )
+    folder = _folder(data)
+    by_split = _record_files(folder)
+    label_map_path = _label_map(label_map, folder)
+    train, evaluation = (_collapsed(folder, by_split[split]) for split in ("train", "val"))
+    return _checked(folder.resolve().name, train, evaluation, label_map_path)
+
+
+def _explicit(
+    data: str,
+    train: tuple[str, ...],
+    evaluation: tuple[str, ...],
+    label_map: str | os.PathLike[str] | None,
+) -> DataSource:
+    if not train or not evaluation:
+        missing = "--eval_records" if train else "--train_records"
+        raise DataError(
+            f"{'--train_records' if train else '--eval_records'} is given without {missing}",
+            expected="both, as globs of record files",
+            mend=f"add {missing}",
+        )
+    folder = Path(data).expanduser() if data and data != EMBEDDED else None
+    if folder is not None:
+        folder = _folder(data)
+    name = Path(resolve_patterns(train)[0]).name.split(".")[0]
+    return _checked(name, train, evaluation, _label_map(label_map, folder))
+
+
+def _checked(
+    name: str, train: tuple[str, ...], evaluation: tuple[str, ...], label_map_path: Path
+) -> DataSource:
+    files = resolve_patterns(train)
+    resolve_patterns(evaluation)
+    read_label_map(label_map_path)
+    return DataSource(name, train, evaluation, label_map_path, _has_masks(files))
+
+
+def _patterns(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if not given:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(pattern for pattern in given if pattern)
+
+
+def _folder(data: str) -> Path:
+    folder = Path(data).expanduser()
+    if data and folder.is_dir():
+        return folder
+    near = difflib.get_close_matches(data.lower(), [EMBEDDED], n=1, cutoff=0.6)
+    if not data:
+        found = "no data is named"
+    elif folder.exists():
+        found = f"--data {data} is a file"
+    else:
+        found = f"--data {data} does not exist"
+    raise DataError(
+        found,
+        expected=f"--data {EMBEDDED}, --data FOLDER, or {_EXPLICIT}",
+        mend=f"did you mean '{EMBEDDED}'?" if near else "name a folder that holds the records",
+    )
+
+
+def _record_files(folder: Path) -> dict[str, list[str]]:
+    """Gives the names of the record files in `folder` by split; both splits have some."""
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    except OSError as error:
+        raise DataError(
+            f"cannot list the folder: {error.strerror or error}",
+            expected="a folder of record files",
+            mend="name a folder that can be read",
+            where=str(folder),
+        ) from error
+    records = [name for name in names if _RECORD_NAME.search(name) and not name.startswith(".")]
+    by_split: dict[str, list[str]] = {"train": [], "val": []}
+    for name in records:
+        for split, pattern in _SPLITS.items():
+            if pattern.search(name):
+                by_split[split].append(name)
+                break
+    if not records:
+        raise DataError(
+            "the folder holds no record file",
+            expected="files such as train.record or val-00000-of-00010.tfrecord",
+            mend=f"name the files: {_EXPLICIT}",
+            where=str(folder),
+        )
+    missing = [split for split, found in by_split.items() if not found]
+    if missing:
+        listed = ", ".join(records[:3]) + (", ..." if len(records) > 3 else "")
+        raise DataError(
+            f"no record file is named {' or '.join(f'{split}*' for split in missing)} "
+            f"(there: {listed})",
+            expected="train* and val* record files",
+            mend=f"name the files: --train_records '{folder / records[0]}' "
+            f"--eval_records '{folder / records[0]}' (or others) --label_map FILE",
+            where=str(folder),
+        )
+    return by_split
+
+
+def _collapsed(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Gives globs for `names`: one for each whole set of shards, one for each single file.
+
+    Raises:
+        DataError: a set lacks shards; training on what is left must be the user's own wish.
+    """
+    patterns: list[str] = []
+    shards: dict[tuple[str, str, str], list[int]] = collections.defaultdict(list)
+    for name in names:
+        match = _SHARD.fullmatch(name)
+        if match:
+            shards[match["stem"], match["total"], match["suffix"]].append(int(match["index"]))
+        else:
+            patterns.append(str(folder / name))
+    for (stem, total, suffix), indices in shards.items():
+        wild = "?" * len(total)
+        pattern = str(folder / f"{stem}-{wild}-of-{total}{suffix}")
+        absent = sorted(set(range(int(total))) - set(indices))
+        if absent:
+            raise DataError(
+                f"{len(indices)} of {int(total)} shards of {Path(pattern).name} are there; the "
+                f"first that is missing is number {absent[0]}",
+                expected="all shards",
+                mend=f"copy the others, or name what is there: --train_records '{pattern}' and "
+                "--eval_records",
+                where=str(folder),
+            )
+        patterns.append(pattern)
+    return tuple(sorted(patterns))
+
+
+def _label_map(named: str | os.PathLike[str] | None, folder: Path | None) -> Path:
+    if named:
+        return Path(named).expanduser()
+    found: list[Path] = []
+    if folder is not None:
+        found = sorted({*folder.glob("*label_map*.pbtxt"), *folder.glob("*label_map*.txt")})
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(path.name for path in found)
+    raise DataError(
+        f"several label maps are there: {listed}" if found else "no label map is named or found",
+        expected="one label map (*label_map*.pbtxt)",
+        mend="name it with --label_map FILE",
+        where=str(folder) if folder is not None else "",
+    )
+
+
+def _has_masks(files: Sequence[Path]) -> bool:
+    records = itertools.chain.from_iterable(read_records(file) for file in files)
+    for data in itertools.islice(records, _MASK_PEEK):
+        image = AnnotatedImage.from_example(data)
+        if len(image.boxes):
+            return bool(image.masks_png)
+    return False

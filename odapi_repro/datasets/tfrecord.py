@@ -1,0 +1,156 @@
+"""TFRecord files without TensorFlow: read, count and write length-delimited, checksummed records.
+
+A record is `uint64 length, uint32 masked crc32c of the length, data, uint32 masked crc32c of the
+data`, little endian (tensorflow/core/lib/io/record_writer.h).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+from odapi_repro.errors import DataError
+
+__all__ = ["count_records", "masked_crc32c", "read_records", "write_records"]
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+_LENGTH = struct.Struct("<Q")
+_MEND = "copy or write the file again; `cmp` it with the original where there is one"
+
+
+def masked_crc32c(data: bytes) -> int:
+    """Gives the masked crc32c of `data` (tensorflow/core/lib/hash/crc32c.h: Mask)."""
+    crc = int(google_crc32c.value(data))
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Gives the records of one file in their order, each with both checksums verified.
+
+    Raises:
+        DataError: the file cannot be read, is truncated or corrupt; names the byte offset of the
+            record.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = 0
+        while (length := _read_length(file, path, offset, size)) is not None:
+            data = file.read(length)
+            footer = file.read(_FOOTER.size)
+            if len(data) < length or len(footer) < _FOOTER.size:
+                raise _truncated(path, offset, size)
+            if _FOOTER.unpack(footer)[0] != masked_crc32c(data):
+                raise DataError(
+                    f"corrupt TFRecord: the checksum of the {length} bytes of data in the record "
+                    f"at byte {offset} does not match",
+                    expected="a TFRecord file whose checksums hold",
+                    mend=_MEND,
+                    where=str(path),
+                )
+            yield data
+            offset += _HEADER.size + length + _FOOTER.size
+
+
+def count_records(path: str | os.PathLike[str]) -> int:
+    """Gives the number of records, from the lengths alone (the data is skipped, not verified).
+
+    Raises:
+        DataError: the file cannot be read, is truncated, or a length is corrupt.
+    """
+    count = 0
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = 0
+        while (length := _read_length(file, path, offset, size)) is not None:
+            offset += _HEADER.size + length + _FOOTER.size
+            file.seek(offset)
+            count += 1
+    return count
+
+
+def write_records(path: str | os.PathLike[str], records: Iterable[bytes]) -> int:
+    """Writes `records` to `path` and gives their number; the file appears whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written (no space, no permission).
+    """
+    path = Path(path)
+    count = 0
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = file.name
+            for data in records:
+                length = _LENGTH.pack(len(data))
+                file.write(length)
+                file.write(_FOOTER.pack(masked_crc32c(length)))
+                file.write(data)
+                file.write(_FOOTER.pack(masked_crc32c(data)))
+                count += 1
+        # NamedTemporaryFile makes 0600; records are data that others on the machine may read.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise DataError(
+            f"cannot write: {error.strerror or error}",
+            expected="a folder that can be written, with space left",
+            mend="free space or name another folder",
+            where=str(path),
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+    return count
+
+
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise DataError(
+            f"cannot read: {error.strerror or error}",
+            expected="a TFRecord file",
+            mend="name a TFRecord file that can be read",
+            where=str(path),
+        ) from error
+
+
+def _read_length(
+    file: BinaryIO, path: str | os.PathLike[str], offset: int, size: int
+) -> int | None:
+    """Gives the length of the record at `offset`, None at the end of the file."""
+    header = file.read(_HEADER.size)
+    if not header:
+        return None
+    if len(header) < _HEADER.size:
+        raise _truncated(path, offset, size)
+    length, crc = _HEADER.unpack(header)
+    if crc != masked_crc32c(header[: _LENGTH.size]):
+        raise DataError(
+            f"corrupt TFRecord: the checksum of the length at byte {offset} does not match",
+            expected="a TFRecord file (uncompressed; not a json, a zip or a checkpoint)",
+            mend=_MEND,
+            where=str(path),
+        )
+    if offset + _HEADER.size + length + _FOOTER.size > size:
+        raise _truncated(path, offset, size)
+    return int(length)
+
+
+def _truncated(path: str | os.PathLike[str], offset: int, size: int) -> DataError:
+    return DataError(
+        f"truncated TFRecord: the record at byte {offset} goes beyond the file's {size} bytes",
+        expected="a TFRecord file that was written and copied to its end",
+        mend=_MEND,
+        where=str(path),
+    )

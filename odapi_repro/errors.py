@@ -1,0 +1,49 @@
+"""Errors that a user can mend: what was found, what was expected, how to mend it."""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "DataError", "EnvironmentMissing", "StudyMismatch", "UserError"]
+
+
+class UserError(Exception):
+    """The user's input is wrong; a command prints the message and exits with code 2.
+
+    Args:
+        found: what is there, with the offending value.
+        expected: what should be there instead.
+        mend: what to type or edit.
+        where: `file:line:column`, a path or a flag; printed first when given.
+    """
+
+    def __init__(
+        self, found: str, *, expected: str = "", mend: str = "", where: str = ""
+    ) -> None:
+        self.found = found
+        self.expected = expected
+        self.mend = mend
+        self.where = where
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        lines = [f"{self.where}: {self.found}" if self.where else self.found]
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.mend:
+            lines.append(f"  to mend it: {self.mend}")
+        return "\n".join(lines)
+
+
+class ConfigError(UserError):
+    """A pipeline.config that cannot be read or does not hold what is asked of it."""
+
+
+class DataError(UserError):
+    """Records, label maps or COCO json that do not hold what is asked of them."""
+
+
+class StudyMismatch(UserError):
+    """A study of this name exists, and its trials were made of something else."""
+
+
+class EnvironmentMissing(UserError):
+    """A package, a device or disk space that the command needs is not there."""

@@ -1,0 +1,1 @@
+"""Where trials run and are kept: the store, the worker process, the executors."""

@@ -1,0 +1,252 @@
+"""Runs one trial in a child process on this machine and keeps its state."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.errors import EnvironmentMissing
+from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
+from odapi_repro.execution.memory import memory_advice, oom_kills
+from odapi_repro.execution.store import TrialState, TrialStore
+from odapi_repro.study.trial import Trial
+from odapi_repro.training.job import Job, write_job
+
+__all__ = ["LocalExecutor", "Runtime"]
+
+OnEvent = Callable[[Trial, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How trials run; nothing here decides their outcome (docs/reproducibility.md).
+
+    Attributes:
+        steps_per_iteration: upper bound for steps in one compiled call; a divisor is taken.
+        checkpoint_every_n: upper bound for steps between checkpoints.
+        checkpoint_max_to_keep: checkpoints kept a trial.
+        tpu_name, num_workers: as the OD API's flags.
+        record_summaries: images into the events, too.
+    """
+
+    steps_per_iteration: int
+    checkpoint_every_n: int
+    checkpoint_max_to_keep: int
+    tpu_name: str | None = None
+    num_workers: int = 1
+    record_summaries: bool = False
+
+
+class LocalExecutor:
+    """One trial at a time, each in a process of its own.
+
+    Args:
+        store: where trials live.
+        runtime: how they run.
+        worker: the command that runs a job; the job's path is appended.
+    """
+
+    def __init__(
+        self,
+        store: TrialStore,
+        runtime: Runtime,
+        *,
+        worker: tuple[str, ...] = (sys.executable, "-m", "odapi_repro.execution.worker"),
+    ) -> None:
+        self.store = store
+        self.runtime = runtime
+        self.worker = worker
+
+    def run(self, trial: Trial, on_event: OnEvent) -> TrialState:
+        """Runs a trial from its beginning and gives the state it ended in.
+
+        An attempt that was killed is not resumed but repeated: the order of the data depends on
+        where a training started, and the same trial must give the same numbers.
+
+        Raises:
+            UserError: another process runs it.
+            EnvironmentMissing: the disk is full; the trial is left `interrupted`.
+            KeyboardInterrupt: the user's; the child has ended, the trial is `interrupted`.
+        """
+        with self.store.locked(trial.trial_id):
+            folder = self.store.prepare(trial)
+            self.store.set_state(trial.trial_id, TrialState("running"))
+            job = self._job(trial, folder)
+            write_job(job, folder / "job.json")
+            try:
+                state, provenance = self._watch(trial, folder, on_event)
+            except BaseException as error:
+                reason = "interrupted by the user" if isinstance(error, KeyboardInterrupt) else ""
+                with contextlib.suppress(EnvironmentMissing):
+                    self.store.set_state(
+                        trial.trial_id, TrialState("interrupted", reason or str(error))
+                    )
+                raise
+            self.store.write_json(trial.trial_id, "provenance.json", provenance)
+            self.store.set_state(trial.trial_id, state)
+        if state.kind == "disk_full":
+            raise EnvironmentMissing(
+                "no space left on the disk while a trial ran",
+                expected="room for checkpoints, detections and tables",
+                mend="free some space and give the same command again; finished trials are kept",
+                where=str(folder),
+            )
+        return state
+
+    def _job(self, trial: Trial, folder: Path) -> Job:
+        spec, steps = trial.spec, trial.num_steps
+        block = _largest_divisor(steps, self.runtime.steps_per_iteration)
+        # Saved at whole blocks only, and the last step only if it falls on an interval.
+        interval = block * _largest_divisor(
+            steps // block, max(1, self.runtime.checkpoint_every_n // block)
+        )
+        return Job(
+            pipeline_path=str(folder / "pipeline.config"),
+            model_dir=str(folder),
+            num_steps=steps,
+            steps_per_iteration=block,
+            checkpoint_every_n=interval,
+            checkpoint_max_to_keep=self.runtime.checkpoint_max_to_keep,
+            seed=spec.seed,
+            deterministic=spec.deterministic,
+            device=spec.device,
+            num_replicas=spec.num_replicas,
+            use_tpu=spec.device == "tpu",
+            tpu_name=self.runtime.tpu_name,
+            num_workers=self.runtime.num_workers,
+            record_summaries=self.runtime.record_summaries,
+            with_masks=trial.with_masks,
+            results_path=str(folder / "detections.json.gz"),
+            extensions=spec.extensions,
+        )
+
+    def _watch(
+        self, trial: Trial, folder: Path, on_event: OnEvent
+    ) -> tuple[TrialState, dict[str, Any]]:
+        began = time.time()
+        kills_before = oom_kills()
+        read_end, write_end = os.pipe()
+        with open(folder / "train.log", "wb") as log:
+            process = subprocess.Popen(
+                [*self.worker, str(folder / "job.json")],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(write_end,),
+                env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
+                start_new_session=True,
+            )
+        os.close(write_end)
+        outcome: dict[str, Any] = {}
+        provenance: dict[str, Any] = {"began_unix": began, "host_cpus": os.cpu_count()}
+        step = 0
+        try:
+            with open(read_end, "rb") as events:
+                for line in events:
+                    event = parse_event(line)
+                    if event is None:
+                        continue
+                    step = int(event.get("step", step))
+                    _note(provenance, event)
+                    if event["event"] in ("done", "diverged", "failed"):
+                        outcome = event
+                    on_event(trial, event)
+            code = process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        provenance["wall_seconds"] = time.time() - began
+        killed_for_memory = oom_kills() > kills_before
+        state = self._state(trial, outcome, code, step, killed_for_memory)
+        return state, provenance
+
+    def _state(
+        self,
+        trial: Trial,
+        outcome: Mapping[str, Any],
+        code: int,
+        step: int,
+        killed_for_memory: bool,
+    ) -> TrialState:
+        kind = outcome.get("event")
+        if kind == "done":
+            return TrialState("succeeded", step=step)
+        if kind == "diverged":
+            message = f"loss {outcome['loss']} at step {outcome['step']} of {trial.num_steps}"
+            return TrialState("diverged", message, int(outcome["step"]))
+        if kind == "failed":
+            failure, message = str(outcome["kind"]), str(outcome["message"])
+            if failure == "disk_full":
+                return TrialState("interrupted", "no space left on the disk", step, failure)
+            if failure == "out_of_memory":
+                message = f"{message}\n{memory_advice(self.store, trial)}"
+            return TrialState("failed", message, step, failure)
+        if killed_for_memory:
+            message = "the system ended the process for lack of memory\n" + memory_advice(
+                self.store, trial
+            )
+            return TrialState("failed", message, step, "out_of_memory")
+        if code < 0:
+            name = signal.Signals(-code).name
+            return TrialState("interrupted", f"the process was ended by {name}", step)
+        return TrialState("failed", f"the process ended with code {code}, see train.log", step)
+
+
+def _note(provenance: dict[str, Any], event: Mapping[str, Any]) -> None:
+    name = event["event"]
+    if name == "imported":
+        provenance["tensorflow"] = event["tensorflow"]
+        provenance["compat_patches"] = event["patches"]
+    elif name == "trained":
+        provenance["replicas"] = event["replicas"]
+    elif name == "done":
+        for field in ("timings", "final_loss", "peak_memory_mib", "devices"):
+            provenance[field] = event[field]
+
+
+def _largest_divisor(number: int, bound: int) -> int:
+    """Gives the largest divisor of `number` that is at most `bound`."""
+    best = 1
+    for candidate in range(1, math.isqrt(number) + 1):
+        if number % candidate == 0:
+            for divisor in (candidate, number // candidate):
+                if best < divisor <= bound:
+                    best = divisor
+    return best
+
+
+def check_worker_environment() -> None:
+    """Raises `EnvironmentMissing` when TensorFlow or the OD API is not installed here."""
+    import importlib.util
+
+    missing = [
+        name
+        for name in ("tensorflow", "tf_keras", "object_detection", "official", "tf_slim")
+        if importlib.util.find_spec(name) is None
+    ]
+    if "tf_keras" in missing and importlib.util.find_spec("keras") is not None:
+        # TF 2.15 has Keras 2 as `keras`.
+        from importlib import metadata
+
+        if metadata.version("keras").startswith("2."):
+            missing.remove("tf_keras")
+    if missing:
+        raise EnvironmentMissing(
+            f"training needs packages that are not installed: {', '.join(missing)}",
+            expected="the packages of requirements.lock",
+            mend="make setup, or pip install --no-deps -r requirements.lock; "
+            "then see odapi-repro doctor",
+        )
+
+

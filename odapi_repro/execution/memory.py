@@ -1,0 +1,73 @@
+"""What can be said when memory runs out: which batch fitted here before, and what it took."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from odapi_repro.execution.store import TrialStore
+from odapi_repro.study.trial import Trial
+
+__all__ = ["memory_advice", "oom_kills"]
+
+_CGROUP_EVENTS = (
+    Path("/sys/fs/cgroup/memory.events"),
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),
+)
+
+
+def oom_kills() -> int:
+    """Gives how many processes of this control group the system has ended for memory; 0 if unknown."""
+    for path in _CGROUP_EVENTS:
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name == "oom_kill" and value.isdigit():
+                return int(value)
+    return 0
+
+
+def memory_advice(store: TrialStore, trial: Trial) -> str:
+    """Says which batch would fit, from trials that succeeded here, or that it is unknown.
+
+    Peak memory is taken as linear in the images a replica holds; two succeeded trials of the same
+    model on the same device with different batches give the line.
+    """
+    device, wanted = trial.spec.device, trial.global_batch_size // trial.spec.num_replicas
+    seen: dict[int, float] = {}
+    for folder in sorted(store.runs_dir.iterdir()) if store.runs_dir.is_dir() else []:
+        if store.state(folder.name).state != "succeeded":
+            continue
+        try:
+            spec = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        peak = store.read_json(folder.name, "provenance.json").get("peak_memory_mib")
+        batch = _same_model_batch(spec["pipeline_text"], trial.spec.pipeline_text)
+        if batch and peak and spec["device"] == device:
+            seen[batch // spec["num_replicas"]] = float(peak)
+    fitted = [images for images in seen if images < wanted]
+    if not fitted:
+        return (
+            "which batch would fit is unknown: no smaller one of this model has succeeded here. "
+            "Try half of it (--levels), more replicas on more devices, or a smaller input."
+        )
+    largest = max(fitted)
+    advice = f"{largest} images a replica fitted here before ({seen[largest]:.0f} MiB)"
+    smallest = min(fitted)
+    if smallest < largest:
+        slope = (seen[largest] - seen[smallest]) / (largest - smallest)
+        needed = seen[largest] + slope * (wanted - largest)
+        advice += f"; {wanted} would need about {needed:.0f} MiB"
+    return advice + "."
+
+
+def _same_model_batch(other: str, own: str) -> int:
+    """Gives the global batch of another pipeline if its model is the same, else 0."""
+    from odapi_repro.pipeline import parse_pipeline
+
+    one, two = parse_pipeline(other).proto, parse_pipeline(own).proto
+    return int(one.train_config.batch_size) if one.model == two.model else 0

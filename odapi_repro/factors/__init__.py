@@ -1,0 +1,32 @@
+"""The factors and their registry, in the order in which tables show them."""
+
+from odapi_repro.command import nearest
+from odapi_repro.errors import UserError
+from odapi_repro.factors.augmentation import Augmentation
+from odapi_repro.factors.batch_size import BatchSize
+from odapi_repro.factors.factor import Factor, Level, Setting
+from odapi_repro.factors.lr_scaling import LrScaling
+from odapi_repro.factors.sync_replicas import SyncReplicas
+from odapi_repro.factors.warmup import Warmup
+
+__all__ = ["FACTORS", "Factor", "Level", "Setting", "factor_named"]
+
+FACTORS: dict[str, Factor] = {
+    factor.name: factor
+    for factor in (BatchSize(), LrScaling(), Warmup(), SyncReplicas(), Augmentation())
+}
+
+
+def factor_named(name: str) -> Factor:
+    """Gives the factor of that name.
+
+    Raises:
+        UserError: with the nearest name.
+    """
+    if name not in FACTORS:
+        raise UserError(
+            f"unknown factor '{name}'",
+            expected=f"one of {', '.join(FACTORS)}",
+            mend=f"{nearest(name, list(FACTORS))}e.g. --ablate batch_size",
+        )
+    return FACTORS[name]

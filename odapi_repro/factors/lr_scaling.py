@@ -1,0 +1,56 @@
+"""How the learning rate follows the batch: not at all, linearly, or by the square root."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from odapi_repro.command import nearest
+from odapi_repro.errors import UserError
+from odapi_repro.factors.batch_size import BatchSize
+from odapi_repro.factors.factor import Factor, Level, Setting
+from odapi_repro.pipeline import LR_RULES, Recipe
+
+__all__ = ["LrScaling"]
+
+
+class LrScaling(Factor):
+    """The rule by which rates move when the batch is not the reference's."""
+
+    name = "lr_scaling"
+    summary = "learning-rate rule against the reference's batch: none, linear, sqrt"
+    owns = ("lr_rule",)
+    holds = (
+        "batch size, images seen and the schedule's shape are held; all rates of the schedule "
+        "(peak and warm-up start) are multiplied by batch / reference batch (linear) or its "
+        "square root. At the reference's batch the rules are one, so it is studied at another."
+    )
+
+    def reference_level(self, setting: Setting) -> Level:
+        """`none`: the pipeline's own rates."""
+        del setting
+        return Level("none", "none")
+
+    def default_levels(self, setting: Setting) -> tuple[Level, ...]:
+        """All three rules."""
+        del setting
+        return tuple(Level(rule, rule) for rule in LR_RULES)
+
+    def parse_level(self, text: str, setting: Setting) -> Level:
+        """One of `none`, `linear`, `sqrt`."""
+        del setting
+        if text not in LR_RULES:
+            raise UserError(
+                f"'{text}' is no level of {self.name}",
+                expected=f"one of {', '.join(LR_RULES)}",
+                mend=f"{nearest(text, LR_RULES)}e.g. --levels none,linear",
+            )
+        return Level(text, text)
+
+    def edit(self, recipe: Recipe, level: Level) -> Recipe:
+        """Sets the rule."""
+        return dataclasses.replace(recipe, lr_rule=str(level.value))
+
+    def default_at(self, setting: Setting) -> Mapping[str, str]:
+        """The smallest of batch_size's default levels."""
+        return {BatchSize.name: BatchSize().default_levels(setting)[-1].label}

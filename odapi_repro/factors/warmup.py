@@ -1,0 +1,75 @@
+"""Length of the learning-rate warm-up, in steps at the reference's batch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from odapi_repro.errors import UserError
+from odapi_repro.factors.factor import Factor, Level, Setting, parse_amount
+from odapi_repro.pipeline import Recipe
+
+__all__ = ["Warmup"]
+
+
+class Warmup(Factor):
+    """How long the rate climbs before it decays."""
+
+    name = "warmup"
+    summary = "warm-up length in steps at the reference's batch (0: none)"
+    owns = ("warmup_images",)
+    holds = (
+        "batch size, images seen, peak and warm-up start rates and the end of the schedule are "
+        "held; a longer warm-up takes its images from the decay. Levels are steps at the "
+        "reference's batch and are kept as images when the batch differs."
+    )
+
+    def check_applies(self, setting: Setting) -> None:
+        """Only the cosine schedule has a linear warm-up of a length of its own."""
+        if setting.recipe.warmup_images is None:
+            raise UserError(
+                f"warmup does not apply to {setting.pipeline.path}: its schedule has no warm-up",
+                expected="a pipeline with cosine_decay_learning_rate, e.g. "
+                "pipelines/effdet_d3.config or pipelines/mask_rcnn.config",
+                mend="choose another factor, or give the pipeline a cosine schedule",
+            )
+
+    def reference_level(self, setting: Setting) -> Level:
+        """The pipeline's own warm-up."""
+        return self._level(_steps(setting), setting)
+
+    def default_levels(self, setting: Setting) -> tuple[Level, ...]:
+        """None, the reference's, and a tenth of the run or twice the reference's."""
+        reference = _steps(setting)
+        longer = max(2 * reference, setting.recipe.num_steps // 10)
+        return tuple(self._level(steps, setting) for steps in sorted({0, reference, longer}))
+
+    def parse_level(self, text: str, setting: Setting) -> Level:
+        """A number of steps, or a multiple of the reference's warm-up."""
+        steps = parse_amount(
+            text, _steps(setting), factor=self.name, unit="warm-up steps", at_least=0
+        )
+        if steps >= setting.recipe.num_steps:
+            raise UserError(
+                f"a warm-up of {steps} steps does not fit a run of {setting.recipe.num_steps}",
+                expected="fewer steps than the run has",
+                mend="choose a smaller level, or more --steps",
+            )
+        return self._level(steps, setting)
+
+    def edit(self, recipe: Recipe, level: Level) -> Recipe:
+        """Sets the warm-up images."""
+        assert isinstance(level.value, int)
+        return dataclasses.replace(recipe, warmup_images=level.value)
+
+    def at_full_scale(self, level: Level, setting: Setting) -> str:
+        """The steps that are the same share of the pipeline's own run."""
+        assert isinstance(level.value, int)
+        share = level.value / setting.recipe.images_seen
+        return f"{share * setting.full_recipe.num_steps:.0f} steps ({share:.1%} of the run)"
+
+    def _level(self, steps: int, setting: Setting) -> Level:
+        return Level(str(steps), steps * setting.recipe.global_batch_size)
+
+
+def _steps(setting: Setting) -> int:
+    return round((setting.recipe.warmup_images or 0) / setting.recipe.global_batch_size)

@@ -1,0 +1,183 @@
+"""Reads a pipeline.config, with file, line and column when it cannot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from object_detection.protos import pipeline_pb2
+
+from odapi_repro.command import nearest
+from odapi_repro.errors import ConfigError
+
+__all__ = ["MAX_CONFIG_BYTES", "Pipeline", "load_pipeline", "parse_pipeline"]
+
+MAX_CONFIG_BYTES = 10 * 1024 * 1024
+_NO_FIELD = re.compile(
+    r'Message type "(?P<message>[^"]+)" has no field named "(?P<field>[^"]+)"'
+)
+_POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : ")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A parsed `TrainEvalPipelineConfig`.
+
+    The proto is never edited in place: `edited` gives a changed copy.
+
+    Attributes:
+        proto: the parsed message.
+        path: where it was read from, for messages.
+    """
+
+    proto: pipeline_pb2.TrainEvalPipelineConfig
+    path: str
+
+    def edited(
+        self, edit: Callable[[pipeline_pb2.TrainEvalPipelineConfig], None]
+    ) -> Pipeline:
+        """Gives a copy to which `edit` was applied."""
+        proto = pipeline_pb2.TrainEvalPipelineConfig()
+        proto.CopyFrom(self.proto)
+        edit(proto)
+        return Pipeline(proto, self.path)
+
+    @property
+    def meta_architecture(self) -> str:
+        """`ssd`, `faster_rcnn`, `center_net` ..., as `DetectionModel` names it."""
+        return str(self.proto.model.WhichOneof("model") or "")
+
+    @property
+    def model(self) -> Message:
+        """The message of the meta-architecture."""
+        message: Message = getattr(self.proto.model, self.meta_architecture)
+        return message
+
+    @property
+    def predicts_masks(self) -> bool:
+        """Whether instance masks are trained and evaluated (a third stage in Faster R-CNN)."""
+        return (
+            self.meta_architecture == "faster_rcnn"
+            and self.proto.model.faster_rcnn.number_of_stages == 3
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Classes without background."""
+        return int(getattr(self.model, "num_classes", 0))
+
+    def to_text(self) -> str:
+        """The text form, fields in the order of their numbers."""
+        return str(text_format.MessageToString(self.proto))
+
+
+def load_pipeline(path: str | Path) -> Pipeline:
+    """Reads a pipeline.config from disk.
+
+    Raises:
+        ConfigError: no such file, a folder, a binary, over 10 MB, or not a pipeline.
+    """
+    path = Path(path)
+    if not path.exists():
+        known = sorted(str(p) for p in path.parent.glob("*.config")) if path.parent.is_dir() else []
+        raise ConfigError(
+            "no such pipeline.config",
+            expected="the path of a text file that holds a TrainEvalPipelineConfig",
+            mend=nearest(str(path), known) + (f"found there: {', '.join(known)}" if known else ""),
+            where=str(path),
+        )
+    if path.is_dir():
+        raise ConfigError(
+            "this is a folder",
+            expected="the pipeline.config itself",
+            mend=f"try {path / 'pipeline.config'}",
+            where=str(path),
+        )
+    size = path.stat().st_size
+    if size > MAX_CONFIG_BYTES:
+        raise ConfigError(
+            f"{size / 1e6:.0f} MB are no pipeline.config",
+            expected="a text of at most 10 MB",
+            mend="name the config, not a checkpoint or records",
+            where=str(path),
+        )
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"not a text: byte {error.start} is not UTF-8",
+            expected="a TrainEvalPipelineConfig in protobuf's text format",
+            mend="name the config, not a checkpoint, a SavedModel or records",
+            where=str(path),
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"it cannot be read: {error.strerror}", expected="a readable file", where=str(path)
+        ) from error
+    if "\0" in text:
+        raise ConfigError(
+            "not a text: it holds zero bytes",
+            expected="a TrainEvalPipelineConfig in protobuf's text format",
+            mend="name the config, not a checkpoint, a SavedModel or records",
+            where=str(path),
+        )
+    return parse_pipeline(text, str(path))
+
+
+def parse_pipeline(text: str, path: str = "<text>") -> Pipeline:
+    """Parses the text of a pipeline.config; `path` is for messages.
+
+    Raises:
+        ConfigError: with line and column, and the nearest field when one is unknown.
+    """
+    proto = pipeline_pb2.TrainEvalPipelineConfig()
+    try:
+        text_format.Parse(text, proto)
+    except text_format.ParseError as error:
+        raise _syntax_error(error, path) from error
+    pipeline = Pipeline(proto, path)
+    if not pipeline.meta_architecture:
+        raise ConfigError(
+            "it describes no model",
+            expected="a `model { ssd { ... } }` or another meta-architecture of the OD API",
+            mend="start from one of the files in pipelines/",
+            where=path,
+        )
+    return pipeline
+
+
+def _syntax_error(error: text_format.ParseError, path: str) -> ConfigError:
+    message = _POSITION.sub("", str(error))
+    position = _POSITION.match(str(error))
+    line, column = error.GetLine(), error.GetColumn()
+    if position is not None:
+        line, column = int(position["line"]), int(position["column"])
+    where = f"{path}:{line}:{column}" if line else path
+    unknown = _NO_FIELD.search(message)
+    if unknown is None:
+        return ConfigError(
+            message,
+            expected="a TrainEvalPipelineConfig in protobuf's text format",
+            mend="compare the line with a file in pipelines/",
+            where=where,
+        )
+    return ConfigError(
+        f"'{unknown['field']}' is no field of {unknown['message'].rsplit('.', 1)[-1]}",
+        expected="a field that the OD API's protos know",
+        mend=nearest(unknown["field"], _field_names(unknown["message"]))
+        + "remove it or correct its name",
+        where=where,
+    )
+
+
+def _field_names(message_type: str) -> list[str]:
+    try:
+        descriptor = pipeline_pb2.DESCRIPTOR.pool.FindMessageTypeByName(message_type)
+    except KeyError:
+        return []
+    return [field.name for field in descriptor.fields]

@@ -1,0 +1,193 @@
+"""The recipe: the quantities of a training that can be set, each with one owner.
+
+Batch size, schedule length, warm-up and learning rate all write the same few fields (`num_steps`,
+`total_steps`, `warmup_steps`, rates). So nobody edits those fields: factors edit the recipe, in
+images rather than steps, and `render_recipe` writes the fields once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from object_detection.protos import pipeline_pb2
+
+from odapi_repro.errors import ConfigError
+from odapi_repro.pipeline.parse import Pipeline
+
+__all__ = ["LR_RULES", "Recipe", "learning_rate_message", "read_recipe", "render_recipe"]
+
+LR_RULES = ("none", "linear", "sqrt")
+
+# Fields of each schedule in object_detection/protos/optimizer.proto that count steps, and that are
+# rates. manual_step's own are in a repeated message and handled beside them.
+_STEP_FIELDS = {
+    "constant_learning_rate": (),
+    "exponential_decay_learning_rate": ("decay_steps", "burnin_steps"),
+    "manual_step_learning_rate": (),
+    "cosine_decay_learning_rate": ("total_steps", "warmup_steps", "hold_base_rate_steps"),
+}
+_RATE_FIELDS = {
+    "constant_learning_rate": ("learning_rate",),
+    "exponential_decay_learning_rate": (
+        "initial_learning_rate",
+        "burnin_learning_rate",
+        "min_learning_rate",
+    ),
+    "manual_step_learning_rate": ("initial_learning_rate",),
+    "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training sets, in images where the proto counts steps.
+
+    Attributes:
+        global_batch_size: images in a step, over all replicas.
+        num_replicas: replicas that share the global batch; batch-norm statistics and loss
+            normalisers are per replica.
+        images_seen: training images over the whole run, repeats counted.
+        warmup_images: images during warm-up; None for a schedule that has none to set.
+        lr_rule: how rates follow the batch: `none`, `linear` or `sqrt` of
+            global_batch_size / lr_batch_size.
+        lr_batch_size: the batch for which the pipeline's rates were chosen.
+        augmentation: each `data_augmentation_options` in text format, in order.
+    """
+
+    global_batch_size: int
+    num_replicas: int
+    images_seen: int
+    warmup_images: int | None
+    lr_rule: str
+    lr_batch_size: int
+    augmentation: tuple[str, ...]
+
+    @property
+    def lr_factor(self) -> float:
+        """What the pipeline's rates are multiplied with (Goyal et al. 2017, eq. 3-4, if linear)."""
+        ratio = self.global_batch_size / self.lr_batch_size
+        return {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[self.lr_rule]
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that see `images_seen` images, at least 1."""
+        return max(1, round(self.images_seen / self.global_batch_size))
+
+    @property
+    def images_per_replica(self) -> int:
+        """Images over which one batch-norm update takes its statistics."""
+        return self.global_batch_size // self.num_replicas
+
+
+def learning_rate_message(proto: pipeline_pb2.TrainEvalPipelineConfig) -> tuple[str, Message]:
+    """Gives the schedule's name (`cosine_decay_learning_rate` ...) and its message.
+
+    Raises:
+        ConfigError: the pipeline has no optimizer or no schedule.
+    """
+    optimizer = proto.train_config.optimizer
+    kind = optimizer.WhichOneof("optimizer")
+    schedule = getattr(optimizer, kind).learning_rate if kind else None
+    name = schedule.WhichOneof("learning_rate") if schedule is not None else None
+    if schedule is None or name is None:
+        raise ConfigError(
+            "train_config.optimizer has no learning rate",
+            expected="an optimizer with one of the OD API's schedules",
+            mend="see train_config in pipelines/effdet_d3.config",
+        )
+    return str(name), getattr(schedule, str(name))
+
+
+def read_recipe(pipeline: Pipeline, *, num_replicas: int = 1) -> Recipe:
+    """Gives the recipe that a pipeline stands for.
+
+    Raises:
+        ConfigError: no optimizer, batch size or number of steps.
+    """
+    train_config = pipeline.proto.train_config
+    name, schedule = learning_rate_message(pipeline.proto)
+    batch = int(train_config.batch_size)
+    for field, value in (("batch_size", batch), ("num_steps", int(train_config.num_steps))):
+        if value < 1:
+            raise ConfigError(
+                f"train_config.{field} is {value}",
+                expected="at least 1",
+                mend=f"set train_config.{field}",
+                where=pipeline.path,
+            )
+    warmup: int | None = None
+    if name == "cosine_decay_learning_rate":
+        warmup = int(schedule.warmup_steps) * batch  # type: ignore[attr-defined]
+    return Recipe(
+        global_batch_size=batch,
+        num_replicas=num_replicas,
+        images_seen=int(train_config.num_steps) * batch,
+        warmup_images=warmup,
+        lr_rule="none",
+        lr_batch_size=batch,
+        augmentation=tuple(
+            str(text_format.MessageToString(option, as_one_line=True))
+            for option in train_config.data_augmentation_options
+        ),
+    )
+
+
+def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
+    """Gives the pipeline with every field that the recipe owns written.
+
+    `pipeline` is the one whose recipe was read and then edited: its schedule gives the shape
+    (where it ends, its boundaries), stretched with the run when `images_seen` changes.
+
+    Rendering the recipe that was read from a pipeline gives that pipeline back.
+    """
+    base = read_recipe(pipeline)
+    if recipe == base:
+        return pipeline
+    stretch = recipe.images_seen / base.images_seen
+    steps_per_old_step = stretch * base.global_batch_size / recipe.global_batch_size
+
+    def rescale(steps: int) -> int:
+        return max(1, round(steps * steps_per_old_step)) if steps else 0
+
+    def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+        train_config = proto.train_config
+        name, message = learning_rate_message(proto)
+        schedule: object = message
+        if recipe.num_steps != train_config.num_steps:
+            for field in _STEP_FIELDS[name]:
+                setattr(schedule, field, rescale(getattr(schedule, field)))
+        for field in _RATE_FIELDS[name]:
+            value = getattr(schedule, field)
+            if recipe.lr_factor != 1.0 and value:
+                setattr(schedule, field, value * recipe.lr_factor)
+        if name == "manual_step_learning_rate":
+            for boundary in schedule.schedule:  # type: ignore[attr-defined]
+                boundary.step = rescale(boundary.step)
+                if recipe.lr_factor != 1.0:
+                    boundary.learning_rate *= recipe.lr_factor
+        if recipe.warmup_images is not None:
+            _set_warmup(schedule, recipe)
+        train_config.batch_size = recipe.global_batch_size
+        train_config.num_steps = recipe.num_steps
+        if recipe.augmentation != base.augmentation:
+            del train_config.data_augmentation_options[:]
+            for text in recipe.augmentation:
+                text_format.Parse(
+                    text,
+                    train_config.data_augmentation_options.add(),
+                )
+
+    return pipeline.edited(edit)
+
+
+def _set_warmup(schedule: object, recipe: Recipe) -> None:
+    steps = round((recipe.warmup_images or 0) / recipe.global_batch_size)
+    if recipe.warmup_images and not steps:
+        steps = 1
+    # cosine_decay_with_warmup raises when warm-up is longer than the schedule.
+    total = int(schedule.total_steps)  # type: ignore[attr-defined]
+    schedule.warmup_steps = min(steps, total)  # type: ignore[attr-defined]
+

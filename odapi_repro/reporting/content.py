@@ -1,0 +1,162 @@
+"""What a study's report is made of, as its command knows it when the trials have run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import pandas as pd
+
+from odapi_repro.analysis.cells import FactorAxis
+from odapi_repro.analysis.effects import Contrast, contrasts
+from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS, check_trials, order_columns
+
+__all__ = ["LevelMapping", "LossPoint", "Reported", "ScaleNote", "StudyReport"]
+
+
+@dataclass(frozen=True)
+class ScaleNote:
+    """One relation of the full pipeline, and what became of it at this scale.
+
+    Attributes:
+        what: the relation, such as "warm-up share of the schedule".
+        full: its value in the pipeline as it is.
+        here: its value in these trials.
+        kept: whether the relation holds; else it was clipped.
+        why: the reason where it was clipped, or a remark.
+    """
+
+    what: str
+    full: str
+    here: str
+    kept: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A published number of the reference, in points, with where it stands and how it was made."""
+
+    metric: str
+    value: float
+    source: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class LevelMapping:
+    """A level of the pipeline and the level that stands for it in these trials."""
+
+    factor: str
+    full: str
+    here: str
+    why: str = ""
+
+
+class LossPoint(NamedTuple):
+    """The total training loss at one step; `images_seen` counts from the start of the training."""
+
+    step: int
+    images_seen: float
+    loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class StudyReport:
+    """Everything that results/<study>/ says.
+
+    Attributes:
+        study: the name of the study, which is that of its folder.
+        command: the exact command line.
+        pipeline: the pipeline that was ablated.
+        scale: `full`, `proxy` or `smoke`.
+        trials: see `odapi_repro.analysis.trials`.
+        axes: the factors with their levels in order.
+        data: what AP was measured on, as the axis of the plot says it ("80 shapes images").
+        reference_name: the catalogue's name of the reference; empty when there is none.
+        reported: published numbers of the reference.
+        scale_notes: relations kept and clipped at this scale.
+        level_mapping: levels of the pipeline and of these trials, where they differ.
+        held: a sentence for each thing that a factor holds constant.
+        seeds: the seeds asked for.
+        loss_curves: by trial id, points in order; tuples (step, images_seen, loss) will do.
+        wall_seconds: from the first trial's start to the last one's end.
+        versions: package to version.
+        caveats: sentences about what may not be concluded, beyond those that every report has.
+        num_train_images, num_eval_images: sizes of the data, None where unknown.
+        margin: half-width in AP points of what is called equivalent.
+        confidence: of the intervals.
+    """
+
+    study: str
+    command: str
+    pipeline: str
+    scale: str
+    trials: pd.DataFrame
+    axes: tuple[FactorAxis, ...]
+    data: str = "the evaluation set"
+    reference_name: str = ""
+    reported: tuple[Reported, ...] = ()
+    scale_notes: tuple[ScaleNote, ...] = ()
+    level_mapping: tuple[LevelMapping, ...] = ()
+    held: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    loss_curves: Mapping[str, Sequence[tuple[int, float, float]]] = field(default_factory=dict)
+    wall_seconds: float = float("nan")
+    versions: Mapping[str, str] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
+    num_train_images: int | None = None
+    num_eval_images: int | None = None
+    margin: float = 0.5
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_trials(self.trials, self.factors)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The names of the factors, in the order of their columns."""
+        return tuple(axis.name for axis in self.axes)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The trials with documented columns, by level in its order, then by seed."""
+        ordered = order_columns(self.trials, self.factors)
+        for name in self.factors:
+            ordered[name] = ordered[name].astype(str)
+        order = {axis.name: {label: i for i, label in enumerate(axis.levels)} for axis in self.axes}
+        keys = [
+            *(
+                ordered[name].map(lambda label, o=order[name]: o.get(label, len(o)))
+                for name in order
+            ),
+            *(ordered[name] for name in self.factors),
+            ordered["seed"],
+            ordered["trial_id"],
+        ]
+        rows = sorted(range(len(ordered)), key=lambda row: [key.iloc[row] for key in keys])
+        return ordered.iloc[rows].reset_index(drop=True)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are compared: those of boxes, and those of masks where there are any."""
+        masks = MASK_METRICS if MASK_METRICS[0] in self.table.columns else ()
+        return (*BOX_METRICS, *masks)
+
+    @cached_property
+    def effects(self) -> list[Contrast]:
+        """Every level against the reference level of its factor, on every metric."""
+        return contrasts(
+            self.table,
+            self.axes,
+            metrics=self.metrics,
+            margin=self.margin,
+            confidence=self.confidence,
+        )
+
+    def status_counts(self) -> dict[str, int]:
+        """How many trials have each status that occurs."""
+        counts = self.table["status"].value_counts(sort=False)
+        return {str(status): int(count) for status, count in counts.items()}

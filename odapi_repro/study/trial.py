@@ -1,0 +1,110 @@
+"""A trial and its identity: everything that decides its outcome, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["SPEC_VERSION", "Stack", "Trial", "TrialSpec"]
+
+SPEC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The versions that decide a training's numbers."""
+
+    tensorflow: str
+    keras: str
+    object_detection: str
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What decides the outcome of a trial; its hash is the trial's identity.
+
+    Attributes:
+        pipeline_text: the rendered pipeline, with records, label map and checkpoint replaced by
+            the digests below, so that moving a folder changes nothing.
+        extensions: names of training extensions.
+        seed: of Python, NumPy and TensorFlow.
+        num_replicas: replicas that share the global batch.
+        device: `cpu`, `gpu` or `tpu`.
+        deterministic: whether ops were deterministic (another order of summation).
+        train_records, eval_records: digests of the record manifests.
+        label_map: digest of the label map's items.
+        checkpoint: digest of `fine_tune_checkpoint`, empty without one.
+        stack: versions.
+    """
+
+    pipeline_text: str
+    extensions: tuple[str, ...]
+    seed: int
+    num_replicas: int
+    device: str
+    deterministic: bool
+    train_records: str
+    eval_records: str
+    label_map: str
+    checkpoint: str
+    stack: Stack
+
+    @property
+    def trial_id(self) -> str:
+        """Twelve hex digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, with the version of this layout."""
+        fields = {"version": SPEC_VERSION, **dataclasses.asdict(self)}
+        return json.dumps(fields, sort_keys=True, indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> TrialSpec:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: written by a newer format.
+        """
+        fields: dict[str, Any] = json.loads(text)
+        version = fields.pop("version")
+        if version > SPEC_VERSION:
+            raise ValueError(f"trial.json has format {version}, this version reads {SPEC_VERSION}")
+        fields["stack"] = Stack(**fields["stack"])
+        fields["extensions"] = tuple(fields["extensions"])
+        return TrialSpec(**fields)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as a study sees it.
+
+    Attributes:
+        spec: what it is made of.
+        cell: factor name -> level label.
+        pipeline_text: the rendered pipeline with the paths of this machine.
+        num_steps, global_batch_size, base_lr: of that pipeline, for plans and tables.
+        with_masks: whether instance masks are detected and scored.
+    """
+
+    spec: TrialSpec
+    cell: Mapping[str, str]
+    pipeline_text: str
+    num_steps: int
+    global_batch_size: int
+    base_lr: float
+    with_masks: bool
+
+    @property
+    def trial_id(self) -> str:
+        """Identity of the spec."""
+        return self.spec.trial_id
+
+    @property
+    def images_seen(self) -> int:
+        """Training images, repeats counted."""
+        return self.num_steps * self.global_batch_size

@@ -1,0 +1,1 @@
+"""The child process that trains: compatibility, seeds, devices, the loop; TensorFlow lives here."""

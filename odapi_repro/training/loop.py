@@ -1,0 +1,52 @@
+"""`model_main_tf2`'s training, with a seed, a chosen strategy and an ear on its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from odapi_repro.training.devices import make_strategy
+from odapi_repro.training.job import Job
+from odapi_repro.training.observer import StepReport, observe_training
+
+__all__ = ["train"]
+
+
+def train(job: Job, on_step: Callable[[StepReport], None]) -> int:
+    """Runs `model_lib_v2.train_loop` as `model_main_tf2` does and gives the number of replicas.
+
+    Compatibility patches and seeds must have been applied before.
+
+    Raises:
+        Diverged: at the first non-finite loss.
+        UserError, EnvironmentMissing: from the devices.
+        tf.errors.ResourceExhaustedError: out of memory.
+    """
+    import tensorflow as tf
+    from object_detection import model_lib_v2
+
+    tf.config.set_soft_device_placement(True)
+    strategy = make_strategy(
+        device=job.device,
+        num_replicas=job.num_replicas,
+        use_tpu=job.use_tpu,
+        tpu_name=job.tpu_name,
+        num_workers=job.num_workers,
+    )
+    on_tpu = job.use_tpu or job.device == "tpu"
+    with (
+        strategy.scope(),
+        observe_training(
+            on_step, steps_per_iteration=job.steps_per_iteration, in_graph=not on_tpu
+        ),
+    ):
+        model_lib_v2.train_loop(
+            pipeline_config_path=job.pipeline_path,
+            model_dir=job.model_dir,
+            train_steps=job.num_steps,
+            use_tpu=on_tpu,
+            checkpoint_every_n=job.checkpoint_every_n,
+            checkpoint_max_to_keep=job.checkpoint_max_to_keep,
+            record_summaries=job.record_summaries,
+            num_steps_per_iteration=job.steps_per_iteration,
+        )
+    return int(strategy.num_replicas_in_sync)

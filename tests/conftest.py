@@ -1,0 +1,32 @@
+"""What all tests share: the reference configs where they are present, and a cache of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def reference_configs() -> Path:
+    """The OD API's own configs, which lie beside the checkout and not in it."""
+    folder = REPOSITORY.parent / "shared" / "facts" / "configs"
+    if not folder.is_dir():
+        pytest.skip("the reference configs are not beside this checkout (../shared/facts/configs)")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the tests away from the user's cache; one for all, as data sets take time to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ODAPI_REPRO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

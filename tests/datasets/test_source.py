@@ -1,0 +1,128 @@
+"""Data sources: what the flags name, and one clear message for each way to name it wrongly."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import odapi_repro.datasets.source as source_module
+from odapi_repro.datasets import EmbeddedDataset, resolve_data_source, resolve_patterns
+from odapi_repro.errors import DataError
+
+_PETS = Path(__file__).parents[3] / "shared" / "data"
+_LABEL_MAP = "item { id: 1 name: 'a' }"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, train_files: list[Path], small: EmbeddedDataset) -> Path:
+    """A folder as create_coco_tf_record.py leaves it."""
+    for i in range(3):
+        shutil.copy(train_files[i], tmp_path / f"coco_train.record-{i:05d}-of-00003")
+    shutil.copy(train_files[3], tmp_path / "coco_val.record-00000-of-00001")
+    shutil.copy(small.label_map_path, tmp_path / "shapes_label_map.pbtxt")
+    (tmp_path / "training_notes.txt").write_text("")
+    return tmp_path
+
+
+def test_a_folder_of_shards_becomes_two_patterns(folder: Path) -> None:
+    source = resolve_data_source(str(folder))
+    assert source.train_patterns == (str(folder / "coco_train.record-?????-of-00003"),)
+    assert source.eval_patterns == (str(folder / "coco_val.record-?????-of-00001"),)
+    assert len(resolve_patterns(source.train_patterns)) == 3
+    assert source.label_map_path == folder / "shapes_label_map.pbtxt"
+    assert source.has_masks
+    assert source.name == folder.name
+
+
+def test_single_files_are_named_as_they_are(tmp_path: Path, folder: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    shard = folder / "coco_val.record-00000-of-00001"
+    for name in ("train.tfrecord", "eval.record"):
+        shutil.copy(shard, plain / name)
+    source = resolve_data_source(str(plain), label_map=folder / "shapes_label_map.pbtxt")
+    assert source.train_patterns == (str(plain / "train.tfrecord"),)
+    assert source.eval_patterns == (str(plain / "eval.record"),)
+
+
+def test_embedded_is_the_embedded_set(
+    small: EmbeddedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "embedded_dataset", lambda: small)
+    source = resolve_data_source("embedded")
+    assert source.name == "embedded"
+    assert source.has_masks
+    assert source.train_patterns == (small.train_pattern,)
+    with pytest.raises(DataError, match="--label_map is given with --data embedded"):
+        resolve_data_source("embedded", label_map=small.label_map_path)
+
+
+def test_globs_go_before_the_folder_which_gives_the_label_map(folder: Path) -> None:
+    val = str(folder / "*val*")
+    source = resolve_data_source(str(folder), train_records=val, eval_records=[val])
+    assert source.train_patterns == source.eval_patterns == (val,)
+    assert source.label_map_path.name == "shapes_label_map.pbtxt"
+
+
+def test_missing_shards_are_the_users_own_decision(folder: Path) -> None:
+    (folder / "coco_train.record-00001-of-00003").unlink()
+    with pytest.raises(DataError, match=r"2 of 3 shards(.|\n)*number 1(.|\n)*--train_records"):
+        resolve_data_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("removed", "added", "message"),
+    [
+        ("coco_val*", "", r"named val\* \(there: coco_train"),
+        ("coco_*", "", "holds no record file"),
+        ("*.pbtxt", "", "no label map is named or found"),
+        ("", "other_label_map.pbtxt", "several label maps are there: other_label_map.pbtxt, sha"),
+    ],
+)
+def test_a_folder_that_lacks_something_is_said_so(
+    folder: Path, removed: str, added: str, message: str
+) -> None:
+    for path in folder.glob(removed) if removed else ():
+        path.unlink()
+    if added:
+        (folder / added).write_text(_LABEL_MAP)
+    with pytest.raises(DataError, match=message):
+        resolve_data_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({}, "no data is named"),
+        ({"data": "embeded"}, "did you mean 'embedded'"),
+        ({"data": "no/such/folder"}, "does not exist"),
+        ({"data": __file__}, "is a file"),
+        ({"train_records": "a*"}, "--train_records is given without --eval_records"),
+        ({"eval_records": "a*"}, "--eval_records is given without --train_records"),
+        ({"train_records": "no_such*", "eval_records": "b"}, "'no_such\\*' matches nothing"),
+    ],
+)
+def test_wrong_flags_are_one_message_each(flags: dict[str, str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        resolve_data_source(**flags)
+
+
+@pytest.mark.skipif(not _PETS.is_dir(), reason="the ten photographs are not here")
+def test_ten_real_photographs() -> None:
+    with pytest.raises(DataError, match=r"--train_records(.|\n)*--eval_records"):
+        resolve_data_source(str(_PETS))
+    record = str(_PETS / "pets_examples.record")
+    source = resolve_data_source(str(_PETS), train_records=record, eval_records=record)
+    assert source.label_map_path.name == "pets_label_map.pbtxt"
+    assert not source.has_masks
+    from odapi_repro.datasets import check_records, coco_ground_truth, read_label_map
+
+    label_map = read_label_map(source.label_map_path)
+    files = resolve_patterns(source.train_patterns)
+    summary = check_records(files, label_map, num_classes=37, needs_masks=False)
+    assert (label_map.num_classes, summary.images, summary.boxes) == (37, 10, 10)
+    truth = coco_ground_truth(files, label_map, with_masks=False)
+    assert truth["images"][0]["id"] == "chihuahua_153.jpg"
+    assert truth["annotations"][0]["bbox"] == [119.0, 54.0, 109.0, 74.0]

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from odapi_repro import __main__ as entry
+from odapi_repro.command import nearest, parse_flags, run_command
+from odapi_repro.errors import UserError
+
+
+@pytest.fixture
+def values() -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_integer("num_train_steps", 100, "Steps.", flag_values=values)
+    flags.DEFINE_string("pipeline", None, "Config.", flag_values=values)
+    return values
+
+
+def run(values: flags.FlagValues, *argv: str, main=lambda positional: 0) -> int:
+    return run_command(main, values, argv, name="example", summary="does an example")
+
+
+def test_positional_arguments_reach_the_command_after_the_flags_were_parsed(values):
+    seen = []
+
+    def main(positional: list[str]) -> int:
+        seen.extend([*positional, values.num_train_steps])
+        return 0
+
+    assert run(values, "a.config", "--num_train_steps=7", main=main) == 0
+    assert seen == ["a.config", 7]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_commands_own_exit_code_is_given(values, code):
+    assert run(values, main=lambda positional: code) == code
+
+
+def test_an_unknown_flag_is_exit_2_and_names_the_nearest_known_one(values, capsys):
+    assert run(values, "--num_trian_steps=7") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "unknown flag --num_trian_steps" in captured.err
+    assert "did you mean 'num_train_steps'?" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_value_of_the_wrong_type_is_exit_2_and_is_named(values, capsys):
+    assert run(values, "--num_train_steps=many") == 2
+    assert "many" in capsys.readouterr().err
+
+
+def test_a_flag_without_its_value_is_exit_2(values, capsys):
+    assert run(values, "--pipeline") == 2
+    assert "pipeline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
+def test_help_is_exit_0_and_lists_the_flags_without_running_the_command(values, capsys, flag):
+    def main(positional: list[str]) -> int:
+        raise AssertionError("ran")
+
+    assert run(values, flag, main=main) == 0
+    assert "num_train_steps" in capsys.readouterr().out
+
+
+def test_a_users_error_is_one_message_on_stderr_and_exit_2(values, capsys):
+    def main(positional: list[str]) -> int:
+        raise UserError("found this", expected="that", mend="type so", where="a.config:3:1")
+
+    assert run(values, main=main) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        "odapi-repro example: a.config:3:1: found this\n  expected: that\n  to mend it: type so\n"
+    )
+
+
+def test_an_interrupt_is_exit_130_as_a_shell_has_it(values, capsys):
+    def main(positional: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    assert run(values, main=main) == 130
+
+
+def test_an_error_of_ours_is_not_dressed_up_as_the_users(values):
+    def main(positional: list[str]) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(values, main=main)
+
+
+def test_parse_flags_raises_what_a_caller_can_catch(values):
+    with pytest.raises(UserError, match="unknown flag"):
+        parse_flags(values, ["--nothing_like_it"])
+
+
+def test_nearest_says_nothing_when_nothing_is_near():
+    assert nearest("zzz", ["batch_size", "warmup"]) == ""
+    assert nearest("batchsize", ["batch_size", "warmup"]) == "did you mean 'batch_size'? "
+
+
+def test_the_entry_point_refuses_an_unknown_command_with_the_nearest(capsys):
+    assert entry.main(["docter"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "did you mean 'doctor'?" in captured.err
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["--help"], 0), (["help"], 0), ([], 2)])
+def test_the_entry_point_lists_its_commands(capsys, argv, code):
+    assert entry.main(argv) == code
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in entry.COMMANDS)
+
+
+def test_the_entry_point_passes_an_unknown_flag_on_as_exit_2(capsys):
+    assert entry.main(["doctor", "--formt=json"]) == 2
+    assert "did you mean 'format'?" in capsys.readouterr().err
+
+
+def test_a_pipe_whose_reader_has_gone_is_not_an_error():
+    script = (
+        "import sys\n"
+        "from absl import flags\n"
+        "from odapi_repro.command import run_command\n"
+        "def main(positional):\n"
+        "    for _ in range(100000): print('a line of output')\n"
+        "    return 0\n"
+        "sys.exit(run_command(main, flags.FlagValues(), [], name='x', summary=''))\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdout.readline()
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert child.wait(timeout=30) == 0
