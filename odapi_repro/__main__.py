@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -18,10 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Dispatches to one command and gives its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print("usage: odapi-repro <command> [flags]\n")
-        for name, summary in COMMANDS.items():
-            print(f"  {name:10} {summary}")
-        print("\n`odapi-repro <command> --help` lists the flags of a command.")
+        listed = "".join(f"  {name:10} {summary}\n" for name, summary in COMMANDS.items())
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(
+                f"usage: odapi-repro <command> [flags]\n\n{listed}\n"
+                "`odapi-repro <command> --help` lists the flags of a command.\n"
+            )
+            sys.stdout.flush()
         return EXIT_DONE if arguments else EXIT_USAGE
     name = arguments[0]
     if name not in COMMANDS:

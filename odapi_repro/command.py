@@ -29,9 +29,13 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def parse_flags(flag_values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """Parses `argv` (without the program's name) and gives the positional arguments.
 
+    What an earlier call in the same process has set is forgotten first.
+
     Raises:
         UserError: for an unknown flag or a value that the flag does not take.
     """
+    for name in flag_values:
+        flag_values[name].unparse()
     try:
         return list(flag_values(["odapi-repro", *argv])[1:])
     except flags.UnrecognizedFlagError as error:

@@ -15,9 +15,7 @@ class UserError(Exception):
         where: `file:line:column`, a path or a flag; printed first when given.
     """
 
-    def __init__(
-        self, found: str, *, expected: str = "", mend: str = "", where: str = ""
-    ) -> None:
+    def __init__(self, found: str, *, expected: str = "", mend: str = "", where: str = "") -> None:
         self.found = found
         self.expected = expected
         self.mend = mend

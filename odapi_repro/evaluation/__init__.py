@@ -1,1 +1,1 @@
-"""Checkpoint to detections to COCO metrics; `detection` needs TensorFlow, `coco_metrics` does not."""
+"""Checkpoint to detections to COCO metrics; only `detection` needs TensorFlow."""

@@ -47,9 +47,7 @@ class Evaluation:
         os.replace(temporary, path)
 
 
-def check_against_records(
-    images: Sequence[DetectedImage], ground_truth: Mapping[str, Any]
-) -> int:
+def check_against_records(images: Sequence[DetectedImage], ground_truth: Mapping[str, Any]) -> int:
     """Checks that the images evaluated are those of the records; gives the truncated ones.
 
     The OD API swallows evaluation errors and reports metrics on what it has seen so far

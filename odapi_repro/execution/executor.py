@@ -248,5 +248,3 @@ def check_worker_environment() -> None:
             mend="make setup, or pip install --no-deps -r requirements.lock; "
             "then see odapi-repro doctor",
         )
-
-

@@ -17,7 +17,7 @@ _CGROUP_EVENTS = (
 
 
 def oom_kills() -> int:
-    """Gives how many processes of this control group the system has ended for memory; 0 if unknown."""
+    """Gives how many processes of this control group were ended for memory; 0 if unknown."""
     for path in _CGROUP_EVENTS:
         try:
             lines = path.read_text(encoding="ascii").splitlines()

@@ -127,7 +127,11 @@ class StudyRecord:
     def _check_same_foundation(self, other: StudyRecord, study: str) -> None:
         mine, theirs = self.foundation, other.foundation
         # What is held for a factor that only one of the two commands studies is no conflict.
-        names = [n for n in {**mine, **theirs} if not n.startswith("held.") or (n in mine and n in theirs)]
+        names = [
+            n
+            for n in {**mine, **theirs}
+            if not n.startswith("held.") or (n in mine and n in theirs)
+        ]
         differing = [n for n in names if mine.get(n) != theirs.get(n)]
         if not differing:
             return
@@ -161,9 +165,7 @@ def run_trials(trials: Sequence[Trial], executor: Executor, on_event: OnEvent) -
     for trial in trials:
         on_event(trial, {"event": "trial_started"})
         state = executor.run(trial, on_event)
-        on_event(
-            trial, {"event": "trial_ended", "state": state.state, "message": state.message}
-        )
+        on_event(trial, {"event": "trial_ended", "state": state.state, "message": state.message})
 
 
 def model_text(pipeline_text: str) -> str:

@@ -27,13 +27,11 @@ AUGMENTATIONS: dict[str, tuple[str, ...]] = {
     "flip": (_FLIP,),
     "jitter": (
         _FLIP,
-        "random_scale_crop_and_pad_to_square "
-        "{ output_size: SIZE scale_min: 0.8 scale_max: 1.25 }",
+        "random_scale_crop_and_pad_to_square { output_size: SIZE scale_min: 0.8 scale_max: 1.25 }",
     ),
     "large_jitter": (
         _FLIP,
-        "random_scale_crop_and_pad_to_square "
-        "{ output_size: SIZE scale_min: 0.1 scale_max: 2.0 }",
+        "random_scale_crop_and_pad_to_square { output_size: SIZE scale_min: 0.1 scale_max: 2.0 }",
     ),
     "color": (_FLIP, *_COLOR),
 }

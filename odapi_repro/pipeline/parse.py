@@ -17,9 +17,7 @@ from odapi_repro.errors import ConfigError
 __all__ = ["MAX_CONFIG_BYTES", "Pipeline", "load_pipeline", "parse_pipeline"]
 
 MAX_CONFIG_BYTES = 10 * 1024 * 1024
-_NO_FIELD = re.compile(
-    r'Message type "(?P<message>[^"]+)" has no field named "(?P<field>[^"]+)"'
-)
+_NO_FIELD = re.compile(r'Message type "(?P<message>[^"]+)" has no field named "(?P<field>[^"]+)"')
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : ")
 
 
@@ -37,9 +35,7 @@ class Pipeline:
     proto: pipeline_pb2.TrainEvalPipelineConfig
     path: str
 
-    def edited(
-        self, edit: Callable[[pipeline_pb2.TrainEvalPipelineConfig], None]
-    ) -> Pipeline:
+    def edited(self, edit: Callable[[pipeline_pb2.TrainEvalPipelineConfig], None]) -> Pipeline:
         """Gives a copy to which `edit` was applied."""
         proto = pipeline_pb2.TrainEvalPipelineConfig()
         proto.CopyFrom(self.proto)

@@ -190,4 +190,3 @@ def _set_warmup(schedule: object, recipe: Recipe) -> None:
     # cosine_decay_with_warmup raises when warm-up is longer than the schedule.
     total = int(schedule.total_steps)  # type: ignore[attr-defined]
     schedule.warmup_steps = min(steps, total)  # type: ignore[attr-defined]
-

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs; a line that moves on a terminal, few plain ones elsewhere."""
+"""What a person sees while a study runs: a moving line on a terminal, few plain ones elsewhere."""
 
 from __future__ import annotations
 

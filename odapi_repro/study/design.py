@@ -105,9 +105,7 @@ def cells_of(axes: Sequence[Axis], setting: Setting, design: str) -> list[dict[s
     else:
         cells.append(dict(base))
         for axis in axes:
-            cells.extend(
-                {**base, **axis.at, axis.factor.name: level} for level in axis.levels
-            )
+            cells.extend({**base, **axis.at, axis.factor.name: level} for level in axis.levels)
     distinct: dict[tuple[str, ...], dict[str, Level]] = {}
     for cell in cells:
         distinct.setdefault(tuple(level.label for level in cell.values()), cell)

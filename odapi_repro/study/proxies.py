@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from object_detection.protos import pipeline_pb2
+from typing import Any, TypeAlias
 
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline
 
 __all__ = ["Proxy", "ScaleNote", "proxy_for"]
 
-PipelineProto = pipeline_pb2.TrainEvalPipelineConfig
+# object_detection.protos.pipeline_pb2.TrainEvalPipelineConfig; generated protos carry no types.
+PipelineProto: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,16 @@ def _clip(note: str, full: object, here: object, why: str) -> ScaleNote:
 
 
 def _shrink_efficientdet(proto: PipelineProto, size: int) -> list[ScaleNote]:
-    """EfficientNet-B0, one BiFPN layer and one head layer of 32 channels, levels 3 to 6."""
+    """A ten-block EfficientNet, one BiFPN layer and one head layer, levels 3 to 6."""
+    from odapi_repro.training.extensions.proxy_backbone import PROXY_EFFICIENTNET
+
     ssd = proto.model.ssd
     extractor, bifpn = ssd.feature_extractor, ssd.feature_extractor.bifpn
     head = ssd.box_predictor.weight_shared_convolutional_box_predictor
     anchors = ssd.anchor_generator.multiscale_anchor_generator
     notes = [
         _shrink_resizer(ssd.image_resizer, size),
-        _clip("backbone", extractor.type, "ssd_efficientnet-b0_bifpn_keras", "seconds a step"),
+        _clip("backbone", extractor.type, "EfficientNet of 10 blocks", "seconds a step"),
         _clip(
             "BiFPN",
             f"{bifpn.num_iterations} x {bifpn.num_filters}, levels "
@@ -133,7 +135,7 @@ def _shrink_efficientdet(proto: PipelineProto, size: int) -> list[ScaleNote]:
             "statistics must settle within a few hundred steps",
         ),
     ]
-    extractor.type = "ssd_efficientnet-b0_bifpn_keras"
+    extractor.type = PROXY_EFFICIENTNET
     extractor.pad_to_multiple = 64
     bifpn.num_iterations, bifpn.num_filters = 1, 32
     bifpn.min_level, bifpn.max_level = 3, 6
@@ -155,7 +157,7 @@ def _shrink_ssd(proto: PipelineProto, size: int) -> list[ScaleNote]:
 
 def _shrink_faster_rcnn(proto: PipelineProto, size: int) -> list[ScaleNote]:
     """A ten-layer residual backbone of stride 16, fewer proposals, smaller crops and masks."""
-    from odapi_repro.training.extensions.proxy_backbone import PROXY_BACKBONE
+    from odapi_repro.training.extensions.proxy_backbone import PROXY_RESNET
 
     model = proto.model.faster_rcnn
     notes = [
@@ -167,9 +169,7 @@ def _shrink_faster_rcnn(proto: PipelineProto, size: int) -> list[ScaleNote]:
             "trained",
             "trials start from random weights, with no statistics to freeze",
         ),
-        _clip(
-            "proposals", model.first_stage_max_proposals, 32, "seconds a step; fewer objects"
-        ),
+        _clip("proposals", model.first_stage_max_proposals, 32, "seconds a step; fewer objects"),
         _clip(
             "crop",
             f"{model.initial_crop_size} / {model.maxpool_stride}",
@@ -177,7 +177,7 @@ def _shrink_faster_rcnn(proto: PipelineProto, size: int) -> list[ScaleNote]:
             "seconds a step",
         ),
     ]
-    model.feature_extractor.type = PROXY_BACKBONE
+    model.feature_extractor.type = PROXY_RESNET
     model.feature_extractor.batch_norm_trainable = True
     model.first_stage_box_predictor_depth = 64
     model.first_stage_max_proposals = 32
@@ -233,6 +233,7 @@ _EFFICIENTDET = Proxy(
     warmup_share=0.1,
     input_size=192,
     shrink=_shrink_efficientdet,
+    extensions=("proxy_backbone",),
 )
 _SSD = Proxy(
     name="SSD",

@@ -96,14 +96,13 @@ def _full(pipeline: Pipeline, num_steps: int | None) -> Scaled:
     return Scaled(render_recipe(shorter, pipeline), (note,), ())
 
 
-def _shrink_schedule(
-    proto: PipelineProto, proxy: Proxy, batch: int, steps: int
-) -> list[ScaleNote]:
+def _shrink_schedule(proto: PipelineProto, proxy: Proxy, batch: int, steps: int) -> list[ScaleNote]:
     """Writes batch, steps and a cosine schedule of the proxy, and compares them."""
     train_config = proto.train_config
     kind, full = learning_rate_message(proto)
     full_batch, full_steps = int(train_config.batch_size), int(train_config.num_steps)
     base, full_share = _peak_and_warmup_share(kind, full, full_steps)
+    full_horizon = _horizon(kind, full, full_steps)
     warmup = round(proxy.warmup_share * steps)
     # The OD API divides by total_steps - warmup_steps.
     warmup = min(warmup, steps - 1)
@@ -141,9 +140,9 @@ def _shrink_schedule(
         ),
         ScaleNote(
             "end of the schedule / end of training",
-            f"{_horizon(kind, full, full_steps):.2f}",
+            f"{full_horizon:.2f}",
             "1.00",
-            abs(_horizon(kind, full, full_steps) - 1) < 0.01,
+            abs(full_horizon - 1) < 0.01,
             "cosine to zero at the last step",
         ),
     ]

@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-__all__ = ["PATCHES", "Patch", "applicable", "apply_patches", "set_environment", "tensorflow_version"]
+__all__ = [
+    "PATCHES",
+    "Patch",
+    "applicable",
+    "apply_patches",
+    "set_environment",
+    "tensorflow_version",
+]
 
 OPEN_END = (99, 0)
 
@@ -58,11 +65,14 @@ def tensorflow_version() -> tuple[int, int]:
 
 
 def set_environment() -> None:
-    """Sets what must stand in the environment before TensorFlow is imported."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    """Sets what must stand in the environment before TensorFlow is imported.
+
+    From TF 2.16 on `tf.keras` is Keras 3 unless told otherwise; it has no `layers.experimental`,
+    no `backend.set_learning_phase` and no legacy optimizers. On 2.15 `keras` is Keras 2 itself,
+    and the OD API imports it under that name, so there the switch would mix two packages.
+    """
+    os.environ["TF_USE_LEGACY_KERAS"] = "1" if tensorflow_version() >= (2, 16) else "0"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-
-
 
 
 def _stub_module(name: str) -> types.ModuleType:

@@ -1,4 +1,4 @@
-"""What the child process is told: one training and its evaluation, as JSON on disk. No TensorFlow."""
+"""What the child process is told: one training and its evaluation, as JSON on disk."""
 
 from __future__ import annotations
 

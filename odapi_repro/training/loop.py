@@ -35,9 +35,7 @@ def train(job: Job, on_step: Callable[[StepReport], None]) -> int:
     on_tpu = job.use_tpu or job.device == "tpu"
     with (
         strategy.scope(),
-        observe_training(
-            on_step, steps_per_iteration=job.steps_per_iteration, in_graph=not on_tpu
-        ),
+        observe_training(on_step, steps_per_iteration=job.steps_per_iteration, in_graph=not on_tpu),
     ):
         model_lib_v2.train_loop(
             pipeline_config_path=job.pipeline_path,

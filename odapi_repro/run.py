@@ -1,0 +1,325 @@
+"""`python -m odapi_repro.run`: trains and evaluates the trials of a study, and leaves a table."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, EXIT_FAILED, nearest, run_command
+from odapi_repro.datasets import (
+    EMBEDDED,
+    check_records,
+    manifest,
+    read_label_map,
+    resolve_data_source,
+    resolve_patterns,
+)
+from odapi_repro.errors import UserError
+from odapi_repro.execution.executor import LocalExecutor, Runtime, check_worker_environment
+from odapi_repro.execution.hardware import check_disk_space, count_gpus
+from odapi_repro.execution.store import FINISHED, TrialStore
+from odapi_repro.execution.study_runner import (
+    StudyRecord,
+    cost_history,
+    missing_trials,
+    model_text,
+    run_trials,
+)
+from odapi_repro.factors import factor_named
+from odapi_repro.pipeline import Pipeline, load_pipeline
+from odapi_repro.reporting.plan_text import plan_text
+from odapi_repro.reporting.progress import Progress
+from odapi_repro.study.cost import estimate_cost
+from odapi_repro.study.design import DESIGNS
+from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
+from odapi_repro.study.scales import SCALES
+from odapi_repro.study.trial import Trial
+
+__all__ = ["main"]
+
+SUMMARY = "train and evaluate the trials of a study, and leave a table in results/"
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
+_bool = functools.partial(flags.DEFINE_bool, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_multi_string = functools.partial(flags.DEFINE_multi_string, flag_values=FLAGS)
+_string("pipeline", None, "pipeline.config to study (may be given without the flag, too)")
+flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+flags.DEFINE_list("ablate", None, "factors to vary, e.g. batch_size,lr_scaling", flag_values=FLAGS)
+_multi_string(
+    "levels",
+    [],
+    "levels of a factor: 2,8,32 with one factor, batch_size=2,8,32 (repeatable) with several; "
+    "literal or relative to the reference (1/4)",
+)
+_multi_string(
+    "at",
+    [],
+    "factor=level at which a factor stands while others are varied, e.g. batch_size=2 (repeatable)",
+)
+_enum(
+    "design",
+    DESIGNS[0],
+    DESIGNS,
+    "one factor at a time from the reference, or every combination",
+)
+_integer("seeds", 1, "replicates of every cell, seeds 1 to N", lower_bound=1)
+_enum(
+    "scale",
+    "auto",
+    SCALES,
+    "full: the pipeline as it is; proxy: its family shrunk to minutes; smoke: a few steps; auto: "
+    "full with your own records and an accelerator, else proxy",
+)
+_integer(
+    "steps", None, "steps at the reference's batch; the schedule keeps its shape", lower_bound=1
+)
+flags.DEFINE_alias("num_train_steps", "steps", flag_values=FLAGS)
+_string("data", EMBEDDED, "embedded, or a folder with train* and val* records and a label map")
+_string("train_records", None, "globs of training records, comma-separated")
+_string("eval_records", None, "globs of evaluation records, comma-separated")
+_string("label_map", None, "label map of the records")
+_string("checkpoint", None, "prefix of the checkpoint to start from (fills fine_tune_checkpoint)")
+_enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
+_integer("replicas", 0, "replicas of the reference cell; 0: every GPU, one on CPU", lower_bound=0)
+_bool("deterministic", None, "same seed, same bits; by default on CPU only")
+_bool("use_tpu", False, "as --device tpu")
+_string("tpu_name", None, "name of the Cloud TPU")
+_integer("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG", lower_bound=1)
+_integer("checkpoint_every_n", 1000, "steps between checkpoints", lower_bound=1)
+_integer("sample_1_of_n_eval_examples", None, "evaluate one image of n", lower_bound=1)
+_bool("record_summaries", False, "training images into the events")
+_string("name", None, "name of the study; by default pipeline, factors and scale")
+_string("runs_dir", "runs", "where trials are kept")
+_string("results_dir", "results", "where the table goes")
+_enum("retry", None, ("failed",), "run failed trials again")
+_bool("dry_run", False, "print the plan and stop")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+
+    def run(positional: list[str]) -> int:
+        command = shlex.join(["python", "-m", "odapi_repro.run", *arguments])
+        return _run(positional, command)
+
+    return run_command(run, FLAGS, arguments, name="run", summary=SUMMARY)
+
+
+def _run(positional: list[str], command: str) -> int:
+    pipeline = _pipeline(positional)
+    request, data = _request(pipeline)
+    plan = make_plan(pipeline, data, request)
+    study = FLAGS.name or _default_name(pipeline, request, data)
+    _check_name(study)
+    folder = Path(FLAGS.results_dir) / study
+    store = TrialStore(Path(FLAGS.runs_dir))
+    record = StudyRecord.of(plan)
+    earlier = StudyRecord.read(folder)
+    if earlier is not None:
+        record = earlier.grown_by(record, study)
+    todo = missing_trials(plan.trials, store, retry_failed=FLAGS.retry == "failed")
+    cost = estimate_cost(
+        todo,
+        [model_text(trial.spec.pipeline_text) for trial in todo],
+        cost_history(store, request.device),
+        scale=request.scale,
+        family=pipeline.meta_architecture,
+    )
+    print(plan_text(plan, study=study, todo=todo, cost=cost), flush=True)
+    if FLAGS.dry_run:
+        return EXIT_DONE
+    if todo:
+        check_worker_environment()
+        check_disk_space(store.runs_dir)
+    record.write(folder)
+    return _run_and_report(plan, record, store, todo, folder, command, cost.seconds)
+
+
+def _run_and_report(
+    plan: Plan,
+    record: StudyRecord,
+    store: TrialStore,
+    todo: Sequence[Trial],
+    folder: Path,
+    command: str,
+    expected_seconds: float | None,
+) -> int:
+    from odapi_repro.reporting.assemble import assemble_report
+    from odapi_repro.reporting.report import write_report
+    from odapi_repro.reporting.terminal import print_report
+
+    progress = Progress(
+        len(plan.trials),
+        len(plan.trials) - len(todo),
+        expected_seconds=expected_seconds / len(todo) if expected_seconds and todo else None,
+    )
+    executor = LocalExecutor(
+        store,
+        Runtime(
+            # Proxies report every step; with more steps in a call the OD API's loop is traced
+            # twice, which costs more than it saves in a run of minutes.
+            steps_per_iteration=100 if plan.request.scale == "full" else 1,
+            checkpoint_every_n=FLAGS.checkpoint_every_n,
+            checkpoint_max_to_keep=7 if plan.request.scale == "full" else 1,
+            tpu_name=FLAGS.tpu_name,
+            num_workers=FLAGS.num_workers,
+            record_summaries=FLAGS.record_summaries,
+        ),
+    )
+    try:
+        run_trials(todo, executor, progress)
+    finally:
+        # Whatever ends the study, the table says what is there.
+        report = assemble_report(record, plan, store, study=folder.name, command=command)
+        write_report(report, folder)
+    print()
+    print_report(report)
+    print(f"\n{folder / 'README.md'}")
+    failed = [t for t in plan.trials if store.state(t.trial_id).state not in FINISHED]
+    for trial in failed:
+        state = store.state(trial.trial_id)
+        print(
+            f"trial {trial.trial_id} {state.state}: {state.message}\n"
+            f"  log: {store.folder(trial.trial_id) / 'train.log'}"
+            + ("\n  --retry failed runs it again" if state.state == "failed" else ""),
+            file=sys.stderr,
+        )
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _pipeline(positional: list[str]) -> Pipeline:
+    paths = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
+    if len(paths) != 1:
+        raise UserError(
+            f"{len(paths)} pipelines were named" if paths else "no pipeline was named",
+            expected="one pipeline.config",
+            mend="--pipeline pipelines/effdet_d3.config",
+        )
+    return load_pipeline(paths[0])
+
+
+def _request(pipeline: Pipeline) -> tuple[StudyRequest, StudyData]:
+    if not FLAGS.ablate:
+        raise UserError(
+            "no factor was named",
+            expected="--ablate with one or more factors",
+            mend="--ablate batch_size",
+        )
+    factors = tuple(factor_named(name) for name in dict.fromkeys(FLAGS.ablate))
+    names = [factor.name for factor in factors]
+    levels = _levels(FLAGS.levels, names)
+    at = _at(FLAGS.at)
+    data = _data(pipeline)
+    device = "tpu" if FLAGS.use_tpu else FLAGS.device
+    gpus = count_gpus()
+    if device == "auto":
+        device = "gpu" if gpus else "cpu"
+    scale = FLAGS.scale
+    if scale == "auto":
+        own_records = data.source.name != EMBEDDED
+        scale = "full" if own_records and device != "cpu" else "proxy"
+    deterministic = device == "cpu" if FLAGS.deterministic is None else FLAGS.deterministic
+    request = StudyRequest(
+        factors=factors,
+        levels=levels,
+        at=at,
+        design=FLAGS.design,
+        seeds=tuple(range(1, FLAGS.seeds + 1)),
+        scale=scale,
+        num_steps=FLAGS.steps,
+        num_replicas=FLAGS.replicas or (gpus if device == "gpu" else 1),
+        device=device,
+        deterministic=deterministic,
+        checkpoint=FLAGS.checkpoint,
+        sample_1_of_n_eval_examples=FLAGS.sample_1_of_n_eval_examples,
+    )
+    return request, data
+
+
+def _data(pipeline: Pipeline) -> StudyData:
+    if FLAGS.data == EMBEDDED and not FLAGS.train_records:
+        print("data: the embedded shapes set (made once, in about half a minute)", flush=True)
+    source = resolve_data_source(
+        FLAGS.data, FLAGS.train_records, FLAGS.eval_records, FLAGS.label_map
+    )
+    label_map = read_label_map(source.label_map_path)
+    train_files = resolve_patterns(source.train_patterns)
+    eval_files = resolve_patterns(source.eval_patterns)
+    for files in dict.fromkeys((train_files, eval_files)):
+        check_records(
+            files,
+            label_map,
+            num_classes=label_map.num_classes,
+            needs_masks=pipeline.predicts_masks,
+        )
+    return StudyData(source, label_map, manifest(train_files), manifest(eval_files))
+
+
+def _levels(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str]]:
+    levels: dict[str, list[str]] = {}
+    for text in texts:
+        name, separator, values = text.partition("=")
+        if not separator:
+            if len(names) != 1:
+                raise UserError(
+                    f"--levels {text} does not say which factor it is for",
+                    expected=f"one of {', '.join(names)} before the levels",
+                    mend=f"--levels {names[0]}={text}",
+                )
+            name, values = names[0], text
+        if name not in names:
+            raise UserError(
+                f"--levels names '{name}', which is not among --ablate",
+                expected=f"one of {', '.join(names)}",
+                mend=f"{nearest(name, names)}--levels {names[0]}={values}",
+            )
+        cleaned = [value.strip() for value in values.split(",") if value.strip()]
+        if not cleaned:
+            raise UserError(
+                f"--levels {text} holds no level",
+                expected="levels separated by commas",
+                mend="e.g. --levels 2,8",
+            )
+        levels.setdefault(name, []).extend(cleaned)
+    return levels
+
+
+def _at(texts: Sequence[str]) -> Mapping[str, str]:
+    at = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not value:
+            raise UserError(
+                f"--at {text} names no level", expected="factor=level", mend="--at batch_size=2"
+            )
+        at[factor_named(name).name] = value
+    return at
+
+
+def _default_name(pipeline: Pipeline, request: StudyRequest, data: StudyData) -> str:
+    parts = [Path(pipeline.path).stem, "-".join(factor.name for factor in request.factors)]
+    if data.source.name != EMBEDDED:
+        parts.append(Path(data.source.name).name.split(".")[0])
+    return "-".join([*parts, request.scale])
+
+
+def _check_name(name: str) -> None:
+    if not name or name.startswith(".") or "/" in name or "\\" in name:
+        raise UserError(
+            f"'{name}' cannot be the name of a study",
+            expected="a plain folder name",
+            mend="--name my_study",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
