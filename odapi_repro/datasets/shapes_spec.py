@@ -11,7 +11,7 @@ from odapi_repro.datasets.label_map import LabelMap
 
 __all__ = ["GENERATOR_VERSION", "SHAPES_LABEL_MAP", "ShapesSpec"]
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raise it whenever the same spec would give other files."""
 
 SHAPES_LABEL_MAP = LabelMap(

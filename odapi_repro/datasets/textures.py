@@ -14,7 +14,7 @@ __all__ = ["background", "draw_clutter", "object_colour", "object_fill", "value_
 Image = NDArray[np.float32]
 Colour = NDArray[np.float32]
 
-_CLASS_HUES = (0.02, 0.60, 0.14, 0.78, 0.36, 0.92)
+_CLASS_HUES = (0.0, 0.5, 0.17, 0.67, 0.33, 0.83)
 
 
 def background(rng: np.random.Generator, height: int, width: int) -> Image:
@@ -69,12 +69,12 @@ def draw_clutter(rng: np.random.Generator, image: Image) -> None:
 def object_colour(rng: np.random.Generator, class_id: int, behind: Colour) -> Colour:
     """Gives a colour for an object, float32 [3], that stands out against the colour `behind`.
 
-    Half of the objects lean towards the hue of their class, the other half have any hue: colour
+    Most objects lean towards the hue of their class, one in seven has any hue: colour
     helps a short training along and does not decide the class.
     """
     colour = np.zeros(3, np.float32)
     for _ in range(8):
-        hue = rng.normal(_CLASS_HUES[class_id - 1], 0.07) if rng.random() < 0.5 else rng.random()
+        hue = rng.normal(_CLASS_HUES[class_id - 1], 0.05) if rng.random() < 0.85 else rng.random()
         colour = _rgb(hue % 1.0, rng.uniform(0.45, 1.0), rng.uniform(0.35, 1.0))
         if float(np.abs(colour - behind).sum()) > 150:
             break

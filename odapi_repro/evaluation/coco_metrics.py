@@ -44,7 +44,11 @@ def coco_metrics(
 
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = dict(ground_truth)
+        # COCOeval writes into annotations.
+        truth.dataset = {
+            **ground_truth,
+            "annotations": [dict(annotation) for annotation in ground_truth["annotations"]],
+        }
         truth.createIndex()
         if detections:
             found = truth.loadRes([dict(detection) for detection in detections])

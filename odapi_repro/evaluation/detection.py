@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from odapi_repro.datasets import resolve_patterns
 from odapi_repro.errors import DataError
 
 __all__ = ["DetectedImage", "detect", "latest_checkpoint"]
@@ -84,6 +85,9 @@ def detect(
 
     configs = config_util.get_configs_from_pipeline_file(pipeline_path)
     reader = configs["eval_input_configs"][0]
+    # tf.io.gfile.glob promises no order; the records are matched to detections by position.
+    files = resolve_patterns(list(reader.tf_record_input_reader.input_path))
+    reader.tf_record_input_reader.input_path[:] = [str(file) for file in files]
     reader.shuffle = False
     reader.num_readers = 1
     reader.num_epochs = 1

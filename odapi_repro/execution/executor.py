@@ -36,6 +36,7 @@ class Runtime:
         checkpoint_max_to_keep: checkpoints kept a trial.
         tpu_name, num_workers: as the OD API's flags.
         record_summaries: images into the events, too.
+        fast_tracing: see `training.tracing`.
     """
 
     steps_per_iteration: int
@@ -44,6 +45,7 @@ class Runtime:
     tpu_name: str | None = None
     num_workers: int = 1
     record_summaries: bool = False
+    fast_tracing: bool = False
 
 
 class LocalExecutor:
@@ -124,6 +126,7 @@ class LocalExecutor:
             tpu_name=self.runtime.tpu_name,
             num_workers=self.runtime.num_workers,
             record_summaries=self.runtime.record_summaries,
+            fast_tracing=self.runtime.fast_tracing,
             with_masks=trial.with_masks,
             results_path=str(folder / "detections.json.gz"),
             extensions=spec.extensions,

@@ -126,11 +126,10 @@ class StudyRecord:
 
     def _check_same_foundation(self, other: StudyRecord, study: str) -> None:
         mine, theirs = self.foundation, other.foundation
-        # What is held for a factor that only one of the two commands studies is no conflict.
         names = [
             n
             for n in {**mine, **theirs}
-            if not n.startswith("held.") or (n in mine and n in theirs)
+            if not n.startswith("held.") or self._held_by_both(other, n)
         ]
         differing = [n for n in names if mine.get(n) != theirs.get(n)]
         if not differing:
@@ -143,6 +142,18 @@ class StudyRecord:
             + "\n    ".join(shown),
             expected="the same pipeline, records and held constants in one study",
             mend="give this one another --name, or undo the change",
+        )
+
+    def _held_by_both(self, other: StudyRecord, name: str) -> bool:
+        """Whether both say where `held.<factor>.<other factor>` stands, if only by default.
+
+        A factor that only one of the two studies, or that a grid varies, is held nowhere there.
+        """
+        _, factor, held = name.split(".")
+        return all(
+            name in record.foundation
+            or (factor in record.axes and not (record.design == "grid" and held in record.axes))
+            for record in (self, other)
         )
 
     def write(self, folder: Path) -> None:

@@ -75,7 +75,10 @@ def _run(job: Job, emit: EventWriter) -> None:
     assert model_lib_v2 is not None
     from odapi_repro.training.extensions import enable_extensions
     from odapi_repro.training.seeds import set_seeds
+    from odapi_repro.training.tracing import skip_autograph_in_od_api
 
+    if job.fast_tracing:
+        skip_autograph_in_od_api()
     enable_extensions(job.extensions)
     imported = time.monotonic()
     emit("imported", patches=patches, tensorflow=tf.__version__, seconds=imported - began)
@@ -197,7 +200,7 @@ def _kind(error: BaseException) -> str:
 def _first_lines(error: BaseException, count: int = 6) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     shown = lines if len(lines) <= count else [*lines[:2], "...", *lines[-(count - 3) :]]
-    return "\n".join([f"{type(error).__name__}:", *shown])
+    return "\n".join([f"{type(error).__name__}: {shown[0] if shown else ''}", *shown[1:]])
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -40,7 +40,8 @@ class Warmup(Factor):
     def default_levels(self, setting: Setting) -> tuple[Level, ...]:
         """None, the reference's, and a tenth of the run or twice the reference's."""
         reference = _steps(setting)
-        longer = max(2 * reference, setting.recipe.num_steps // 10)
+        steps = setting.recipe.num_steps
+        longer = min(max(2 * reference, steps // 10, 1), steps - 1)
         return tuple(self._level(steps, setting) for steps in sorted({0, reference, longer}))
 
     def parse_level(self, text: str, setting: Setting) -> Level:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from object_detection.protos import pipeline_pb2
 
+from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.fields import flatten_fields
 from odapi_repro.pipeline.parse import Pipeline
 
@@ -39,7 +40,18 @@ def bind_records(
     Args:
         checkpoint: what `fine_tune_checkpoint` becomes; None leaves a real path alone and removes
             a placeholder, so that training starts from random weights.
+
+    Raises:
+        ConfigError: a model without classes.
     """
+
+    if not hasattr(pipeline.model, "num_classes"):
+        raise ConfigError(
+            f"a {pipeline.meta_architecture} has no num_classes to set",
+            expected="an ssd, faster_rcnn or center_net model",
+            mend="register the model with the OD API under one of these",
+            where=pipeline.path,
+        )
 
     def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         del proto.eval_input_reader[1:]

@@ -10,17 +10,18 @@ __all__ = ["field_differences", "flatten_fields"]
 def flatten_fields(message: Message, prefix: str = "") -> dict[str, object]:
     """Gives every set scalar under its path, e.g. `train_config.batch_size`.
 
-    Repeated fields carry an index: `eval_input_reader[0].shuffle`. An empty submessage is there
-    as `{}`, because in a oneof its presence alone decides.
+    Repeated fields carry an index (`eval_input_reader[0].shuffle`), maps their key. An empty
+    submessage is there as `{}`, because in a oneof its presence alone decides.
     """
     flat: dict[str, object] = {}
     for descriptor, value in message.ListFields():
         path = f"{prefix}{descriptor.name}"
-        items = (
-            [(path, value)]
-            if isinstance(value, (Message, str, bytes, int, float))
-            else [(f"{path}[{index}]", item) for index, item in enumerate(value)]
-        )
+        if isinstance(value, (Message, str, bytes, int, float)):
+            items = [(path, value)]
+        elif descriptor.message_type and descriptor.message_type.GetOptions().map_entry:
+            items = [(f"{path}[{key}]", value[key]) for key in sorted(value)]
+        else:
+            items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
         for item_path, item in items:
             if not isinstance(item, Message):
                 flat[item_path] = item

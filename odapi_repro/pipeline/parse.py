@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def load_pipeline(path: str | Path) -> Pipeline:
         ConfigError: no such file, a folder, a binary, over 10 MB, or not a pipeline.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises for a name that is too long
         known = sorted(str(p) for p in path.parent.glob("*.config")) if path.parent.is_dir() else []
         raise ConfigError(
             "no such pipeline.config",

@@ -150,7 +150,7 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
     steps_per_old_step = stretch * base.global_batch_size / recipe.global_batch_size
 
     def rescale(steps: int) -> int:
-        return max(1, round(steps * steps_per_old_step)) if steps else 0
+        return max(1, round(steps * steps_per_old_step))
 
     def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         train_config = proto.train_config
@@ -158,14 +158,17 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
         schedule: object = message
         if recipe.num_steps != train_config.num_steps:
             for field in _STEP_FIELDS[name]:
-                setattr(schedule, field, rescale(getattr(schedule, field)))
+                if steps := getattr(schedule, field):
+                    setattr(schedule, field, rescale(steps))
         for field in _RATE_FIELDS[name]:
             value = getattr(schedule, field)
             if recipe.lr_factor != 1.0 and value:
                 setattr(schedule, field, value * recipe.lr_factor)
         if name == "manual_step_learning_rate":
+            last = 0
             for boundary in schedule.schedule:  # type: ignore[attr-defined]
-                boundary.step = rescale(boundary.step)
+                # manual_stepping refuses boundaries that do not increase.
+                boundary.step = last = max(rescale(boundary.step), last + 1)
                 if recipe.lr_factor != 1.0:
                     boundary.learning_rate *= recipe.lr_factor
         if recipe.warmup_images is not None:
@@ -187,6 +190,6 @@ def _set_warmup(schedule: object, recipe: Recipe) -> None:
     steps = round((recipe.warmup_images or 0) / recipe.global_batch_size)
     if recipe.warmup_images and not steps:
         steps = 1
-    # cosine_decay_with_warmup raises when warm-up is longer than the schedule.
-    total = int(schedule.total_steps)  # type: ignore[attr-defined]
-    schedule.warmup_steps = min(steps, total)  # type: ignore[attr-defined]
+    # cosine_decay_with_warmup divides by total_steps - warmup_steps - hold_base_rate_steps.
+    room = int(schedule.total_steps - schedule.hold_base_rate_steps) - 1  # type: ignore[attr-defined]
+    schedule.warmup_steps = min(steps, max(0, room))  # type: ignore[attr-defined]

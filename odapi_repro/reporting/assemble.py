@@ -26,7 +26,7 @@ def assemble_report(
     """Gives the report of a study as its trials stand now."""
     rows = trial_rows(record, plan, store, study)
     reference = reference_of(plan.pipeline)
-    axes = tuple(_axis(name, record) for name in _factor_order(record))
+    axes = tuple(_axis(name, record, plan) for name in _factor_order(record))
     wall = sum(row["wall_seconds"] or 0.0 for row in rows)
     scale, data = plan.request.scale, plan.data
     noun = "shapes images" if data.source.name == "embedded" else f"images of {data.source.name}"
@@ -50,6 +50,7 @@ def assemble_report(
         level_mapping=tuple(
             LevelMapping(name, record.axes[name]["full_scale"][level], level)
             for name in _factor_order(record)
+            if name in record.axes
             for level in record.axes[name]["levels"]
             if record.axes[name]["full_scale"].get(level, level) != level
         )
@@ -96,7 +97,10 @@ def trial_rows(
                 "scale": plan.request.scale,
                 "seed": trial["seed"],
                 "status": state.state,
-                **{name: trial["cell"].get(name, _reference(name, record)) for name in factors},
+                **{
+                    name: trial["cell"].get(name, _reference(name, record, plan))
+                    for name in factors
+                },
                 "global_batch_size": trial["global_batch_size"],
                 "num_replicas": trial["num_replicas"],
                 "num_steps": trial["num_steps"],
@@ -126,9 +130,9 @@ def _factor_order(record: StudyRecord) -> list[str]:
     return [name for name in FACTORS if name in named]
 
 
-def _axis(name: str, record: StudyRecord) -> FactorAxis:
+def _axis(name: str, record: StudyRecord, plan: Plan) -> FactorAxis:
     axis = record.axes.get(name)
-    levels = list(axis["levels"]) if axis else [_reference(name, record)]
+    levels = list(axis["levels"]) if axis else [_reference(name, record, plan)]
     cells = {t["cell"][name] for t in record.trials.values() if name in t["cell"]}
     levels += sorted(cells - set(levels))
     return FactorAxis(
@@ -140,12 +144,11 @@ def _axis(name: str, record: StudyRecord) -> FactorAxis:
     )
 
 
-def _reference(name: str, record: StudyRecord) -> str:
+def _reference(name: str, record: StudyRecord, plan: Plan) -> str:
     if name in record.axes:
         return str(record.axes[name]["levels"][0])
-    # A factor that is only held somewhere: its reference level is that of the first trial.
-    first = next(iter(record.trials.values()))
-    return str(first["cell"].get(name, ""))
+    # A factor that is only held somewhere.
+    return factor_named(name).reference_level(plan.setting).label
 
 
 def _held(name: str, record: StudyRecord) -> str:

@@ -96,14 +96,16 @@ class Progress:
         self._update(text + (f"  (study: {study_left} left)" if study_left else ""))
 
     def _ended(self, trial: Trial, event: dict[str, Any]) -> None:
-        took = self._clock() - self._trial_began
+        now = self._clock()
+        took, self._trial_began = now - self._trial_began, now
         self._ended_trials += 1
-        if event["state"] in ("succeeded", "diverged"):
-            self._done += 1
+        self._done += 1
+        self._trial_began = self._clock()
+        left = self._study_left()
         self._line(
             f"{self._head(trial, ended=True)}: {event['state']} after {duration(took)}"
             + (f": {event['message'].splitlines()[0]}" if event["message"] else "")
-            + (f"  [{self._study_left()} left]" if self._study_left() else "")
+            + (f"  (study: {left} left)" if left else "")
         )
 
     def _study_left(self) -> str:

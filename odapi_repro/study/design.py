@@ -74,6 +74,7 @@ def make_axes(
             if other == factor.name or (design == "grid" and other in named):
                 continue
             other_factor = factor_named(other)
+            other_factor.check_applies(setting)
             if other in smallest and other not in at_texts:
                 # The study's own smallest batch rather than the smallest default.
                 at[other] = min(smallest[other], key=lambda level: float(level.label))

@@ -142,10 +142,13 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
     axes = make_axes(request.factors, request.levels, request.at, setting, request.design)
     stack = installed_stack()
     checkpoint = _checkpoint_digest(request.checkpoint)
-    trials = []
+    trials: dict[str, Trial] = {}
     for seed in request.seeds:
         for cell in cells_of(axes, setting, request.design):
-            trials.append(_trial(cell, seed, setting, scaled, data, request, stack, checkpoint))
+            # Two cells may come to the same training (a learning-rate rule at the reference's
+            # batch): it runs once, in the cell named first.
+            trial = _trial(cell, seed, setting, scaled, data, request, stack, checkpoint)
+            trials.setdefault(trial.trial_id, trial)
     foundation: dict[str, object] = {
         **{f"pipeline.{path}": value for path, value in flatten_fields(reference.proto).items()},
         "scale": request.scale,
@@ -164,7 +167,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
             for other, level in axis.at.items()
         },
     }
-    return Plan(request, pipeline, data, scaled, setting, axes, tuple(trials), foundation)
+    return Plan(request, pipeline, data, scaled, setting, axes, tuple(trials.values()), foundation)
 
 
 def _trial(

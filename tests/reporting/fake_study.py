@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 
 from odapi_repro.analysis import BOX_METRICS, FactorAxis
-from odapi_repro.reporting import LevelMapping, LossPoint, Reported, ScaleNote, StudyReport
+from odapi_repro.reporting.report import (
+    LevelMapping,
+    LossPoint,
+    Reported,
+    ScaleNote,
+    StudyReport,
+)
 
 BATCH_SIZE = FactorAxis("batch_size", "16", ("2", "4", "8", "16", "32"))
 LR_SCALING = FactorAxis("lr_scaling", "none", ("none", "linear", "sqrt"), at={"batch_size": "2"})
