@@ -129,6 +129,12 @@ def _shrink_efficientdet(proto: PipelineProto, size: int) -> list[ScaleNote]:
             "seconds a step",
         ),
         _clip(
+            "head initialisation, standard deviation",
+            f"{head.conv_hyperparams.initializer.random_normal_initializer.stddev:g}",
+            "0.1",
+            "two factors of 0.01 in a separable convolution take thousands of steps to grow",
+        ),
+        _clip(
             "batch-norm decay (BiFPN, head)",
             f"{head.conv_hyperparams.batch_norm.decay:g}",
             "0.9",
@@ -141,6 +147,7 @@ def _shrink_efficientdet(proto: PipelineProto, size: int) -> list[ScaleNote]:
     bifpn.min_level, bifpn.max_level = 3, 6
     anchors.min_level, anchors.max_level = 3, 6
     head.depth, head.num_layers_before_predictor = 32, 1
+    head.conv_hyperparams.initializer.random_normal_initializer.stddev = 0.1
     for hyperparams in (extractor.conv_hyperparams, head.conv_hyperparams):
         hyperparams.batch_norm.decay = 0.9
     notes += _shrink_augmentation(proto, size)
@@ -227,8 +234,8 @@ def _shrink_augmentation(proto: PipelineProto, size: int) -> list[ScaleNote]:
 _EFFICIENTDET = Proxy(
     name="EfficientDet",
     batch_size=16,
-    num_steps=250,
-    base_lr=0.08,
+    num_steps=220,
+    base_lr=0.2,
     warmup_start_fraction=1 / 80,
     warmup_share=0.1,
     input_size=192,

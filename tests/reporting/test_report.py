@@ -14,11 +14,11 @@ from fake_study import BATCH_SIZE, LR_SCALING, batch_rows, study, trial
 from matplotlib.figure import Figure
 
 from odapi_repro.analysis import BOX_METRICS
-from odapi_repro.reporting.report import write_report
-from odapi_repro.reporting.terminal import print_report, render_terminal
 from odapi_repro.reporting.curves import smoothed
 from odapi_repro.reporting.plots import ap_figure
+from odapi_repro.reporting.report import write_report
 from odapi_repro.reporting.tables import csv_bytes, number, read_trials
+from odapi_repro.reporting.terminal import print_report, render_terminal
 from odapi_repro.reporting.wording import effect_line, headline
 
 
