@@ -101,10 +101,10 @@ test: lint test-unit
 	$(VENV)/bin/python -m pytest -m "not ($(UNIT))" $(ARGS)
 
 test-tf215: setup-tf215
-	$(VENV_TF215)/bin/python -m pytest -m "not ($(UNIT))" $(ARGS)
+	$(VENV_TF215)/bin/python -m pytest -m "not ($(UNIT))" tests/training $(ARGS)
 
 smoke: setup
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bash tests/e2e/smoke_all_factors.sh $(ARGS)
+	bash tests/e2e/smoke_all_factors.sh $(ARGS)
 
 bench: setup-dev
 	@for script in benchmarks/bench_*.py; do \

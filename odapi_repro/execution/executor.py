@@ -69,10 +69,9 @@ class LocalExecutor:
         self.worker = worker
 
     def run(self, trial: Trial, on_event: OnEvent) -> TrialState:
-        """Runs a trial from its beginning and gives the state it ended in.
+        """Runs a trial and gives the state it ended in.
 
-        An attempt that was killed is not resumed but repeated: the order of the data depends on
-        where a training started, and the same trial must give the same numbers.
+        What becomes of an attempt that was killed is `TrialStore.prepare`'s to say.
 
         Raises:
             UserError: another process runs it.

@@ -120,9 +120,18 @@ class TrialStore:
         write_atomically(self.folder(trial_id) / "state.json", json.dumps(fields, indent=1) + "\n")
 
     def prepare(self, trial: Trial) -> Path:
-        """Makes the folder of a trial about to run, without anything of an earlier attempt."""
+        """Makes the folder of a trial about to run and gives it.
+
+        Nothing of an earlier attempt is left, except for a trial that is not deterministic and
+        was interrupted after a checkpoint: that one goes on from there, as `train_loop` does by
+        itself. A deterministic one starts over, because the order of its data depends on where it
+        started, and the same trial must give the same numbers.
+        """
         folder = self.folder(trial.trial_id)
         folder.mkdir(parents=True, exist_ok=True)
+        interrupted = self.state(trial.trial_id).state in ("interrupted", "running")
+        if interrupted and not trial.spec.deterministic and any(folder.glob("ckpt-*.index")):
+            return folder
         for entry in folder.iterdir():
             if entry.name == _LOCK:
                 continue

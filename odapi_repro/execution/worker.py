@@ -163,10 +163,11 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
 
 
 class LossLog:
-    """`losses.csv`: step, learning rate and every loss, a row a report."""
+    """`losses.csv`: step, learning rate and every loss, a row a report; a resumed trial adds."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "w", encoding="utf-8", newline="\n", buffering=1)  # noqa: SIM115
+        self._resumed = path.exists() and path.stat().st_size > 0
+        self._file = open(path, "a", encoding="utf-8", newline="\n", buffering=1)  # noqa: SIM115
         self._names: list[str] = []
         self.final_loss: float | None = None
 
@@ -175,7 +176,8 @@ class LossLog:
         if not self._names:
             self._names = sorted(report.losses)
             header = [name.removeprefix("Loss/") for name in self._names]
-            self._file.write(",".join(["step", "learning_rate", *header]) + "\n")
+            if not self._resumed:
+                self._file.write(",".join(["step", "learning_rate", *header]) + "\n")
         values = [report.learning_rate, *(report.losses[name] for name in self._names)]
         self._file.write(",".join([str(report.step), *map(repr, values)]) + "\n")
         self.final_loss = report.losses.get("Loss/total_loss")

@@ -84,13 +84,18 @@ class Progress:
         (first_time, first_step), (_, last_step) = self._recent[0], self._recent[-1]
         elapsed = now - first_time
         rate = (last_step - first_step) / elapsed if elapsed > 0 else 0.0
-        left = duration((trial.num_steps - last_step) / rate) if rate else "?"
+        # The first report holds the tracing; the rate shows from the second on.
+        speed = (
+            f"  {rate * trial.global_batch_size:.1f} images/s  "
+            f"{duration((trial.num_steps - last_step) / rate)} left"
+            if rate
+            else ""
+        )
         loss = event["loss"]
         text = (
             f"{self._head(trial)}: step {last_step}/{trial.num_steps}  "
             f"loss {loss if isinstance(loss, str) else format(loss, '.3f')}  "
-            f"LR {event['learning_rate']:.3g}  "
-            f"{rate * trial.global_batch_size:.1f} images/s  {left} left"
+            f"LR {event['learning_rate']:.3g}{speed}"
         )
         study_left = self._study_left()
         self._update(text + (f"  (study: {study_left} left)" if study_left else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 from pathlib import Path
@@ -114,3 +115,17 @@ def test_a_json_file_that_is_missing_or_cut_short_reads_as_empty(store: TrialSto
     assert store.read_json(TRIAL.trial_id, "metrics.json") == {}
     (store.folder(TRIAL.trial_id) / "metrics.json").write_text('{"metrics": {"AP"')
     assert store.read_json(TRIAL.trial_id, "metrics.json") == {}
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint_only_where_bits_do_not_matter(
+    tmp_path: Path,
+) -> None:
+    store = TrialStore(tmp_path)
+    for deterministic in (True, False):
+        spec = dataclasses.replace(TRIAL.spec, deterministic=deterministic)
+        resumable = dataclasses.replace(TRIAL, spec=spec)
+        folder = store.prepare(resumable)
+        (folder / "ckpt-2.index").write_text("weights of step 1000")
+        store.set_state(resumable.trial_id, TrialState("interrupted"))
+        store.prepare(resumable)
+        assert (folder / "ckpt-2.index").exists() is not deterministic

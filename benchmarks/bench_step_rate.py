@@ -1,0 +1,143 @@
+"""Training steps a second against bare `model_main_tf2`, same config, same machine, same run.
+
+Both write `steps_per_sec` into their events after every call of the compiled function, 100 steps
+in both, so one instrument measures both. The first call holds the tracing and is left out. The
+peer is the OD API's own `model_main_tf2.main` with its own flags, after the compatibility patches
+without which it does not import. Runs alternate. JSON lines on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from odapi_repro.datasets import embedded_dataset
+from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline, read_recipe, render_recipe
+from odapi_repro.study.scales import scale_pipeline
+from odapi_repro.training.job import Job, write_job
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STEPS = 300
+BLOCK = 100
+BATCH_SIZE = 2
+
+_BARE = """
+import sys
+from odapi_repro.training.compat import apply_patches
+apply_patches()
+from odapi_repro.training.extensions import enable_extensions
+enable_extensions(["proxy_backbone"])
+from object_detection import model_main_tf2
+import tensorflow as tf
+tf.compat.v1.app.run(model_main_tf2.main, argv=["model_main_tf2", *sys.argv[1:]])
+"""
+
+_RATES = """
+import glob, json, sys
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+rates = []
+for path in glob.glob(sys.argv[1] + "/train/events*"):
+    for event in EventFileLoader(path).Load():
+        for value in event.summary.value:
+            if value.tag == "steps_per_sec":
+                rates.append(value.tensor.float_val[0])
+print(json.dumps(rates))
+"""
+
+
+def main() -> int:
+    """Prints the rates of every run and the two ratios."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "pipeline.config"
+        config.write_text(_pipeline().to_text(), encoding="utf-8")
+        rates: dict[str, list[float]] = {"bare": [], "ours": [], "ours_deterministic": []}
+        order = ["bare", "ours", "ours_deterministic", "ours", "bare"]
+        for index, name in enumerate(order):
+            model_dir = Path(folder) / f"{index}_{name}"
+            model_dir.mkdir()
+            rates[name] += _run(name, config, model_dir)
+            print(json.dumps({"run": name, "steps_per_second": rates[name]}), flush=True)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    print(
+        json.dumps(
+            {
+                "benchmark": "step_rate",
+                "ratio_to_model_main_tf2": round(medians["ours"] / medians["bare"], 4),
+                "deterministic_to_not": round(medians["ours_deterministic"] / medians["ours"], 4),
+                "batch_size": BATCH_SIZE,
+                "steps": STEPS,
+                "steps_per_second": {name: round(rate, 3) for name, rate in medians.items()},
+            }
+        )
+    )
+    return 0
+
+
+def _pipeline() -> Pipeline:
+    data = embedded_dataset()
+    scaled = scale_pipeline(load_pipeline(REPOSITORY / "pipelines/effdet_d3.config"), "proxy")
+    bound = bind_records(
+        scaled.pipeline,
+        train_patterns=[data.train_pattern],
+        eval_patterns=[data.val_pattern],
+        label_map_path=str(data.label_map_path),
+        num_classes=6,
+        checkpoint=None,
+    )
+    from dataclasses import replace
+
+    recipe = read_recipe(bound)
+    return render_recipe(
+        # A tenth of the rate: at this batch the proxy's own would end in NaN.
+        replace(
+            recipe,
+            global_batch_size=BATCH_SIZE,
+            images_seen=STEPS * BATCH_SIZE,
+            warmup_images=0,
+            lr_rule="linear",
+        ),
+        bound,
+    )
+
+
+def _run(name: str, config: Path, model_dir: Path) -> list[float]:
+    if name == "bare":
+        command = [
+            *("-c", _BARE, f"--pipeline_config_path={config}", f"--model_dir={model_dir}"),
+            *(f"--num_train_steps={STEPS}", f"--checkpoint_every_n={STEPS}"),
+            "--record_summaries=false",
+        ]
+    else:
+        job = Job(
+            pipeline_path=str(config),
+            model_dir=str(model_dir),
+            num_steps=STEPS,
+            steps_per_iteration=BLOCK,
+            checkpoint_every_n=STEPS,
+            checkpoint_max_to_keep=1,
+            seed=1,
+            deterministic=name == "ours_deterministic",
+            device="cpu",
+            num_replicas=1,
+            evaluate=False,
+            extensions=("proxy_backbone",),
+        )
+        write_job(job, model_dir / "job.json")
+        command = ["-m", "odapi_repro.execution.worker", str(model_dir / "job.json")]
+    with open(model_dir / "log.txt", "wb") as log:
+        subprocess.run(
+            [sys.executable, *command], stdout=log, stderr=log, check=True, cwd=REPOSITORY
+        )
+    found = subprocess.run(
+        [sys.executable, "-c", _RATES, str(model_dir)], capture_output=True, text=True, check=True
+    )
+    per_block: list[float] = json.loads(found.stdout.strip().splitlines()[-1])
+    return per_block[1:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
