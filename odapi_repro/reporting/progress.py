@@ -105,7 +105,6 @@ class Progress:
         took, self._trial_began = now - self._trial_began, now
         self._ended_trials += 1
         self._done += 1
-        self._trial_began = self._clock()
         left = self._study_left()
         self._line(
             f"{self._head(trial, ended=True)}: {event['state']} after {duration(took)}"

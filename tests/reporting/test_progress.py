@@ -128,9 +128,9 @@ def test_the_time_left_for_the_study_comes_from_its_own_trials() -> None:
     progress(TRIAL, {"event": "trial_started"})
     clock.now = 100.0
     progress(TRIAL, ended("succeeded"))
-    assert "[3 min 20 s left]" in stream.getvalue()
+    assert "(study: 3 min 20 s left)" in stream.getvalue()
     progress(TRIAL, {"event": "trial_started"})
     clock.now = 300.0
     progress(TRIAL, ended("failed"))
     # Two trials took 150 s each.
-    assert "[2 min 30 s left]" in stream.getvalue()
+    assert "(study: 2 min 30 s left)" in stream.getvalue()
