@@ -19,7 +19,7 @@ from odapi_repro.datasets import (
     resolve_data_source,
     resolve_patterns,
 )
-from odapi_repro.errors import UserError
+from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.executor import LocalExecutor, Runtime, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, count_gpus
 from odapi_repro.execution.store import FINISHED, TrialStore
@@ -32,6 +32,7 @@ from odapi_repro.execution.study_runner import (
 )
 from odapi_repro.factors import factor_named
 from odapi_repro.pipeline import Pipeline, load_pipeline
+from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.study.cost import estimate_cost
@@ -225,6 +226,7 @@ def _request(pipeline: Pipeline) -> tuple[StudyRequest, StudyData]:
     gpus = count_gpus()
     if device == "auto":
         device = "gpu" if gpus else "cpu"
+    _check_device(device, gpus)
     scale = FLAGS.scale
     if scale == "auto":
         own_records = data.source.name != EMBEDDED
@@ -238,13 +240,41 @@ def _request(pipeline: Pipeline) -> tuple[StudyRequest, StudyData]:
         seeds=tuple(range(1, FLAGS.seeds + 1)),
         scale=scale,
         num_steps=FLAGS.steps,
-        num_replicas=FLAGS.replicas or (gpus if device == "gpu" else 1),
+        num_replicas=FLAGS.replicas or (gpus if device == "gpu" else 1) * FLAGS.num_workers,
         device=device,
         deterministic=deterministic,
-        checkpoint=FLAGS.checkpoint,
+        checkpoint=_checkpoint(pipeline, scale),
         sample_1_of_n_eval_examples=FLAGS.sample_1_of_n_eval_examples,
     )
     return request, data
+
+
+def _check_device(device: str, gpus: int) -> None:
+    if device == "gpu" and not gpus:
+        raise EnvironmentMissing(
+            "--device gpu, and no GPU is visible",
+            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
+            mend="choose --device cpu, or see odapi-repro doctor",
+        )
+    if device == "tpu" and not FLAGS.replicas:
+        raise UserError(
+            "--device tpu without the number of its cores",
+            expected="the cores of the TPU as --replicas: batches are shared between them",
+            mend="--replicas 8 for one TPU of Colab",
+        )
+
+
+def _checkpoint(pipeline: Pipeline, scale: str) -> str | None:
+    """Gives the checkpoint to start from: the flag's, or at full scale the config's if real."""
+    if FLAGS.checkpoint and scale != "full":
+        raise UserError(
+            f"--checkpoint at --scale {scale}: the shrunk model cannot hold its weights",
+            expected="--checkpoint with --scale full only",
+            mend="leave --checkpoint out, or run at --scale full",
+        )
+    own = str(pipeline.proto.train_config.fine_tune_checkpoint)
+    real = own if scale == "full" and own and PLACEHOLDER not in own else None
+    return FLAGS.checkpoint or real
 
 
 def _data(pipeline: Pipeline) -> StudyData:

@@ -108,10 +108,11 @@ def outcomes(trials: pd.DataFrame, metric: str, estimand: Estimand) -> pd.Series
     """
     measured = pd.to_numeric(trials[metric], errors="coerce").astype(float)
     succeeded = trials["status"] == "succeeded"
-    counted = measured.where(succeeded)
+    counted = pd.Series(np.where(succeeded, measured, np.nan), index=measured.index)
     scorable = not succeeded.any() or bool(counted.notna().any())
     if estimand == AP_OR_0 and metric in _SCORES and scorable:
-        counted = counted.mask(trials["status"] == "diverged", 0.0)
+        diverged = trials["status"] == "diverged"
+        counted = pd.Series(np.where(diverged, 0.0, counted), index=counted.index)
     return counted
 
 

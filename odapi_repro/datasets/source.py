@@ -124,7 +124,9 @@ def _checked(
 def _patterns(given: str | Sequence[str] | None) -> tuple[str, ...]:
     if not given:
         return ()
-    return (given,) if isinstance(given, str) else tuple(pattern for pattern in given if pattern)
+    texts = [given] if isinstance(given, str) else given
+    patterns = (pattern.strip() for text in texts for pattern in text.split(","))
+    return tuple(pattern for pattern in patterns if pattern)
 
 
 def _folder(data: str) -> Path:

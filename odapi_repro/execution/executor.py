@@ -80,6 +80,7 @@ class LocalExecutor:
         """
         with self.store.locked(trial.trial_id):
             folder = self.store.prepare(trial)
+            resumed = any(folder.glob("ckpt-*.index"))
             self.store.set_state(trial.trial_id, TrialState("running"))
             job = self._job(trial, folder)
             write_job(job, folder / "job.json")
@@ -92,6 +93,7 @@ class LocalExecutor:
                         trial.trial_id, TrialState("interrupted", reason or str(error))
                     )
                 raise
+            provenance["resumed"] = resumed
             self.store.write_json(trial.trial_id, "provenance.json", provenance)
             self.store.set_state(trial.trial_id, state)
         if state.kind == "disk_full":

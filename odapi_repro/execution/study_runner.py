@@ -193,7 +193,12 @@ def cost_history(store: TrialStore, device: str) -> list[TrialCost]:
         spec = store.read_json(folder.name, "trial.json")
         provenance = store.read_json(folder.name, "provenance.json")
         timings = provenance.get("timings", {})
-        if spec.get("device") != device or "train_seconds" not in timings:
+        # The timings of a resumed trial are those of its last attempt only.
+        if (
+            spec.get("device") != device
+            or "train_seconds" not in timings
+            or provenance.get("resumed")
+        ):
             continue
         pipeline = parse_pipeline(spec["pipeline_text"])
         config = pipeline.proto.train_config

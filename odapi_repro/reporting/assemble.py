@@ -183,9 +183,10 @@ def _loss_curve(store: TrialStore, trial_id: str, batch: int) -> list[tuple[int,
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    points = []
+    # By step: a resumed training repeats those since its checkpoint.
+    points = {}
     for row in csv.DictReader(text.splitlines()):
         step, loss = row.get("step"), row.get("total_loss")
         if step and loss:
-            points.append((int(step), float(int(step) * batch), float(loss)))
-    return points
+            points[int(step)] = (int(step), float(int(step) * batch), float(loss))
+    return list(points.values())

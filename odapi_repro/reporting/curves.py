@@ -125,7 +125,7 @@ def _scale(axes: Axes, raw: npt.NDArray[np.float64], smooth: npt.NDArray[np.floa
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(0.85 * max(np.quantile(raw, 0.005), 1e-9), 1.25 * smooth.max())
+        axes.set_ylim(0.85 * max(float(np.quantile(raw, 0.005)), 1e-9), 1.25 * float(smooth.max()))
     else:
         low, high = float(np.quantile(raw, 0.005)), float(smooth.max())
         axes.set_ylim(max(0.0, low - 0.1 * (high - low)), high + 0.1 * (high - low))

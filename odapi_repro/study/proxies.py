@@ -9,7 +9,11 @@ from typing import Any, TypeAlias
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["Proxy", "ScaleNote", "proxy_for"]
+__all__ = ["PROXY_EFFICIENTNET", "PROXY_RESNET", "Proxy", "ScaleNote", "proxy_for"]
+
+# The names under which training/extensions/proxy_backbone.py registers the proxies' backbones.
+PROXY_EFFICIENTNET = "odapi_repro_efficientnet-proxy_bifpn_keras"
+PROXY_RESNET = "odapi_repro_resnet10_keras"
 
 # object_detection.protos.pipeline_pb2.TrainEvalPipelineConfig; generated protos carry no types.
 PipelineProto: TypeAlias = Any
@@ -106,8 +110,6 @@ def _clip(note: str, full: object, here: object, why: str) -> ScaleNote:
 
 def _shrink_efficientdet(proto: PipelineProto, size: int) -> list[ScaleNote]:
     """A ten-block EfficientNet, one BiFPN layer and one head layer, levels 3 to 6."""
-    from odapi_repro.training.extensions.proxy_backbone import PROXY_EFFICIENTNET
-
     ssd = proto.model.ssd
     extractor, bifpn = ssd.feature_extractor, ssd.feature_extractor.bifpn
     head = ssd.box_predictor.weight_shared_convolutional_box_predictor
@@ -164,8 +166,6 @@ def _shrink_ssd(proto: PipelineProto, size: int) -> list[ScaleNote]:
 
 def _shrink_faster_rcnn(proto: PipelineProto, size: int) -> list[ScaleNote]:
     """A ten-layer residual backbone of stride 16, fewer proposals, smaller crops and masks."""
-    from odapi_repro.training.extensions.proxy_backbone import PROXY_RESNET
-
     model = proto.model.faster_rcnn
     notes = [
         _shrink_resizer(model.image_resizer, size),

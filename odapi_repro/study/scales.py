@@ -62,6 +62,9 @@ def scale_pipeline(
     def edit(proto: PipelineProto) -> None:
         notes.extend(proxy.shrink(proto, proxy.input_size))
         notes.extend(_shrink_schedule(proto, proxy, batch, steps))
+        # The weights of another model; the OD API would refuse them.
+        proto.train_config.ClearField("fine_tune_checkpoint")
+        proto.train_config.ClearField("fine_tune_checkpoint_type")
         proto.eval_config.batch_size = _EVAL_BATCH_SIZE
         reader = proto.eval_input_reader[0]
         reader.drop_remainder = False

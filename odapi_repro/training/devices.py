@@ -32,14 +32,16 @@ def make_strategy(
 
     Raises:
         EnvironmentMissing: when the device is not there.
-        UserError: when a TPU has another number of replicas than asked for.
+        UserError: when a TPU or the workers make another number of replicas than asked for.
     """
     import tensorflow as tf
 
     if use_tpu or device == "tpu":
         return _tpu_strategy(tf, tpu_name, num_replicas)
     if num_workers > 1:
-        return tf.distribute.experimental.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
+        _check_replicas(strategy, num_replicas, "these workers")
+        return strategy
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
     physical = tf.config.list_physical_devices(device.upper())
@@ -103,11 +105,15 @@ def _tpu_strategy(tf: Any, tpu_name: str | None, num_replicas: int) -> Any:
             mend="choose a TPU runtime, or leave --use_tpu away",
         ) from error
     strategy = tf.distribute.TPUStrategy(resolver)
-    if num_replicas not in (0, strategy.num_replicas_in_sync):
-        raise UserError(
-            f"{num_replicas} replicas were asked for on a TPU of "
-            f"{strategy.num_replicas_in_sync} cores",
-            expected=f"{strategy.num_replicas_in_sync} replicas on this TPU",
-            mend="study sync_replicas on a TPU by slices of another size",
-        )
+    _check_replicas(strategy, num_replicas, "this TPU")
     return strategy
+
+
+def _check_replicas(strategy: Any, num_replicas: int, what: str) -> None:
+    there = int(strategy.num_replicas_in_sync)
+    if num_replicas not in (0, there):
+        raise UserError(
+            f"{num_replicas} replicas were asked for, and {what} make {there}",
+            expected=f"--replicas {there}, and no other level of sync_replicas here",
+            mend="study sync_replicas on one machine, or on a TPU of another size",
+        )

@@ -15,9 +15,9 @@ def skip_autograph_in_od_api() -> bool:
 
     AutoGraph rewrites every function that is called while a graph is traced: on two cores, half of
     the 85 s until the first step of an EfficientDet. Losses are the same to the last bit
-    (tests/training/test_tracing.py). Code that did need the conversion would fail with "Using a
-    symbolic tf.Tensor as a Python bool", so trials at full scale, where a minute is nothing, are
-    traced as the OD API does it.
+    (tests/training/test_real_training.py). Code that did need the conversion would fail with
+    "Using a symbolic tf.Tensor as a Python bool", so trials at full scale, where a minute is
+    nothing, are traced as the OD API does it.
     """
     try:
         from tensorflow.python.autograph.core import config

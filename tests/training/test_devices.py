@@ -45,7 +45,9 @@ class FakeTensorFlow:
             ),
             cluster_resolver=SimpleNamespace(TPUClusterResolver=self._resolver),
             experimental=SimpleNamespace(
-                MultiWorkerMirroredStrategy=lambda: SimpleNamespace(kind="multi_worker")
+                MultiWorkerMirroredStrategy=lambda: SimpleNamespace(
+                    kind="multi_worker", num_replicas_in_sync=2
+                )
             ),
         )
         self.tpu = SimpleNamespace(
@@ -115,7 +117,7 @@ def test_a_tpu_is_reached_by_its_name(tensorflow: Any) -> None:
 
 def test_a_tpu_cannot_have_another_number_of_replicas_than_cores(tensorflow: Any) -> None:
     tensorflow(tpu_cores=8)
-    with pytest.raises(UserError, match="TPU of 8 cores"):
+    with pytest.raises(UserError, match="this TPU make 8"):
         make_strategy(device="tpu", num_replicas=4)
 
 

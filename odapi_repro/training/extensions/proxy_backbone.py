@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PROXY_EFFICIENTNET", "PROXY_RESNET", "enable"]
+from odapi_repro.study.proxies import PROXY_EFFICIENTNET, PROXY_RESNET
 
-PROXY_EFFICIENTNET = "odapi_repro_efficientnet-proxy_bifpn_keras"
-PROXY_RESNET = "odapi_repro_resnet10_keras"
+__all__ = ["enable"]
 
 # (input filters, output filters, kernel, repeats, expansion, stride) of each stack. The extractor
 # takes its levels from stack_2/block_1, stack_4/block_2 and stack_6/block_0, so these must exist.
@@ -63,9 +62,9 @@ def _efficientnet_extractor() -> Any:
         drop_connect_rate=0.1,
     )
 
-    class ProxyEfficientNetFeatureExtractor(  # type: ignore[misc]
-        bifpn.SSDEfficientNetBiFPNKerasFeatureExtractor
-    ):
+    base: Any = bifpn.SSDEfficientNetBiFPNKerasFeatureExtractor
+
+    class ProxyEfficientNetFeatureExtractor(base):  # type: ignore[misc]
         """EfficientDet's extractor on ten narrow inverted bottlenecks."""
 
         def __init__(self, *, bifpn_combine_method: str = "fast_attention", **kwargs: Any) -> None:

@@ -1,0 +1,1 @@
+"""Designs, trials and their identity, scales, plans and their price."""
