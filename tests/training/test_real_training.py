@@ -163,9 +163,6 @@ model_lib_v2.eager_eval_loop = loop
 folder, out, ids = sys.argv[1:]
 # Its drawing of masks fails on a batch of images of several sizes; nothing else is changed.
 override = "eval_config { num_visualizations: 0 }"
-from google.protobuf import text_format
-from object_detection.protos import pipeline_pb2
-override = text_format.Parse(override, pipeline_pb2.TrainEvalPipelineConfig())
 model_lib_v2.eval_continuously(folder + "/pipeline.config", model_dir=out, checkpoint_dir=folder,
                                wait_interval=1, timeout=2, config_override=override)
 masks = []
