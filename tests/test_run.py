@@ -90,7 +90,13 @@ def refused(command: Command, capsys: pytest.CaptureFixture[str]) -> Callable[..
         (["--ablate=batch_size", "--steps=0"], "steps"),
         (["--ablate=batch_size", "--scale=tiny"], "tiny"),
         (["--ablate=batch_size", "--name=../x"], "cannot be the name of a study"),
-        (["--ablate=batch_size", "--checkpoint=nowhere/ckpt-0"], "no checkpoint nowhere/ckpt-0"),
+        (
+            ["--ablate=batch_size", "--checkpoint=nowhere/ckpt-0", "--scale=full"],
+            "no checkpoint nowhere/ckpt-0",
+        ),
+        (["--ablate=batch_size", "--checkpoint=nowhere/ckpt-0"], "cannot hold its weights"),
+        (["--ablate=batch_size", "--device=gpu"], "no GPU is visible"),
+        (["--ablate=batch_size", "--device=tpu"], "number of its cores"),
         (["--ablate=batch_size", "another.config"], "2 pipelines were named"),
     ],
 )

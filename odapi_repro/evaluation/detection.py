@@ -68,8 +68,8 @@ def detect(
 
     The model, the input and the way from network output to original pixels are the OD API's own
     (`eval_input`, `postprocess`, `prepare_eval_dict`). Three things differ from
-    `eager_eval_loop`: records are read by one reader without shuffling, so that detections can be
-    matched to them; losses are not computed; and an exception is not swallowed.
+    `eager_eval_loop`: records are read by one reader, in order and to the last, so that detections
+    can be matched to them; losses are not computed; and an exception is not swallowed.
 
     Args:
         pipeline_path: a pipeline.config whose paths exist.
@@ -91,6 +91,8 @@ def detect(
     reader.shuffle = False
     reader.num_readers = 1
     reader.num_epochs = 1
+    # By default the images of an incomplete last batch are dropped, at evaluation, too.
+    reader.drop_remainder = False
     tf.keras.backend.clear_session()
     model = model_lib_v2.MODEL_BUILD_UTIL_MAP["detection_model_fn_base"](
         model_config=configs["model"], is_training=False

@@ -61,7 +61,7 @@ def check_against_records(images: Sequence[DetectedImage], ground_truth: Mapping
         raise DataError(
             f"{len(images)} images were evaluated",
             expected=f"the {len(records)} images of the records",
-            mend="check eval_input_reader: drop_remainder with a batch above 1 drops images",
+            mend="check train.log: the input skipped records it could not decode",
         )
     counts: dict[Any, int] = {record["id"]: 0 for record in records}
     for annotation in ground_truth["annotations"]:

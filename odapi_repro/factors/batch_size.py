@@ -61,8 +61,9 @@ class BatchSize(Factor):
         """The batch that is the same share of the pipeline's own."""
         assert isinstance(level.value, int)
         share = Fraction(level.value, setting.recipe.global_batch_size)
-        full = share * setting.full_recipe.global_batch_size
-        return f"{float(full):g} ({share} of {setting.full_recipe.global_batch_size})"
+        reference = setting.full_recipe.global_batch_size
+        full = f"{float(share * reference):g}"
+        return full if share == 1 else f"{full} ({share} of {reference})"
 
 
 def _level(size: int) -> Level:

@@ -71,7 +71,6 @@ _VERDICTS: dict[Verdict, tuple[str, str]] = {
     "loss": ("loss", "losses"),
     "equivalent": ("equivalent", "equivalent"),
     "unresolved": ("unresolved", "unresolved"),
-    "single_run": ("without an interval", "without an interval"),
 }
 
 

@@ -224,7 +224,8 @@ def _trial(
         pipeline_text=concrete.to_text(),
         num_steps=int(rendered.proto.train_config.num_steps),
         global_batch_size=recipe.global_batch_size,
-        base_lr=float(getattr(schedule, field)),
+        # The proto holds a float32: seven digits are what was written.
+        base_lr=float(f"{getattr(schedule, field):.7g}"),
         with_masks=rendered.predicts_masks,
     )
 
