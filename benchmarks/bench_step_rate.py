@@ -21,7 +21,7 @@ from odapi_repro.study.scales import scale_pipeline
 from odapi_repro.training.job import Job, write_job
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-STEPS = 200
+STEPS = 300
 BLOCK = 100
 BATCH_SIZE = 2
 

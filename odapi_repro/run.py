@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ from odapi_repro.datasets import (
 )
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.executor import LocalExecutor, Runtime, check_worker_environment
-from odapi_repro.execution.hardware import check_disk_space, count_gpus
+from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
 from odapi_repro.execution.store import FINISHED, TrialStore
 from odapi_repro.execution.study_runner import (
     StudyRecord,
@@ -118,13 +120,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(positional: list[str], command: str) -> int:
     pipeline = _pipeline(positional)
     request, data = _request(pipeline)
-    plan = make_plan(pipeline, data, request)
     study = FLAGS.name or _default_name(pipeline, request, data)
     _check_name(study)
     folder = Path(FLAGS.results_dir) / study
+    for parent in (Path(FLAGS.runs_dir), Path(FLAGS.results_dir)):
+        check_writable(parent)
     store = TrialStore(Path(FLAGS.runs_dir))
-    record = StudyRecord.of(plan)
     earlier = StudyRecord.read(folder)
+    if earlier is not None:
+        held = {name: axis["at"] for name, axis in earlier.axes.items()}
+        request = dataclasses.replace(request, held_before=held)
+    plan = make_plan(pipeline, data, request)
+    record = StudyRecord.of(plan)
     if earlier is not None:
         record = earlier.grown_by(record, study)
     todo = missing_trials(plan.trials, store, retry_failed=FLAGS.retry == "failed")
@@ -175,7 +182,6 @@ def _run_and_report(
             tpu_name=FLAGS.tpu_name,
             num_workers=FLAGS.num_workers,
             record_summaries=FLAGS.record_summaries,
-            fast_tracing=not full,
         ),
     )
     try:
@@ -340,7 +346,8 @@ def _at(texts: Sequence[str]) -> Mapping[str, str]:
 def _default_name(pipeline: Pipeline, request: StudyRequest, data: StudyData) -> str:
     parts = [Path(pipeline.path).stem, "-".join(factor.name for factor in request.factors)]
     if data.source.name != EMBEDDED:
-        parts.append(Path(data.source.name).name.split(".")[0])
+        name = Path(data.source.name).name.split(".")[0]
+        parts.append(re.sub(r"-\d{5}-of-\d{5}$", "", name))
     return "-".join([*parts, request.scale])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
 from odapi_repro.execution.memory import memory_advice, oom_kills
-from odapi_repro.execution.store import TrialState, TrialStore
+from odapi_repro.execution.store import TRAINED, TrialState, TrialStore
 from odapi_repro.study.trial import Trial
 from odapi_repro.training.job import Job, write_job
 
@@ -36,7 +36,6 @@ class Runtime:
         checkpoint_max_to_keep: checkpoints kept a trial.
         tpu_name, num_workers: as the OD API's flags.
         record_summaries: images into the events, too.
-        fast_tracing: see `training.tracing`.
     """
 
     steps_per_iteration: int
@@ -45,7 +44,6 @@ class Runtime:
     tpu_name: str | None = None
     num_workers: int = 1
     record_summaries: bool = False
-    fast_tracing: bool = False
 
 
 class LocalExecutor:
@@ -109,9 +107,11 @@ class LocalExecutor:
         spec, steps = trial.spec, trial.num_steps
         block = _largest_divisor(steps, self.runtime.steps_per_iteration)
         # Saved at whole blocks only, and the last step only if it falls on an interval.
-        interval = block * _largest_divisor(
-            steps // block, max(1, self.runtime.checkpoint_every_n // block)
-        )
+        wanted = max(1, self.runtime.checkpoint_every_n // block)
+        interval = block * _largest_divisor(steps // block, wanted)
+        if interval < self.runtime.checkpoint_every_n / 10:
+            # A number of steps without a divisor near: rather one save than one every few steps.
+            interval = steps
         return Job(
             pipeline_path=str(folder / "pipeline.config"),
             model_dir=str(folder),
@@ -127,10 +127,12 @@ class LocalExecutor:
             tpu_name=self.runtime.tpu_name,
             num_workers=self.runtime.num_workers,
             record_summaries=self.runtime.record_summaries,
-            fast_tracing=self.runtime.fast_tracing,
+            # A function of the spec, because it decides which random numbers are drawn.
+            fast_tracing="proxy_backbone" in spec.extensions,
             with_masks=trial.with_masks,
             results_path=str(folder / "detections.json.gz"),
             extensions=spec.extensions,
+            train=not (folder / TRAINED).exists(),
         )
 
     def _watch(
@@ -187,7 +189,9 @@ class LocalExecutor:
         if kind == "done":
             return TrialState("succeeded", step=step)
         if kind == "diverged":
-            message = f"loss {outcome['loss']} at step {outcome['step']} of {trial.num_steps}"
+            first, last = int(outcome["step"]), int(outcome.get("last_step", outcome["step"]))
+            when = f"at step {first}" if first == last else f"between steps {first} and {last}"
+            message = f"loss {outcome['loss']} {when} of {trial.num_steps}"
             return TrialState("diverged", message, int(outcome["step"]))
         if kind == "failed":
             failure, message = str(outcome["kind"]), str(outcome["message"])

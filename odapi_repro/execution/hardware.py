@@ -7,9 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from odapi_repro.errors import EnvironmentMissing
+from odapi_repro.errors import EnvironmentMissing, UserError
 
-__all__ = ["check_disk_space", "count_gpus"]
+__all__ = ["check_disk_space", "check_writable", "count_gpus"]
 
 MIN_FREE_BYTES = 1_000_000_000
 
@@ -36,9 +36,7 @@ def check_disk_space(folder: Path, *, needed_bytes: int = MIN_FREE_BYTES) -> Non
 
     A folder that does not exist yet stands for its nearest ancestor that does.
     """
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
+    existing = _nearest_existing(folder)
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise EnvironmentMissing(
@@ -47,3 +45,29 @@ def check_disk_space(folder: Path, *, needed_bytes: int = MIN_FREE_BYTES) -> Non
             mend="free some space, or put --runs_dir on another disk",
             where=str(folder),
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `UserError` when `folder` is, or would have to be made below, something else."""
+    existing = _nearest_existing(folder)
+    if not existing.is_dir():
+        raise UserError(
+            "this is not a folder",
+            expected="a folder to write to, or a name for a new one",
+            mend="choose another --runs_dir or --results_dir",
+            where=str(existing),
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            "this folder cannot be written to",
+            expected="a folder with write permission",
+            mend="choose another --runs_dir or --results_dir",
+            where=str(existing),
+        )
+
+
+def _nearest_existing(folder: Path) -> Path:
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return existing

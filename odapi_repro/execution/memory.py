@@ -39,7 +39,7 @@ def memory_advice(store: TrialStore, trial: Trial) -> str:
     device, wanted = trial.spec.device, trial.global_batch_size // trial.spec.num_replicas
     seen: dict[int, float] = {}
     for folder in sorted(store.runs_dir.iterdir()) if store.runs_dir.is_dir() else []:
-        if store.state(folder.name).state != "succeeded":
+        if not folder.is_dir() or store.state(folder.name).state != "succeeded":
             continue
         try:
             spec = json.loads((folder / "trial.json").read_text(encoding="utf-8"))

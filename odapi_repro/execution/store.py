@@ -22,12 +22,14 @@ from typing import Any
 from odapi_repro.errors import EnvironmentMissing, StudyMismatch, UserError
 from odapi_repro.study.trial import Trial
 
-__all__ = ["FINISHED", "STATES", "TrialState", "TrialStore", "write_atomically"]
+__all__ = ["FINISHED", "STATES", "TRAINED", "TrialState", "TrialStore", "write_atomically"]
 
 STATES = ("planned", "running", "succeeded", "diverged", "failed", "interrupted")
 # What needs no run again: a diverged trial is a result.
 FINISHED = frozenset({"succeeded", "diverged"})
 STATE_VERSION = 1
+# Written by the worker when the last step is done and saved; holds what the training took.
+TRAINED = "trained.json"
 _LOCK = ".lock"
 
 
@@ -122,13 +124,17 @@ class TrialStore:
     def prepare(self, trial: Trial) -> Path:
         """Makes the folder of a trial about to run and gives it.
 
-        Nothing of an earlier attempt is left, except for a trial that is not deterministic and
-        was interrupted after a checkpoint: that one goes on from there, as `train_loop` does by
+        Nothing of an earlier attempt is left, except for a trial that has trained to its end and
+        failed or was interrupted in its evaluation, and for one that is not deterministic and was
+        interrupted after a checkpoint: that one goes on from there, as `train_loop` does by
         itself. A deterministic one starts over, because the order of its data depends on where it
         started, and the same trial must give the same numbers.
         """
         folder = self.folder(trial.trial_id)
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / TRAINED).exists():
+            # Only its evaluation is missing.
+            return folder
         interrupted = self.state(trial.trial_id).state in ("interrupted", "running")
         if interrupted and not trial.spec.deterministic and any(folder.glob("ckpt-*.index")):
             return folder

@@ -7,6 +7,7 @@ the parent, so a crash in TensorFlow costs one trial.
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import json
 import math
@@ -22,6 +23,7 @@ from typing import Any
 
 from odapi_repro.errors import UserError
 from odapi_repro.execution.events import PARENT_PID, EventWriter
+from odapi_repro.execution.store import TRAINED
 from odapi_repro.training.job import Job, read_job
 from odapi_repro.training.observer import Diverged, StepReport
 
@@ -40,14 +42,17 @@ def main(argv: list[str]) -> int:
     try:
         _run(job, emit)
     except Diverged as error:
-        emit("diverged", step=error.step, loss=str(error.loss))
+        # Inside a compiled call of several steps, the first of them is what is known.
+        last_step = error.step + (job.steps_per_iteration - 1 if error.in_graph else 0)
+        emit("diverged", step=error.step, last_step=last_step, loss=str(error.loss))
     except UserError as error:
         emit("failed", kind="input", message=str(error))
     except MemoryError:
         emit("failed", kind="out_of_memory", message="the host ran out of memory")
     except BaseException as error:
-        traceback.print_exc()
+        # First the event: on a full disk the log cannot be written.
         emit("failed", kind=_kind(error), message=_first_lines(error))
+        traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     # TensorFlow's threads may outlive the interpreter's end and abort it; all is written.
@@ -84,18 +89,37 @@ def _run(job: Job, emit: EventWriter) -> None:
     emit("imported", patches=patches, tensorflow=tf.__version__, seconds=imported - began)
     set_seeds(job.seed, deterministic=job.deterministic)
     timings = {"import_seconds": imported - began}
-    losses = LossLog(Path(job.model_dir) / "losses.csv") if job.train else None
-    if losses is not None:
-        timings.update(_train(job, losses, emit))
-    if job.evaluate:
+    trained = Path(job.model_dir) / TRAINED
+    if job.train:
+        took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
+        _write_json(trained, took)
+    timings.update(json.loads(trained.read_text(encoding="utf-8")))
+    if job.evaluate and _is_chief(job):
         timings.update(_evaluate(job, emit))
     emit(
         "done",
         timings=timings,
-        final_loss=losses.final_loss if losses else None,
+        final_loss=_final_loss(Path(job.model_dir) / "losses.csv"),
         peak_memory_mib=_peak_memory_mib(tf, job.device),
         devices=[device.name for device in tf.config.list_logical_devices(job.device.upper())],
     )
+
+
+def _is_chief(job: Job) -> bool:
+    """Whether this worker keeps the checkpoints (the OD API's others delete theirs)."""
+    if job.num_workers == 1:
+        return True
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
+    return task.get("type") == "chief" or (
+        task.get("type") == "worker" and int(task.get("index", 0)) == 0
+    )
+
+
+def _final_loss(path: Path) -> float | None:
+    """Gives the total loss of the last row of losses.csv, None without one."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return float(rows[-1]["total_loss"]) if rows else None
 
 
 def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
@@ -169,7 +193,6 @@ class LossLog:
         self._resumed = path.exists() and path.stat().st_size > 0
         self._file = open(path, "a", encoding="utf-8", newline="\n", buffering=1)  # noqa: SIM115
         self._names: list[str] = []
-        self.final_loss: float | None = None
 
     def write(self, report: StepReport) -> None:
         """Adds a row; floats are written so that they read back to the same bits."""
@@ -180,7 +203,6 @@ class LossLog:
                 self._file.write(",".join(["step", "learning_rate", *header]) + "\n")
         values = [report.learning_rate, *(report.losses[name] for name in self._names)]
         self._file.write(",".join([str(report.step), *map(repr, values)]) + "\n")
-        self.final_loss = report.losses.get("Loss/total_loss")
 
 
 def _peak_memory_mib(tf: Any, device: str) -> float:

@@ -73,8 +73,16 @@ class Recipe:
 
     @property
     def num_steps(self) -> int:
-        """Steps that see `images_seen` images, at least 1."""
-        return max(1, round(self.images_seen / self.global_batch_size))
+        """Steps that see `images_seen` images, at least 1.
+
+        Where the batch does not divide the images, the steps are rounded, to a multiple of 100 from
+        2,000 on and of 1,000 from 20,000 on: the OD API steps and saves by blocks of 100.
+        """
+        steps, rest = divmod(self.images_seen, self.global_batch_size)
+        if not rest:
+            return max(1, steps)
+        unit = 1000 if steps >= 20_000 else 100 if steps >= 2_000 else 1
+        return max(1, round(self.images_seen / self.global_batch_size / unit) * unit)
 
     @property
     def images_per_replica(self) -> int:
@@ -146,11 +154,11 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
     base = read_recipe(pipeline)
     if recipe == base:
         return pipeline
-    stretch = recipe.images_seen / base.images_seen
-    steps_per_old_step = stretch * base.global_batch_size / recipe.global_batch_size
+    # From the rounded steps, so that a schedule that ends with the training still does.
+    stretch = recipe.num_steps / base.num_steps
 
     def rescale(steps: int) -> int:
-        return max(1, round(steps * steps_per_old_step))
+        return max(1, round(steps * stretch))
 
     def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         train_config = proto.train_config

@@ -88,7 +88,8 @@ def trial_rows(
         provenance = store.read_json(trial_id, "provenance.json")
         timings = provenance.get("timings", {})
         images = trial["num_steps"] * trial["global_batch_size"]
-        train_seconds = timings.get("train_seconds")
+        # Of a resumed training only the last attempt was timed.
+        train_seconds = None if provenance.get("resumed") else timings.get("train_seconds")
         rows.append(
             {
                 "trial_id": trial_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from odapi_repro.reference import reference_of
 from odapi_repro.reporting.progress import duration
@@ -58,9 +58,15 @@ def plan_text(plan: Plan, *, study: str, todo: Sequence[Trial], cost: CostEstima
         f"{len(plan.trials) - len(todo)} finished before, {len(todo)} to run; "
         f"expected time: {expected} ({cost.source})",
     ]
+    for cell, other in dict.fromkeys((_cell(c), _cell(o)) for c, o in plan.merged):
+        lines.append(f"  {cell} is the same training as {other}: no row of its own")
     if len(request.seeds) < 2:
         lines.append("one seed: differences will have no interval; --seeds 3 gives one")
     return "\n".join(lines) + "\n"
+
+
+def _cell(cell: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={level}" for name, level in cell.items())
 
 
 def _scale(plan: Plan) -> str:

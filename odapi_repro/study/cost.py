@@ -11,8 +11,8 @@ from odapi_repro.study.trial import Trial
 __all__ = ["CostEstimate", "TrialCost", "estimate_cost"]
 
 # Measured at proxy scale on two cores (docs/scales.md): seconds before the first step and for
-# evaluation together, and seconds an image trained. Only used until a trial has run here.
-_TWO_CORES = {"ssd": (75.0, 0.045), "faster_rcnn": (75.0, 0.06)}
+# evaluation together, seconds an image, seconds a step. Only used until a trial has run here.
+_TWO_CORES = {"ssd": (100.0, 0.04, 0.07), "faster_rcnn": (140.0, 0.05, 0.1)}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,10 @@ def estimate_cost(
             seconds += statistics.median(c.seconds_per_image for c in alike) * trial.images_seen
         return CostEstimate(seconds, "from trials of this model that ran here")
     if scale in ("proxy", "smoke") and family in _TWO_CORES:
-        overhead, per_image = _TWO_CORES[family]
-        seconds = sum(overhead + per_image * trial.images_seen for trial in trials)
+        overhead, per_image, per_step = _TWO_CORES[family]
+        seconds = sum(
+            overhead + per_image * trial.images_seen + per_step * trial.num_steps
+            for trial in trials
+        )
         return CostEstimate(seconds, "from the proxy's cost on two cores; none has run here yet")
     return CostEstimate(None, "no trial of this model has run here yet")

@@ -40,6 +40,8 @@ def make_axes(
     at_texts: Mapping[str, str],
     setting: Setting,
     design: str,
+    *,
+    held_before: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[Axis, ...]:
     """Gives the axes of a study.
 
@@ -50,6 +52,8 @@ def make_axes(
         setting: where the factors are studied.
         design: one of `DESIGNS`; a grid varies everything together, so `at` is only for factors
             outside it.
+        held_before: factor name -> other factor -> level: where an earlier command of the same
+            study had the others stand, which goes before the defaults.
 
     Raises:
         UserError: a factor does not apply, or a level is none of its.
@@ -70,12 +74,13 @@ def make_axes(
     result = []
     for factor, levels in axes:
         at: dict[str, Level] = {}
-        for other, text in {**factor.default_at(setting), **at_texts}.items():
+        before = (held_before or {}).get(factor.name, {})
+        for other, text in {**factor.default_at(setting), **before, **at_texts}.items():
             if other == factor.name or (design == "grid" and other in named):
                 continue
             other_factor = factor_named(other)
             other_factor.check_applies(setting)
-            if other in smallest and other not in at_texts:
+            if other in smallest and other not in at_texts and other not in before:
                 # The study's own smallest batch rather than the smallest default.
                 at[other] = min(smallest[other], key=lambda level: float(level.label))
             else:

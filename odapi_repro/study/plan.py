@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from odapi_repro.datasets import DataSource, LabelMap, RecordManifest
+from odapi_repro.datasets import DataSource, LabelMap, RecordManifest, resolve_patterns
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Factor, Level, Setting
 from odapi_repro.pipeline import (
@@ -38,6 +38,16 @@ class StudyData:
     train: RecordManifest
     eval: RecordManifest
 
+    @property
+    def train_files(self) -> tuple[Path, ...]:
+        """Absolute paths, sorted."""
+        return _absolute(self.source.train_patterns)
+
+    @property
+    def eval_files(self) -> tuple[Path, ...]:
+        """Absolute paths, sorted."""
+        return _absolute(self.source.eval_patterns)
+
 
 @dataclass(frozen=True)
 class StudyRequest:
@@ -56,6 +66,8 @@ class StudyRequest:
         deterministic: same seed, same bits.
         checkpoint: path of a checkpoint to start from, or None.
         sample_1_of_n_eval_examples: as the OD API's flag, or None.
+        held_before: factor name -> other factor -> level, as an earlier command of the same study
+            held them.
     """
 
     factors: tuple[Factor, ...]
@@ -70,6 +82,7 @@ class StudyRequest:
     deterministic: bool
     checkpoint: str | None
     sample_1_of_n_eval_examples: int | None
+    held_before: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,8 @@ class Plan:
         trials: every cell with every seed, reference cell first, seed by seed.
         foundation: field -> value of everything that all trials share; a study of the same name
             must have the same.
+        merged: a cell and the one whose training it shares, because both render to the same; it
+            has no row of its own and takes no part in effects.
     """
 
     request: StudyRequest
@@ -96,6 +111,7 @@ class Plan:
     axes: tuple[Axis, ...]
     trials: tuple[Trial, ...]
     foundation: Mapping[str, object]
+    merged: tuple[tuple[Mapping[str, str], Mapping[str, str]], ...] = ()
 
 
 def installed_stack() -> Stack:
@@ -139,16 +155,25 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
         recipe=read_recipe(reference, num_replicas=request.num_replicas),
         full_recipe=read_recipe(pipeline, num_replicas=request.num_replicas),
     )
-    axes = make_axes(request.factors, request.levels, request.at, setting, request.design)
+    axes = make_axes(
+        request.factors,
+        request.levels,
+        request.at,
+        setting,
+        request.design,
+        held_before=request.held_before,
+    )
     stack = installed_stack()
     checkpoint = _checkpoint_digest(request.checkpoint)
     trials: dict[str, Trial] = {}
+    merged: list[tuple[Mapping[str, str], Mapping[str, str]]] = []
     for seed in request.seeds:
         for cell in cells_of(axes, setting, request.design):
             # Two cells may come to the same training (a learning-rate rule at the reference's
             # batch): it runs once, in the cell named first.
             trial = _trial(cell, seed, setting, scaled, data, request, stack, checkpoint)
-            trials.setdefault(trial.trial_id, trial)
+            if trials.setdefault(trial.trial_id, trial) is not trial:
+                merged.append((trial.cell, trials[trial.trial_id].cell))
     foundation: dict[str, object] = {
         **{f"pipeline.{path}": value for path, value in flatten_fields(reference.proto).items()},
         "scale": request.scale,
@@ -167,7 +192,17 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
             for other, level in axis.at.items()
         },
     }
-    return Plan(request, pipeline, data, scaled, setting, axes, tuple(trials.values()), foundation)
+    return Plan(
+        request,
+        pipeline,
+        data,
+        scaled,
+        setting,
+        axes,
+        tuple(trials.values()),
+        foundation,
+        tuple(merged),
+    )
 
 
 def _trial(
@@ -207,9 +242,10 @@ def _trial(
     )
     concrete = bind_records(
         rendered,
-        train_patterns=data.source.train_patterns,
-        eval_patterns=data.source.eval_patterns,
-        label_map_path=str(data.source.label_map_path),
+        # Every file by name: a glob promises no order, and the order decides the shuffle.
+        train_patterns=[str(file) for file in data.train_files],
+        eval_patterns=[str(file) for file in data.eval_files],
+        label_map_path=str(data.source.label_map_path.absolute()),
         num_classes=data.label_map.num_classes,
         checkpoint=request.checkpoint,
     )
@@ -228,6 +264,10 @@ def _trial(
         base_lr=float(f"{getattr(schedule, field):.7g}"),
         with_masks=rendered.predicts_masks,
     )
+
+
+def _absolute(patterns: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(file.absolute() for file in resolve_patterns(patterns))
 
 
 def _with_eval_sample(pipeline: Pipeline, sample: int | None) -> Pipeline:

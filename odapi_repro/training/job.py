@@ -29,7 +29,7 @@ class Job:
         num_replicas: replicas that share the global batch; 0 takes every device there is.
         use_tpu, tpu_name, num_workers: as the OD API's flags of these names.
         record_summaries: images and intermediate tensors into the events, too.
-        fast_tracing: keep AutoGraph away from the OD API's own modules; same numbers, sooner.
+        fast_tracing: keep AutoGraph away from the OD API's own modules, see `training.tracing`.
         train, evaluate: which of the two halves to do.
         with_masks: whether instance masks are detected and scored.
         extensions: training extensions to switch on.

@@ -18,9 +18,11 @@ _NOT_FINITE = "odapi_repro: the total loss is not finite"
 class Diverged(Exception):
     """The loss became NaN or infinite; an outcome of the trial, not an error of ours."""
 
-    def __init__(self, step: int, loss: float) -> None:
+    def __init__(self, step: int, loss: float, *, in_graph: bool = False) -> None:
         self.step = step
         self.loss = loss
+        # Found inside a compiled call, whose first step `step` then is.
+        self.in_graph = in_graph
         super().__init__(f"loss {loss} at step {step}")
 
 
@@ -103,7 +105,7 @@ def observe_training(
             raise
         loss = math.inf if "Inf" in str(error) and "NaN" not in str(error) else math.nan
         # The exact step is inside the compiled call; the call's first step bounds it from below.
-        raise Diverged(last_step + 1, loss) from error
+        raise Diverged(last_step + 1, loss, in_graph=True) from error
     finally:
         summary.scalar = original_scalar
         model_lib_v2.eager_train_step = original_step

@@ -14,10 +14,13 @@ def skip_autograph_in_od_api() -> bool:
     """Keeps AutoGraph from converting the OD API's own modules; gives whether it could.
 
     AutoGraph rewrites every function that is called while a graph is traced: on two cores, half of
-    the 85 s until the first step of an EfficientDet. Losses are the same to the last bit
-    (tests/training/test_real_training.py). Code that did need the conversion would fail with
-    "Using a symbolic tf.Tensor as a Python bool", so trials at full scale, where a minute is
-    nothing, are traced as the OD API does it.
+    the 85 s until the first step of an EfficientDet. Code that did need the conversion would fail
+    with "Using a symbolic tf.Tensor as a Python bool".
+
+    The random numbers are others, though from the same generators: TensorFlow derives the seed of
+    an op from the number of ops before it in its graph. So whether this is done follows from the
+    trial's spec (trials with the proxies' backbones), never from how it is run. At full scale,
+    where a minute is nothing, graphs are traced as the OD API does it.
     """
     try:
         from tensorflow.python.autograph.core import config

@@ -98,8 +98,22 @@ def test_a_batch_holds_images_seen_warmup_and_horizon_to_rounding(
     ):
         # Rounded to whole steps, never to none; where the OD API wants an order, one step more.
         images = steps_before * recipe.global_batch_size
-        assert abs(steps_now * batch - images) < 2 * batch + 0.01
+        allowed = 2 * batch + 0.01
+        if recipe.images_seen % batch and recipe.images_seen / batch >= 2000:
+            # Many steps that do not come out even are rounded to hundreds or thousands.
+            allowed += 0.025 * images
+        assert abs(steps_now * batch - images) < allowed
     assert schedule_of(rendered)[1] == schedule_of(pipeline)[1], "rates are left to lr_scaling"
+
+
+@pytest.mark.parametrize("batch", [7, 11, 2, 128])
+def test_days_of_steps_come_in_blocks_that_the_od_api_can_save(batch: int) -> None:
+    pipeline = load_pipeline("pipelines/effdet_d3.config")
+    recipe = dataclasses.replace(read_recipe(pipeline), global_batch_size=batch)
+    config = render_recipe(recipe, pipeline).proto.train_config
+    assert config.num_steps % 1000 == 0
+    cosine = config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate
+    assert cosine.total_steps == config.num_steps
 
 
 @settings(max_examples=200, deadline=None)
