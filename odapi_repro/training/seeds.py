@@ -15,15 +15,28 @@ def set_seeds(seed: int, *, deterministic: bool) -> None:
     it ("Random ops require a seed to be set when determinism is enabled"). `Dataset.map` inherits
     the seed and computes the same, so the OD API's own fallback is what it gets.
 
-    With `deterministic`, tf.data also keeps the order of its parallel readers and runs maps that
-    draw random numbers one example at a time.
+    With `deterministic`, tf.data also runs maps that draw random numbers one example at a time,
+    and the parallel readers, which `dataset_builder.read_dataset` makes sloppy whenever it
+    shuffles, keep their order: `enable_op_determinism` does not reach a reader that was told to be
+    sloppy, and on a busy machine two runs then see other batches.
     """
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+        _keep_reader_order(tf)
     _replace_legacy_map(tf)
+
+
+def _keep_reader_order(tf: Any) -> None:
+    for module in (tf.data.experimental, tf.compat.v1.data.experimental):
+        original = module.parallel_interleave
+
+        def in_order(*args: Any, _original: Any = original, **kwargs: Any) -> Any:
+            return _original(*args, **{**kwargs, "sloppy": False})
+
+        module.parallel_interleave = in_order
 
 
 def _replace_legacy_map(tf: Any) -> None:
