@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 STEPS = 300
 BLOCK = 100
 BATCH_SIZE = 2
+ORDER = ("bare", "ours", "ours_deterministic", "ours", "bare")
 
 _BARE = """
 import sys
@@ -55,13 +56,12 @@ def main() -> int:
         config = Path(folder) / "pipeline.config"
         config.write_text(_pipeline().to_text(), encoding="utf-8")
         rates: dict[str, list[float]] = {"bare": [], "ours": [], "ours_deterministic": []}
-        order = ["bare", "ours", "ours_deterministic", "ours", "bare"]
-        for index, name in enumerate(order):
+        for index, name in enumerate(ORDER):
             model_dir = Path(folder) / f"{index}_{name}"
             model_dir.mkdir()
             rates[name] += _run(name, config, model_dir)
             print(json.dumps({"run": name, "steps_per_second": rates[name]}), flush=True)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+    medians = {name: statistics.median(values) for name, values in rates.items() if values}
     print(
         json.dumps(
             {
