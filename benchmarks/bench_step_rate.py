@@ -67,7 +67,9 @@ def main() -> int:
             {
                 "benchmark": "step_rate",
                 "ratio_to_model_main_tf2": round(medians["ours"] / medians["bare"], 4),
-                "deterministic_to_not": round(medians["ours_deterministic"] / medians["ours"], 4),
+                "deterministic_to_not": round(
+                    medians.get("ours_deterministic", float("nan")) / medians["ours"], 4
+                ),
                 "batch_size": BATCH_SIZE,
                 "steps": STEPS,
                 "steps_per_second": {name: round(rate, 3) for name, rate in medians.items()},

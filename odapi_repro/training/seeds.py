@@ -19,8 +19,9 @@ def set_seeds(seed: int, *, deterministic: bool) -> None:
     and the parallel readers, which `dataset_builder.read_dataset` makes sloppy whenever it
     shuffles, keep their order: `enable_op_determinism` does not reach a reader that was told to be
     sloppy. And an op runs on one thread (data and independent ops still run beside each other):
-    with two, on a busy machine, two trainings of one trial were seen to differ within 20 steps in
-    the fifth digit of the loss, `enable_op_determinism` or not; with one they were equal. Must be called before TensorFlow has touched a device.
+    with two, on a busy machine, trainings of one trial were seen to differ within 20 steps in the
+    fifth digit of the loss, op determinism or not; with one they were equal. Must be called before
+    TensorFlow has touched a device.
     """
     import tensorflow as tf
 
