@@ -18,16 +18,13 @@ def set_seeds(seed: int, *, deterministic: bool) -> None:
     With `deterministic`, tf.data also runs maps that draw random numbers one example at a time,
     and the parallel readers, which `dataset_builder.read_dataset` makes sloppy whenever it
     shuffles, keep their order: `enable_op_determinism` does not reach a reader that was told to be
-    sloppy. And an op runs on one thread (data and independent ops still run beside each other):
-    with two, on a busy machine, trainings of one trial were seen to differ within 20 steps in the
-    fifth digit of the loss, op determinism or not; with one they were equal. Must be called before
-    TensorFlow has touched a device.
+    sloppy.
+    Threads are the worker's to limit (`execution/worker.py`), before TensorFlow is imported.
     """
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(seed)
     if deterministic:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.experimental.enable_op_determinism()
         _keep_reader_order(tf)
     _replace_legacy_map(tf)
