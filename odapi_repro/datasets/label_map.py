@@ -149,6 +149,17 @@ def _checked(message: Any, path: str | os.PathLike[str]) -> LabelMap:
 
 
 def _quoted(name: str) -> str:
+    """Gives a text proto's string: letters of any alphabet as they are, the rest escaped.
+
+    Letter by letter, because CEscape's as_utf8 differs between protobuf 4 and 6.
+    """
     from google.protobuf import text_encoding
 
-    return f"'{text_encoding.CEscape(name.encode(), as_utf8=True)}'"
+    return "'{}'".format(
+        "".join(
+            letter
+            if letter.isprintable() and not letter.isascii()
+            else text_encoding.CEscape(letter.encode(), as_utf8=False)
+            for letter in name
+        )
+    )

@@ -6,16 +6,17 @@ import difflib
 import glob
 import hashlib
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from odapi_repro.datasets.tfrecord import count_records
+from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.errors import DataError
 
 __all__ = ["RecordFile", "RecordManifest", "manifest", "resolve_patterns"]
 
-_SAMPLED_BYTES = 64 * 1024
+_FRAME = struct.Struct("<QI")
 
 
 def resolve_patterns(patterns: Sequence[str]) -> tuple[Path, ...]:
@@ -42,10 +43,18 @@ def resolve_patterns(patterns: Sequence[str]) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class RecordFile:
-    """A record file's name (without folder), size in bytes, and sha256 of name, size and ends."""
+    """A record file.
+
+    Attributes:
+        name: without the folder.
+        bytes: its size.
+        num_examples: its records.
+        digest: sha256 of the name and of every record's length and checksum.
+    """
 
     name: str
     bytes: int
+    num_examples: int
     digest: str
 
 
@@ -65,9 +74,9 @@ class RecordManifest:
 
 
 def manifest(files: Sequence[str | os.PathLike[str]]) -> RecordManifest:
-    """Gives the manifest of `files`: sizes and ends are hashed, lengths are counted.
+    """Gives the manifest of `files`, from the checksums that stand beside each record.
 
-    The middle of a file is not read, so that COCO's 20 GB take a second.
+    The data itself is skipped, so that COCO's 20 GB need only their 118,287 frames read.
 
     Raises:
         DataError: a file cannot be read, or is truncated.
@@ -77,7 +86,7 @@ def manifest(files: Sequence[str | os.PathLike[str]]) -> RecordManifest:
     return RecordManifest(
         files=tuple(found),
         digest=overall.hexdigest(),
-        num_examples=sum(count_records(file) for file in files),
+        num_examples=sum(file.num_examples for file in found),
     )
 
 
@@ -109,20 +118,9 @@ def _matches_nothing(pattern: str, path: Path) -> DataError:
 
 
 def _record_file(path: Path) -> RecordFile:
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(_SAMPLED_BYTES)
-            file.seek(max(0, size - _SAMPLED_BYTES))
-            tail = file.read(_SAMPLED_BYTES)
-    except OSError as error:
-        raise DataError(
-            f"cannot read: {error.strerror or error}",
-            expected="a record file",
-            mend="name record files that can be read",
-            where=str(path),
-        ) from error
-    digest = hashlib.sha256(f"{path.name}\n{size}\n".encode(errors="surrogateescape"))
-    digest.update(head)
-    digest.update(tail)
-    return RecordFile(path.name, size, digest.hexdigest())
+    digest = hashlib.sha256(f"{path.name}\n".encode(errors="surrogateescape"))
+    count = 0
+    for length, checksum in read_frames(path):
+        digest.update(_FRAME.pack(length, checksum))
+        count += 1
+    return RecordFile(path.name, path.stat().st_size, count, digest.hexdigest())

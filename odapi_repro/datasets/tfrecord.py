@@ -17,7 +17,7 @@ import google_crc32c
 
 from odapi_repro.errors import DataError
 
-__all__ = ["count_records", "masked_crc32c", "read_records", "write_records"]
+__all__ = ["count_records", "masked_crc32c", "read_frames", "read_records", "write_records"]
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
@@ -64,15 +64,25 @@ def count_records(path: str | os.PathLike[str]) -> int:
     Raises:
         DataError: the file cannot be read, is truncated, or a length is corrupt.
     """
-    count = 0
+    return sum(1 for _ in read_frames(path))
+
+
+def read_frames(path: str | os.PathLike[str]) -> Iterator[tuple[int, int]]:
+    """Gives (length in bytes, stored checksum of the data) of each record, data unread.
+
+    The pairs tell two files apart as a checksum of their contents would, at the price of two
+    short reads a record.
+
+    Raises:
+        DataError: the file cannot be read, is truncated, or a length is corrupt.
+    """
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         offset = 0
         while (length := _read_length(file, path, offset, size)) is not None:
+            file.seek(offset + _HEADER.size + length)
+            yield length, int(_FOOTER.unpack(file.read(_FOOTER.size))[0])
             offset += _HEADER.size + length + _FOOTER.size
-            file.seek(offset)
-            count += 1
-    return count
 
 
 def write_records(path: str | os.PathLike[str], records: Iterable[bytes]) -> int:

@@ -69,6 +69,19 @@ def test_a_manifest_tells_names_contents_and_subsets_apart(tmp_path: Path) -> No
     assert len({m.digest for m in (both, one, changed, renamed)}) == 4
 
 
+def test_a_record_changed_in_the_middle_of_a_large_file_changes_the_manifest(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.record"
+    records = [bytes([index]) * 50_000 for index in range(9)]
+    write_records(path, records)
+    before = manifest([path])
+    records[4] = b"x" * 50_000
+    write_records(path, records)
+    assert manifest([path]).files[0].bytes == before.files[0].bytes
+    assert manifest([path]).digest != before.digest
+
+
 def test_a_truncated_file_has_no_manifest(train_files: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "cut.record"
     path.write_bytes(train_files[0].read_bytes()[:-5])
