@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from odapi_repro.datasets import embedded_dataset
+from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline, read_recipe, render_recipe
 from odapi_repro.study.scales import scale_pipeline
 from odapi_repro.training.job import Job, write_job

@@ -13,14 +13,10 @@ from pathlib import Path
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, nearest, run_command
-from odapi_repro.datasets import (
-    EMBEDDED,
-    check_records,
-    manifest,
-    read_label_map,
-    resolve_data_source,
-    resolve_patterns,
-)
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.record_check import check_records
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.executor import LocalExecutor, Runtime, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus

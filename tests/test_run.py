@@ -15,13 +15,9 @@ import pandas as pd
 import pytest
 
 from odapi_repro import run
-from odapi_repro.datasets import (
-    LabelMap,
-    make_example,
-    read_records,
-    write_label_map,
-    write_records,
-)
+from odapi_repro.datasets.example import make_example
+from odapi_repro.datasets.label_map import LabelMap, write_label_map
+from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.execution.executor import LocalExecutor
 
 sys.path.insert(0, str(Path(__file__).parent / "execution"))
@@ -145,7 +141,7 @@ def test_a_truncated_record_is_named_with_its_byte(refused, data, tmp_path) -> N
 
 
 def test_records_without_boxes_are_refused(refused, data, tmp_path) -> None:
-    from odapi_repro.datasets import parse_example
+    from odapi_repro.datasets.example import parse_example
 
     first = next(read_records(min(Path(data["train_records"]).parent.glob("train-*"))))
     image = parse_example(first)

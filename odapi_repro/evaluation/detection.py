@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from odapi_repro.datasets import resolve_patterns
+from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.errors import DataError
 
 __all__ = ["DetectedImage", "detect", "latest_checkpoint"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.datasets import LabelMap, coco_ground_truth
+from odapi_repro.datasets.ground_truth import coco_ground_truth
+from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_metrics import coco_metrics
 from odapi_repro.evaluation.detection import DetectedImage

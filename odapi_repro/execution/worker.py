@@ -161,7 +161,8 @@ def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
 
 
 def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
-    from odapi_repro.datasets import read_label_map, resolve_patterns
+    from odapi_repro.datasets.label_map import read_label_map
+    from odapi_repro.datasets.records import resolve_patterns
     from odapi_repro.evaluation.detection import detect, latest_checkpoint
     from odapi_repro.evaluation.evaluate import as_json, score_images
     from odapi_repro.pipeline import load_pipeline

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from odapi_repro.datasets import DataSource, LabelMap, RecordManifest, resolve_patterns
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.records import RecordManifest, resolve_patterns
+from odapi_repro.datasets.source import DataSource
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Factor, Level, Setting
 from odapi_repro.pipeline import (

@@ -10,15 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odapi_repro.datasets import (
-    UNKNOWN_CLASS,
-    AnnotatedImage,
-    EmbeddedDataset,
-    LabelMap,
-    make_example,
-    parse_example,
-    read_records,
-)
+from odapi_repro.datasets.annotations import UNKNOWN_CLASS, AnnotatedImage
+from odapi_repro.datasets.embedded import EmbeddedDataset
+from odapi_repro.datasets.example import make_example, parse_example
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
 _JPEG = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odapi_repro.datasets import SHAPES_LABEL_MAP, contact_sheet, write_records
+from odapi_repro.datasets.contact_sheet import contact_sheet
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError
 
 

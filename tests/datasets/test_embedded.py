@@ -14,15 +14,11 @@ from pathlib import Path
 import pytest
 
 import odapi_repro.datasets.embedded as embedded_module
-from odapi_repro.datasets import (
-    EmbeddedDataset,
-    ShapesSpec,
-    default_cache_root,
-    embedded_dataset,
-    read_label_map,
-    read_records,
-    resolve_patterns,
-)
+from odapi_repro.datasets.embedded import EmbeddedDataset, default_cache_root, embedded_dataset
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.records import resolve_patterns
+from odapi_repro.datasets.shapes_spec import ShapesSpec
+from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
 _TINY = ShapesSpec(train_images=2, val_images=1, train_shards=2, val_shards=1)
@@ -130,15 +126,21 @@ def test_the_cache_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 def test_nothing_here_imports_tensorflow(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import odapi_repro.datasets as d\n"
+        "import sys; from pathlib import Path\n"
+        "from odapi_repro.datasets.contact_sheet import contact_sheet\n"
+        "from odapi_repro.datasets.embedded import embedded_dataset\n"
+        "from odapi_repro.datasets.ground_truth import coco_ground_truth\n"
+        "from odapi_repro.datasets.label_map import read_label_map\n"
+        "from odapi_repro.datasets.records import resolve_patterns\n"
+        "from odapi_repro.datasets.shapes_spec import ShapesSpec\n"
         "heavy = {'cv2', 'PIL', 'pycocotools', 'matplotlib', 'object_detection'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
-        "spec = d.ShapesSpec(train_images=1, val_images=1, train_shards=1, val_shards=1)\n"
-        f"made = d.embedded_dataset(Path({str(tmp_path)!r}), spec=spec)\n"
-        "lm = d.read_label_map(made.label_map_path)\n"
-        "files = d.resolve_patterns([made.train_pattern])\n"
-        "d.coco_ground_truth(files, lm, with_masks=True)\n"
-        f"d.contact_sheet(files, lm, {str(tmp_path / 'sheet.png')!r})\n"
+        "spec = ShapesSpec(train_images=1, val_images=1, train_shards=1, val_shards=1)\n"
+        f"made = embedded_dataset(Path({str(tmp_path)!r}), spec=spec)\n"
+        "lm = read_label_map(made.label_map_path)\n"
+        "files = resolve_patterns([made.train_pattern])\n"
+        "coco_ground_truth(files, lm, with_masks=True)\n"
+        f"contact_sheet(files, lm, {str(tmp_path / 'sheet.png')!r})\n"
         "print('tensorflow' in sys.modules)\n"
     )
     done = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odapi_repro.datasets import make_example, parse_example
+from odapi_repro.datasets.example import make_example, parse_example
 from odapi_repro.errors import DataError
 
 _KEYS = st.text(min_size=1, max_size=12)

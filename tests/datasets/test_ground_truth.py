@@ -12,15 +12,12 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from odapi_repro.datasets import (
-    SHAPES_LABEL_MAP,
-    AnnotatedImage,
-    EmbeddedDataset,
-    LabelMap,
-    coco_ground_truth,
-    write_coco_json,
-    write_records,
-)
+from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.embedded import EmbeddedDataset
+from odapi_repro.datasets.ground_truth import coco_ground_truth, write_coco_json
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError
 
 _JPEG = cv2.imencode(".jpg", np.zeros((10, 20, 3), np.uint8))[1].tobytes()
@@ -135,7 +132,7 @@ def test_pycocotools_reads_the_json_and_agrees_on_the_areas(small: EmbeddedDatas
 @pytest.mark.tensorflow
 def test_the_od_api_exports_the_same(val_files: list[Path]) -> None:
     coco_tools = pytest.importorskip("object_detection.metrics.coco_tools")
-    from odapi_repro.datasets import read_records
+    from odapi_repro.datasets.tfrecord import read_records
 
     truth = coco_ground_truth(val_files, SHAPES_LABEL_MAP, with_masks=False)
     theirs: list[dict[str, object]] = []

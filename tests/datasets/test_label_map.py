@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from odapi_repro.datasets import LabelMap, read_label_map, write_label_map
+from odapi_repro.datasets.label_map import LabelMap, read_label_map, write_label_map
 from odapi_repro.errors import DataError
 
 

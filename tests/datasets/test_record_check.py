@@ -10,16 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from odapi_repro.datasets import (
-    SHAPES_LABEL_MAP,
-    AnnotatedImage,
-    EmbeddedDataset,
-    LabelMap,
-    RecordSummary,
-    check_records,
-    make_example,
-    write_records,
-)
+from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.embedded import EmbeddedDataset
+from odapi_repro.datasets.example import make_example
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.record_check import RecordSummary, check_records
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError
 
 _JPEG = cv2.imencode(".jpg", np.zeros((200, 200, 3), np.uint8))[1].tobytes()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from odapi_repro.datasets import manifest, resolve_patterns, write_records
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from odapi_repro.datasets import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.shapes import MIN_VISIBLE_PIXELS, draw_scene, outline
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 
 _SPEC = ShapesSpec()
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import odapi_repro.datasets.source as source_module
-from odapi_repro.datasets import EmbeddedDataset, resolve_data_source, resolve_patterns
+from odapi_repro.datasets.embedded import EmbeddedDataset
+from odapi_repro.datasets.records import resolve_patterns
+from odapi_repro.datasets.source import resolve_data_source
 from odapi_repro.errors import DataError
 
 _PETS = Path(__file__).parents[3] / "shared" / "data"
@@ -117,7 +119,9 @@ def test_ten_real_photographs() -> None:
     source = resolve_data_source(str(_PETS), train_records=record, eval_records=record)
     assert source.label_map_path.name == "pets_label_map.pbtxt"
     assert not source.has_masks
-    from odapi_repro.datasets import check_records, coco_ground_truth, read_label_map
+    from odapi_repro.datasets.ground_truth import coco_ground_truth
+    from odapi_repro.datasets.label_map import read_label_map
+    from odapi_repro.datasets.record_check import check_records
 
     label_map = read_label_map(source.label_map_path)
     files = resolve_patterns(source.train_patterns)

@@ -8,15 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.datasets import (
-    EmbeddedDataset,
-    ShapesSpec,
-    embedded_dataset,
-    manifest,
-    read_label_map,
-    resolve_data_source,
-    resolve_patterns,
-)
+from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.shapes_spec import ShapesSpec
+from odapi_repro.datasets.source import resolve_data_source
 from odapi_repro.execution.executor import LocalExecutor, Runtime
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.factors import factor_named

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from fake_trials import EFFICIENTDET, fake_trial, request, small_data, small_records
 
-from odapi_repro.datasets import manifest, read_label_map, resolve_data_source, resolve_patterns
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.source import resolve_data_source
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.study.plan import StudyData, make_plan
 from odapi_repro.study.trial import Stack, TrialSpec

@@ -13,14 +13,11 @@ from typing import Any
 
 import pytest
 
-from odapi_repro.datasets import (
-    ShapesSpec,
-    coco_ground_truth,
-    embedded_dataset,
-    manifest,
-    read_label_map,
-    resolve_patterns,
-)
+from odapi_repro.datasets.embedded import embedded_dataset
+from odapi_repro.datasets.ground_truth import coco_ground_truth
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataSource
 from odapi_repro.evaluation.coco_metrics import coco_metrics
 from odapi_repro.execution.executor import LocalExecutor, Runtime
