@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from odapi_repro import doctor
-from odapi_repro.doctor import Probe
+from odapi_repro.execution import environment, tensorflow_probe
+from odapi_repro.execution.tensorflow_probe import Probe
+from odapi_repro.reporting.environment_text import render
 
-TESTED_220 = dict.fromkeys(doctor.DISTRIBUTIONS, "1.0") | {
+TESTED_220 = dict.fromkeys(environment.DISTRIBUTIONS, "1.0") | {
     "tensorflow": "2.20.0",
     "keras": "3.15.1",
     "tf-keras": "2.20.1",
@@ -36,7 +38,7 @@ H100 = {"name": "NVIDIA H100", "memory": "81559 MiB", "driver": "580.95"}
 
 
 def report_of(versions=TESTED_220, probe=HEALTHY, gpus=(), lock_folder=None, runs_dir=None):
-    return doctor.collect(
+    return environment.collect(
         runs_dir=runs_dir or Path("runs"),
         probe=None if probe is None else lambda: probe,
         version_of=versions.get,
@@ -49,7 +51,7 @@ def report_of(versions=TESTED_220, probe=HEALTHY, gpus=(), lock_folder=None, run
 def fake_edges(monkeypatch):
     """Replaces what `main` looks at by a tested stack; gives a setter for other versions."""
 
-    real = doctor.collect
+    real = environment.collect
 
     def use(versions=TESTED_220, probe=HEALTHY):
         def collect(*, runs_dir, probe: object):
@@ -64,8 +66,8 @@ def fake_edges(monkeypatch):
 
 
 def test_a_tested_stack_that_imports_lacks_nothing_and_is_exit_0(fake_edges, capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 0)
-    monkeypatch.setattr(doctor, "stack_of", lambda versions, python: doctor.STACKS[0])
+    monkeypatch.setattr(environment, "LEAST_FREE_BYTES", 0)
+    monkeypatch.setattr(environment, "stack_of", lambda versions, python: environment.STACKS[0])
     assert doctor.main([]) == 0
     text = capsys.readouterr().out
     assert "TensorFlow 2.20, tested" in text
@@ -94,7 +96,7 @@ def test_tensorflow_is_not_asked_when_it_is_not_installed():
     def probe() -> Probe:
         raise AssertionError("asked")
 
-    report = doctor.collect(
+    report = environment.collect(
         runs_dir=Path("runs"), probe=probe, version_of={}.get, gpus=list, lock_folder=Path("/n")
     )
     assert report["tensorflow"]["asked"] is False
@@ -102,7 +104,7 @@ def test_tensorflow_is_not_asked_when_it_is_not_installed():
 
 def test_nodevices_asks_nothing_and_says_that_importing_was_not_tried():
     report = report_of(probe=None)
-    text = doctor.render(report, [])
+    text = render(report, [])
     assert "whether it imports was not asked" in text
     assert "training can run here" not in text
 
@@ -118,36 +120,36 @@ def test_nodevices_asks_nothing_and_says_that_importing_was_not_tried():
     ],
 )
 def test_what_did_not_import_is_told_apart(probe, named):
-    found = doctor.lacks(report_of(probe=probe))
+    found = environment.lacks(report_of(probe=probe))
     assert found[0].needed
     assert found[0].what.startswith(named)
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_a_note_and_training_can_run():
     report = report_of(gpus=[H100])
-    notes = [lack for lack in doctor.lacks(report) if "GPU" in lack.what]
+    notes = [lack for lack in environment.lacks(report) if "GPU" in lack.what]
     assert [note.needed for note in notes] == [False]
     assert 'pip install "tensorflow[and-cuda]==2.20.0"' in notes[0].mend
-    assert "NVIDIA H100, 81559 MiB, driver 580.95" in doctor.render(report, notes)
+    assert "NVIDIA H100, 81559 MiB, driver 580.95" in render(report, notes)
 
 
 def test_a_gpu_that_tensorflow_sees_is_no_note():
     gpu = {"name": "/physical_device:GPU:0", "kind": "GPU", "model": "NVIDIA H100"}
     report = report_of(probe=Probe({**HEALTHY.answers, "devices": [CPU, gpu]}), gpus=[H100])
-    assert not [lack for lack in doctor.lacks(report) if "GPU" in lack.what]
+    assert not [lack for lack in environment.lacks(report) if "GPU" in lack.what]
 
 
 def test_legacy_keras_is_needed_from_tensorflow_2_16_only():
     without = {"tf-keras": None}
-    new = doctor.lacks(report_of(TESTED_220 | without))
-    old = doctor.lacks(report_of(TESTED_215 | without))
+    new = environment.lacks(report_of(TESTED_220 | without))
+    old = environment.lacks(report_of(TESTED_215 | without))
     assert "tf-keras" in new[0].what
     assert not [lack for lack in old if "tf-keras" in lack.what]
 
 
 def test_a_full_disk_is_a_lack_that_names_the_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 2**80)
-    found = doctor.lacks(report_of(runs_dir=tmp_path / "not" / "made" / "yet"))
+    monkeypatch.setattr(environment, "LEAST_FREE_BYTES", 2**80)
+    found = environment.lacks(report_of(runs_dir=tmp_path / "not" / "made" / "yet"))
     assert any("yet" in lack.what and "--runs_dir" in lack.mend for lack in found)
 
 
@@ -163,7 +165,7 @@ def test_a_full_disk_is_a_lack_that_names_the_folder(monkeypatch, tmp_path):
     ],
 )
 def test_a_stack_is_tested_only_with_its_own_versions_and_pythons(versions, python, name):
-    stack = doctor.stack_of(versions, python)
+    stack = environment.stack_of(versions, python)
     assert (stack.name if stack else None) == name
 
 
@@ -173,12 +175,12 @@ def test_the_nearest_lock_is_named_with_what_differs(tmp_path):
     report = report_of(TESTED_220 | {"numpy": "2.4.5"}, lock_folder=tmp_path)
     assert report["lock"]["name"] == "requirements.lock"
     assert report["lock"]["differing"] == {"numpy": "2.4.5 instead of 2.4.6"}
-    assert "differs in numpy 2.4.5 instead of 2.4.6" in doctor.render(report, [])
+    assert "differs in numpy 2.4.5 instead of 2.4.6" in render(report, [])
 
 
 def test_pins_that_hold_on_some_platforms_only_are_not_compared():
     lock = "a==1 \\\n    --hash=sha256:0\nb==2 ; sys_platform == 'win32' \\\n    --hash=sha256:0\n"
-    assert doctor.pins_of(lock) == {"a": "1"}
+    assert environment.pins_of(lock) == {"a": "1"}
 
 
 def test_the_users_home_is_shown_as_a_tilde(monkeypatch, tmp_path):
@@ -186,33 +188,33 @@ def test_the_users_home_is_shown_as_a_tilde(monkeypatch, tmp_path):
     monkeypatch.setenv("ODAPI_REPRO_CACHE", str(tmp_path / "cache"))
     probe = Probe({}, f"exit code 1: ImportError in {tmp_path}/site-packages/x.py")
     report = report_of(probe=probe, runs_dir=tmp_path / "runs")
-    text = doctor.render(report, doctor.lacks(report))
+    text = render(report, environment.lacks(report))
     assert "~/runs" in text
     assert "~/site-packages" in text
     assert str(tmp_path) not in json.dumps(report)
 
 
 def test_what_the_child_said_before_its_time_was_up_is_kept(monkeypatch):
-    said = f'{doctor._PROBE_MARK}{{"devices": []}}\nnoise\n'.encode()
+    said = f'{tensorflow_probe._PROBE_MARK}{{"devices": []}}\nnoise\n'.encode()
 
     def too_slow(*args, **kwargs):
         raise subprocess.TimeoutExpired("python", 5, output=said)
 
-    monkeypatch.setattr(doctor.subprocess, "run", too_slow)
-    probe = doctor.probe_tensorflow(5)
+    monkeypatch.setattr(tensorflow_probe.subprocess, "run", too_slow)
+    probe = tensorflow_probe.probe_tensorflow(5)
     assert probe.answers == {"devices": []}
     assert probe.error == "no answer after 5 s"
 
 
 def test_a_child_that_dies_gives_its_last_line(monkeypatch):
     died = subprocess.CompletedProcess("python", 1, stdout="", stderr="Traceback\nImportError: x\n")
-    monkeypatch.setattr(doctor.subprocess, "run", lambda *args, **kwargs: died)
-    assert doctor.probe_tensorflow(5).error == "exit code 1: ImportError: x"
+    monkeypatch.setattr(tensorflow_probe.subprocess, "run", lambda *args, **kwargs: died)
+    assert tensorflow_probe.probe_tensorflow(5).error == "exit code 1: ImportError: x"
 
 
 def test_without_nvidia_smi_there_are_no_gpus(monkeypatch):
     monkeypatch.setenv("PATH", os.devnull)
-    assert doctor.nvidia_gpus() == []
+    assert tensorflow_probe.nvidia_gpus() == []
 
 
 def test_an_argument_is_refused(capsys):
@@ -234,7 +236,7 @@ def test_no_tensorflow_is_imported_in_this_process():
 
 @pytest.mark.tensorflow
 def test_a_real_child_reaches_the_od_api_with_the_patches_applied():
-    probe = doctor.probe_tensorflow(300)
+    probe = tensorflow_probe.probe_tensorflow(300)
     assert probe.error == ""
     assert probe.answers["object_detection"] == "imports"
     assert any(device["kind"] == "CPU" for device in probe.answers["devices"])
