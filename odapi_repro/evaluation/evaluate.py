@@ -6,7 +6,7 @@ import dataclasses
 import gzip
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,6 @@ def score_images(
     *,
     with_masks: bool,
     sample_1_of_n: int = 1,
-    on_scoring: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Scores what `detect` found against the records' ground truth.
 
@@ -96,7 +95,6 @@ def score_images(
         label_map: category names and ids.
         with_masks: score instance masks, too.
         sample_1_of_n: as `eval_input_reader.sample_1_of_n_examples`: every n-th image is kept.
-        on_scoring: called when inference is over and scoring begins.
 
     Raises:
         DataError: the images are not those of the records.
@@ -111,7 +109,6 @@ def score_images(
             "annotations": [a for a in ground_truth["annotations"] if a["image_id"] in ids],
         }
     truncated = check_against_records(images, ground_truth)
-    on_scoring()
     detections = [
         detection
         for image, record in zip(images, ground_truth["images"], strict=True)
