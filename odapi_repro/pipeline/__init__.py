@@ -1,20 +1,38 @@
-"""pipeline.config as data: parsing, field paths, the recipe and how it is rendered."""
+"""pipeline.config as data: parsing, field paths, recipe, schedule and quantities."""
 
 from odapi_repro.pipeline.binding import bind_records, placeholder_fields
-from odapi_repro.pipeline.fields import field_differences, flatten_fields
+from odapi_repro.pipeline.fields import descend, field_differences, flatten_fields, set_field
 from odapi_repro.pipeline.parse import Pipeline, load_pipeline, parse_pipeline
+from odapi_repro.pipeline.quantities import (
+    Circumstances,
+    Quantities,
+    derive_quantities,
+    quantity_definitions,
+)
 from odapi_repro.pipeline.recipe import LR_RULES, Recipe, read_recipe, render_recipe
+from odapi_repro.pipeline.schedule import Schedule, read_schedule
+from odapi_repro.pipeline.shards import ShardCount, count_shards
 
 __all__ = [
     "LR_RULES",
+    "Circumstances",
     "Pipeline",
+    "Quantities",
     "Recipe",
+    "Schedule",
+    "ShardCount",
     "bind_records",
+    "count_shards",
+    "derive_quantities",
+    "descend",
     "field_differences",
     "flatten_fields",
     "load_pipeline",
     "parse_pipeline",
     "placeholder_fields",
+    "quantity_definitions",
     "read_recipe",
+    "read_schedule",
     "render_recipe",
+    "set_field",
 ]

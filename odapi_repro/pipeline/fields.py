@@ -1,10 +1,15 @@
-"""Dotted field paths, and the difference of two pipelines in them."""
+"""Dotted field paths: read, set, and the difference of two pipelines in them."""
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from google.protobuf.message import Message
 
-__all__ = ["field_differences", "flatten_fields"]
+__all__ = ["descend", "field_differences", "flatten_fields", "set_field"]
+
+_STEP = re.compile(r"^(?P<name>[A-Za-z_0-9]+)(?:\[(?P<index>\d+)\])?$")
 
 
 def flatten_fields(message: Message, prefix: str = "") -> dict[str, object]:
@@ -18,7 +23,7 @@ def flatten_fields(message: Message, prefix: str = "") -> dict[str, object]:
         path = f"{prefix}{descriptor.name}"
         if isinstance(value, (Message, str, bytes, int, float)):
             items = [(path, value)]
-        elif descriptor.message_type and descriptor.message_type.GetOptions().map_entry:
+        elif _is_map(descriptor):
             items = [(f"{path}[{key}]", value[key]) for key in sorted(value)]
         else:
             items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
@@ -41,3 +46,118 @@ def field_differences(one: Message, other: Message) -> list[tuple[str, object, o
         for path in paths
         if left.get(path) != right.get(path)
     ]
+
+
+def descend(message: Message, path: str = "") -> Any:
+    """Gives what lies at a dotted path without an index; unset fields give their default.
+
+    For messages that are known to have the field, where the generated types say too little.
+    """
+    value: Any = message
+    for name in path.split(".") if path else ():
+        value = getattr(value, name)
+    return value
+
+
+def set_field(message: Message, path: str, value: object) -> None:
+    """Sets the field at a dotted path (`eval_input_reader[0].shuffle`) in place.
+
+    None clears it, `{}` sets an empty submessage, a name sets an enum, a list a repeated scalar.
+    Repeated fields grow up to the index. Clearing what lies in an unset message leaves that unset:
+    to set it would choose another member of its oneof.
+
+    Raises:
+        KeyError: no such field, or no such enum value.
+        ValueError: not a path, an index into a field that is not repeated, or a submessage where
+            a value is expected.
+        TypeError: a value of another type.
+        IndexError: a scalar further behind the end of its list than the next place.
+    """
+    steps = _steps_of(message.DESCRIPTOR, path)
+    node: Any = message
+    for descriptor, index in steps[:-1]:
+        if value is None and not _is_there(node, descriptor, index):
+            return
+        node = _child(node, descriptor, index)
+    descriptor, index = steps[-1]
+    if value is None:
+        _clear(node, descriptor, index)
+    elif descriptor.message_type is None:
+        _set_scalar(node, descriptor, index, value)
+    elif value not in ("{}", {}):
+        raise ValueError(f"'{path}' is a message; name one of its fields")
+    else:
+        _child(node, descriptor, index)
+
+
+def _steps_of(descriptor: Any, path: str) -> list[tuple[Any, int | None]]:
+    """The field and the index of every part of a path, checked against the message type."""
+    steps: list[tuple[Any, int | None]] = []
+    for part in path.split("."):
+        match = _STEP.match(part)
+        if match is None:
+            raise ValueError(f"'{part}' in '{path}' is no field name")
+        if descriptor is None:
+            raise ValueError(f"'{steps[-1][0].name}' in '{path}' is no message")
+        field = descriptor.fields_by_name[match["name"]]
+        if match["index"] is not None and (not _is_repeated(field) or _is_map(field)):
+            raise ValueError(f"'{match['name']}' in '{path}' is not repeated")
+        steps.append((field, None if match["index"] is None else int(match["index"])))
+        descriptor = field.message_type
+    return steps
+
+
+def _is_there(node: Any, descriptor: Any, index: int | None) -> bool:
+    if _is_repeated(descriptor):
+        return len(getattr(node, descriptor.name)) > (index or 0)
+    return bool(node.HasField(descriptor.name))
+
+
+def _child(node: Any, descriptor: Any, index: int | None) -> Any:
+    """The submessage, made where it is not there yet."""
+    child = getattr(node, descriptor.name)
+    if _is_map(descriptor):
+        raise ValueError(f"'{descriptor.name}' is a map, which has no path into it")
+    if not _is_repeated(descriptor):
+        child.SetInParent()
+        return child
+    while len(child) <= (index or 0):
+        child.add()
+    return child[index or 0]
+
+
+def _clear(node: Any, descriptor: Any, index: int | None) -> None:
+    if index is None:
+        node.ClearField(descriptor.name)
+    elif _is_there(node, descriptor, index):
+        del getattr(node, descriptor.name)[index]
+
+
+def _set_scalar(node: Any, descriptor: Any, index: int | None, value: Any) -> None:
+    def known(item: Any) -> Any:
+        if descriptor.enum_type is not None and isinstance(item, str):
+            return descriptor.enum_type.values_by_name[item].number
+        return item
+
+    if not _is_repeated(descriptor):
+        setattr(node, descriptor.name, known(value))
+        return
+    items = getattr(node, descriptor.name)
+    if index is not None and index == len(items):
+        items.append(known(value))
+    elif index is not None:
+        items[index] = known(value)
+    else:
+        listed = value if isinstance(value, (list, tuple)) else [value]
+        items[:] = [known(item) for item in listed]
+
+
+def _is_repeated(descriptor: Any) -> bool:
+    """protobuf 4 (TF 2.15) knows only `label`, which later ones deprecate."""
+    known = getattr(descriptor, "is_repeated", None)
+    return bool(descriptor.label == descriptor.LABEL_REPEATED if known is None else known)
+
+
+def _is_map(descriptor: Any) -> bool:
+    message = descriptor.message_type
+    return bool(message is not None and message.GetOptions().map_entry)

@@ -1,5 +1,16 @@
-"""The catalogue of references: what was reported, where, and under which protocol."""
+"""The catalogue: reference pipelines, what was reported for them, and published effect sizes."""
 
-from odapi_repro.reference.catalogue import REFERENCES, Reference, ReportedMetric, reference_of
+from odapi_repro.reference.catalogue import REFERENCES, reference_named
+from odapi_repro.reference.entry import Dispute, Reference, ReportedMetric, Unexpressed
+from odapi_repro.reference.matching import nearest_reference, reference_of
 
-__all__ = ["REFERENCES", "Reference", "ReportedMetric", "reference_of"]
+__all__ = [
+    "REFERENCES",
+    "Dispute",
+    "Reference",
+    "ReportedMetric",
+    "Unexpressed",
+    "nearest_reference",
+    "reference_named",
+    "reference_of",
+]

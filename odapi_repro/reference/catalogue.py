@@ -1,94 +1,78 @@
-"""References and the metrics reported for them, contradictions included."""
+"""All references by name: the 36 pipelines of configs/tf2, and google/automl's recipe beside them.
+
+Six models of the zoo's table have no file in configs/tf2 (two CenterNets without keypoints, two
+CenterNets with MobileNet v2, two Faster R-CNNs with Inception ResNet v2), and so no entry here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
-from odapi_repro.pipeline import Pipeline
+from odapi_repro.errors import UserError
+from odapi_repro.reference.entry import Reference
 
-__all__ = ["REFERENCES", "Reference", "ReportedMetric", "reference_of"]
-
-_ZOO = "TF2 detection zoo (research/object_detection/g3doc/tf2_detection_zoo.md)"
-_PROTOCOL = "COCO val2017, 5,000 images, COCO AP in points, one scale, no test-time augmentation"
+__all__ = ["REFERENCES", "reference_named"]
 
 
-@dataclass(frozen=True)
-class ReportedMetric:
-    """One reported number.
+class _Catalogue(Mapping[str, Reference]):
+    """References by short name, in the zoo's order; made from the families when first looked at."""
 
-    Attributes:
-        metric: COCO's name, `mask_AP` for mask AP.
-        value: in points.
-        source: where it stands.
-        protocol: what it was measured on, as far as the source says.
+    def __getitem__(self, name: str) -> Reference:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @cached_property
+    def _entries(self) -> dict[str, Reference]:
+        from odapi_repro.reference.families import all_references
+
+        return {reference.name: reference for reference in all_references()}
+
+
+REFERENCES: Mapping[str, Reference] = _Catalogue()
+
+
+def reference_named(name: str) -> Reference:
+    """Gives the reference of a short name, a config's name, a zoo model or a zoo archive.
+
+    Case, `.config` and the sort of separator do not matter: `EfficientDet D3 896x896`,
+    `ssd_efficientdet_d3_896x896_coco17_tpu-32`, `efficientdet_d3` and the file `effdet_d3` are one.
+
+    Raises:
+        UserError: no such reference; names the nearest.
     """
+    import difflib
 
-    metric: str
-    value: float
-    source: str
-    protocol: str
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A catalogue entry.
-
-    Attributes:
-        name: short name.
-        config: the OD API's file in configs/tf2, without its ending.
-        feature_extractor: type by which a pipeline of this family member is known.
-        predicts_masks: whether it is a mask model.
-        reported: every number found, contradictions included.
-    """
-
-    name: str
-    config: str
-    feature_extractor: str
-    predicts_masks: bool
-    reported: tuple[ReportedMetric, ...]
-
-
-REFERENCES: dict[str, Reference] = {
-    reference.name: reference
-    for reference in (
-        Reference(
-            name="efficientdet_d3",
-            config="ssd_efficientdet_d3_896x896_coco17_tpu-32",
-            feature_extractor="ssd_efficientnet-b3_bifpn_keras",
-            predicts_masks=False,
-            reported=(
-                ReportedMetric(
-                    "AP",
-                    45.4,
-                    _ZOO,
-                    f"{_PROTOCOL}; of the published archive, whose box coder (1, 1, 1, 1) is not "
-                    "the recipe's (10, 10, 5, 5)",
-                ),
-            ),
-        ),
-        Reference(
-            name="mask_rcnn_inception_resnet_v2",
-            config="mask_rcnn_inception_resnet_v2_1024x1024_coco17_gpu-8",
-            feature_extractor="faster_rcnn_inception_resnet_v2_keras",
-            predicts_masks=True,
-            reported=(
-                ReportedMetric("AP", 39.0, _ZOO, _PROTOCOL),
-                ReportedMetric("mask_AP", 34.6, _ZOO, _PROTOCOL),
-                ReportedMetric("AP", 40.4, "comment at the head of the config", "COCO17 val"),
-                ReportedMetric("mask_AP", 35.5, "comment at the head of the config", "COCO17 val"),
-            ),
-        ),
+    aliases = {
+        _plain(alias): reference
+        for reference in REFERENCES.values()
+        for alias in _aliases(reference)
+    }
+    wanted = _plain(name)
+    if wanted in aliases:
+        return aliases[wanted]
+    close = [alias for alias in aliases if wanted and wanted in alias]
+    close += difflib.get_close_matches(wanted, aliases, n=12, cutoff=0.5)
+    names = list(dict.fromkeys(aliases[alias].name for alias in close))[:3]
+    nearest = f"did you mean {' or '.join(names)}? " if names else ""
+    raise UserError(
+        f"'{name}' is no reference",
+        expected="a short name, the name of a config in configs/tf2, or of a model in the zoo",
+        mend=f"{nearest}python -m odapi_repro.zoo lists all {len(REFERENCES)}",
     )
-}
 
 
-def reference_of(pipeline: Pipeline) -> Reference | None:
-    """Gives the reference with the pipeline's feature extractor and task, None without one."""
-    extractor = str(getattr(pipeline.model, "feature_extractor").type)  # noqa: B009
-    for reference in REFERENCES.values():
-        if (
-            reference.feature_extractor == extractor
-            and reference.predicts_masks == pipeline.predicts_masks
-        ):
-            return reference
-    return None
+def _aliases(reference: Reference) -> list[str]:
+    archive = reference.archive.rsplit("/", maxsplit=1)[-1].removesuffix(".tar.gz")
+    names = (reference.name, reference.config, reference.zoo_model, archive)
+    return [alias for alias in (*names, reference.source.shipped_as) if alias]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower().removesuffix(".config"))

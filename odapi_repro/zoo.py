@@ -1,0 +1,163 @@
+"""`zoo`: the reference pipelines, what was reported for them, and published effect sizes.
+
+TensorFlow is never imported, and the OD API's protos only to show one reference in quantities.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, nearest, run_command
+from odapi_repro.errors import UserError
+from odapi_repro.reference import REFERENCES, Reference, reference_named
+from odapi_repro.reference.effects import EFFECT_FACTORS, UNKNOWN_EFFECTS, published_effects
+from odapi_repro.reference.effects_listing import effect_rows, effects_text, factors_text
+from odapi_repro.reference.listing import (
+    details_text,
+    list_text,
+    reference_details,
+    reference_row,
+)
+
+__all__ = ["main"]
+
+SCHEMA = 1
+SUMMARY = "the reference pipelines, their reported numbers and published effect sizes"
+FORMATS = ("text", "json", "markdown", "csv")
+
+
+def _define_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_enum("format", "text", FORMATS, "How it is printed.", flag_values=values)
+    flags.DEFINE_bool(
+        "config", False, "Print the pipeline.config of the reference.", flag_values=values
+    )
+    flags.DEFINE_enum(
+        "family",
+        None,
+        list(dict.fromkeys(reference.family for reference in REFERENCES.values())),
+        "List the references of this family only.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "effects",
+        False,
+        "List published effect sizes; after it the name of a factor, for its figures and sources.",
+        flag_values=values,
+    )
+    return values
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the list, one reference, its config, or effects; gives the exit code."""
+    values = _define_flags()
+
+    def command(positional: list[str]) -> int:
+        _check(positional, values)
+        name = positional[0] if positional else None
+        if values.effects:
+            print(_effects(name, values.format))
+        elif name is None:
+            print(_list(values.family, values.format))
+        elif values.config:
+            print(reference_named(name).config_text(), end="")
+        else:
+            print(_one(reference_named(name), values.format))
+        return EXIT_DONE
+
+    return run_command(
+        command, values, sys.argv[1:] if argv is None else argv, name="zoo", summary=SUMMARY
+    )
+
+
+def _check(positional: Sequence[str], values: flags.FlagValues) -> None:
+    """Refuses what does not go together."""
+    if len(positional) > 1:
+        raise UserError(
+            f"{len(positional)} names: {', '.join(positional)}",
+            expected="one reference or, with --effects, one factor",
+            mend=f"zoo {positional[0]}",
+        )
+    if values.config and not positional:
+        raise UserError(
+            "--config without the name of a reference",
+            expected="the reference whose pipeline.config is wanted",
+            mend="zoo efficientdet_d3 --config",
+        )
+    pairs = (
+        ("--effects", values.effects, "--config", values.config),
+        ("--effects", values.effects, "--family", values.family),
+        ("--config", values.config, f"--format {values.format}", values.format != "text"),
+        ("--family", values.family, "the name of a reference", bool(positional)),
+    )
+    for one, one_given, other, other_given in pairs:
+        if one_given and other_given:
+            raise UserError(f"{one} with {other}", expected="one of them", mend=f"leave {one} out")
+
+
+def _list(family: str | None, form: str) -> str:
+    found = [one for one in REFERENCES.values() if family in (None, one.family)]
+    if form == "text":
+        return list_text(found)
+    rows = [reference_row(reference) for reference in found]
+    if form == "json":
+        return json.dumps({"schema": SCHEMA, "references": rows}, indent=2)
+    return _table(rows, form)
+
+
+def _one(reference: Reference, form: str) -> str:
+    if form == "text":
+        return details_text(reference)
+    if form == "json":
+        return json.dumps({"schema": SCHEMA, **reference_details(reference)}, indent=2)
+    return _table([reference_row(reference)], form)
+
+
+def _effects(factor: str | None, form: str) -> str:
+    known = tuple(dict.fromkeys((*EFFECT_FACTORS, *UNKNOWN_EFFECTS)))
+    if factor is not None and factor not in known:
+        raise UserError(
+            f"'{factor}' is no factor with published effects",
+            expected=f"one of {', '.join(known)}",
+            mend=f"{nearest(factor, known)}zoo --effects lists them",
+        )
+    if form == "text":
+        return factors_text() if factor is None else effects_text(factor)
+    rows = effect_rows(one for one in published_effects() if factor in (None, one.factor))
+    if form == "json":
+        unknown = {name: why for name, why in UNKNOWN_EFFECTS.items() if factor in (None, name)}
+        return json.dumps({"schema": SCHEMA, "effects": rows, "unknown": unknown}, indent=2)
+    if not rows:
+        raise UserError(
+            f"'{factor}' has no figures: {UNKNOWN_EFFECTS[str(factor)]}",
+            expected="a factor with figures, for a table",
+            mend=f"zoo --effects {factor}",
+        )
+    return _table(rows, form)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], form: str) -> str:
+    """Gives rows as csv or as a markdown table; None is an empty cell."""
+    if form == "csv":
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return buffer.getvalue().rstrip("\n")
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(map(_markdown_cell, line))} |" for line in lines)
+
+
+def _markdown_cell(value: object) -> str:
+    return "" if value is None else str(value).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
