@@ -7,6 +7,7 @@ the parent, so a crash in TensorFlow costs one trial.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import ctypes
 import json
@@ -14,8 +15,10 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -39,7 +42,11 @@ def main(argv: list[str]) -> int:
     emit = EventWriter()
     job = read_job(Path(argv[0]))
     emit("started", pid=os.getpid())
+    # AutoGraph leaves a file for every function it converts, and `_exit` below skips its cleaning.
+    scratch = Path(job.model_dir) / f"scratch-{os.getpid()}"
     try:
+        scratch.mkdir()
+        tempfile.tempdir = str(scratch)
         _run(job, emit)
     except Diverged as error:
         # Inside a compiled call of several steps, the first of them is what is known.
@@ -53,6 +60,7 @@ def main(argv: list[str]) -> int:
         # First the event: on a full disk the log cannot be written.
         emit("failed", kind=_kind(error), message=_first_lines(error))
         traceback.print_exc()
+    shutil.rmtree(scratch, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # TensorFlow's threads may outlive the interpreter's end and abort it; all is written.
@@ -72,19 +80,18 @@ def _die_with_parent() -> None:
 def _run(job: Job, emit: EventWriter) -> None:
     began = time.monotonic()
     from odapi_repro.training.compat import apply_patches
+    from odapi_repro.training.seeds import limit_threads, ops_in_fixed_order, set_seeds
 
-    if job.deterministic and job.device == "cpu" and job.num_replicas == 1:
-        # With two threads, trainings of one trial were seen to differ on a busy machine, op
-        # determinism or not; with one they were equal to the last bit.
-        os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-        os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    # Replicas that wait for each other need an executor that runs them side by side.
+    in_order = job.deterministic and job.device == "cpu" and job.num_replicas == 1
+    if in_order:
+        limit_threads()
     patches = apply_patches()
     import tensorflow as tf
     from object_detection import model_lib_v2
 
     assert model_lib_v2 is not None
     from odapi_repro.training.extensions import enable_extensions
-    from odapi_repro.training.seeds import set_seeds
     from odapi_repro.training.tracing import skip_autograph_in_od_api
 
     if job.fast_tracing:
@@ -95,12 +102,13 @@ def _run(job: Job, emit: EventWriter) -> None:
     set_seeds(job.seed, deterministic=job.deterministic)
     timings = {"import_seconds": imported - began}
     trained = Path(job.model_dir) / TRAINED
-    if job.train:
-        took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
-        _write_json(trained, took)
-    timings.update(json.loads(trained.read_text(encoding="utf-8")))
-    if job.evaluate and _is_chief(job):
-        timings.update(_evaluate(job, emit))
+    with ops_in_fixed_order() if in_order else contextlib.nullcontext():
+        if job.train:
+            took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
+            _write_json(trained, took)
+        timings.update(json.loads(trained.read_text(encoding="utf-8")))
+        if job.evaluate and _is_chief(job):
+            timings.update(_evaluate(job, emit))
     emit(
         "done",
         timings=timings,

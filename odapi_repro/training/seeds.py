@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["set_seeds"]
+__all__ = ["limit_threads", "ops_in_fixed_order", "set_seeds"]
+
+
+def limit_threads() -> None:
+    """Sets the threads for `ops_in_fixed_order`; TensorFlow reads them when it is imported.
+
+    Two between ops: the executor holds one while it waits for the other, which reads the data.
+    """
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+    os.environ["TF_NUM_INTEROP_THREADS"] = "2"
+
+
+@contextlib.contextmanager
+def ops_in_fixed_order() -> Iterator[None]:
+    """Runs the ops of every compiled function one after the other, in one order.
+
+    `enable_op_determinism` makes each op deterministic, but not the order in which they run, and
+    AddN sums in an order that depends on it: it starts with the first input whose buffer nobody
+    else still reads (tensorflow/core/kernels/aggregate_ops.cc). Seen in the sum of the losses,
+    whose summands are also reported one by one: two orders, two last bits, another training.
+    """
+    import tensorflow as tf
+
+    with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
+        yield
 
 
 def set_seeds(seed: int, *, deterministic: bool) -> None:
@@ -19,7 +46,7 @@ def set_seeds(seed: int, *, deterministic: bool) -> None:
     and the parallel readers, which `dataset_builder.read_dataset` makes sloppy whenever it
     shuffles, keep their order: `enable_op_determinism` does not reach a reader that was told to be
     sloppy.
-    Threads are the worker's to limit (`execution/worker.py`), before TensorFlow is imported.
+    The order of ops is `ops_in_fixed_order`'s.
     """
     import tensorflow as tf
 
