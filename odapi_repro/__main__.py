@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from odapi_repro.command import EXIT_DONE, EXIT_USAGE, nearest
 
 COMMANDS = {
+    "diagnose": "what a config or a finished run really does, and which deviations hurt",
+    "diff": "two configs compared in quantities and fields, factor by factor",
+    "fix": "write the config that reaches the reference on your hardware, with reasons",
     "run": "train and evaluate the trials of a study, and leave a table in results/",
+    "zoo": "the reference pipelines, their reported numbers and published effect sizes",
     "doctor": "what this environment has and lacks, fit to be pasted into a bug report",
 }
 

@@ -15,6 +15,7 @@ ROOMS = (
     "factors",
     "analysis",
     "datasets",
+    "diagnosis",
     "study",
     "training",
     "evaluation",

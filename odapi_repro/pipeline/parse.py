@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Callable
@@ -15,9 +16,17 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.command import nearest
 from odapi_repro.errors import ConfigError
 
-__all__ = ["MAX_CONFIG_BYTES", "Pipeline", "load_pipeline", "parse_pipeline"]
+__all__ = [
+    "MAX_CONFIG_BYTES",
+    "Pipeline",
+    "load_pipeline",
+    "parse_pipeline",
+    "read_config_file",
+]
 
 MAX_CONFIG_BYTES = 10 * 1024 * 1024
+# A comment in another encoding has fewer bytes that are not UTF-8, a binary has more.
+_MOST_UNDECODABLE = 0.05
 _NO_FIELD = re.compile(r'Message type "(?P<message>[^"]+)" has no field named "(?P<field>[^"]+)"')
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : ")
 
@@ -50,8 +59,9 @@ class Pipeline:
 
     @property
     def model(self) -> Message:
-        """The message of the meta-architecture."""
-        message: Message = getattr(self.proto.model, self.meta_architecture)
+        """The message of the meta-architecture; the empty `DetectionModel` where there is none."""
+        kind = self.meta_architecture
+        message: Message = getattr(self.proto.model, kind) if kind else self.proto.model
         return message
 
     @property
@@ -78,6 +88,20 @@ def load_pipeline(path: str | Path) -> Pipeline:
     Raises:
         ConfigError: no such file, a folder, a binary, over 10 MB, or not a pipeline.
     """
+    return parse_pipeline(read_config_file(path), str(path))
+
+
+def read_config_file(path: str | Path, *, lenient: bool = False) -> str:
+    """Gives the text of a config, whatever the text says; a byte order mark is left out.
+
+    Args:
+        path: of the file.
+        lenient: whether a text in which a few bytes are not UTF-8 (an accent in another encoding)
+            is taken too, with U+FFFD in their place.
+
+    Raises:
+        ConfigError: no such file, a folder, a binary, over 10 MB, or unreadable.
+    """
     path = Path(path)
     if not os.path.exists(path):  # Path.exists raises for a name that is too long
         known = sorted(str(p) for p in path.parent.glob("*.config")) if path.parent.is_dir() else []
@@ -94,36 +118,51 @@ def load_pipeline(path: str | Path) -> Pipeline:
             mend=f"try {path / 'pipeline.config'}",
             where=str(path),
         )
-    size = path.stat().st_size
-    if size > MAX_CONFIG_BYTES:
-        raise ConfigError(
-            f"{size / 1e6:.0f} MB are no pipeline.config",
-            expected="a text of at most 10 MB",
-            mend="name the config, not a checkpoint or records",
-            where=str(path),
-        )
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"not a text: byte {error.start} is not UTF-8",
-            expected="a TrainEvalPipelineConfig in protobuf's text format",
-            mend="name the config, not a checkpoint, a SavedModel or records",
-            where=str(path),
-        ) from error
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            # A device or a pipe has no size; one byte too many shows that there is more.
+            data = file.read(MAX_CONFIG_BYTES + 1) if size <= MAX_CONFIG_BYTES else b""
     except OSError as error:
         raise ConfigError(
             f"it cannot be read: {error.strerror}", expected="a readable file", where=str(path)
         ) from error
-    if "\0" in text:
+    if max(size, len(data)) > MAX_CONFIG_BYTES:
         raise ConfigError(
-            "not a text: it holds zero bytes",
-            expected="a TrainEvalPipelineConfig in protobuf's text format",
-            mend="name the config, not a checkpoint, a SavedModel or records",
+            f"{max(size, len(data)) / 1e6:.0f} MB are no pipeline.config",
+            expected="a text of at most 10 MB",
+            mend="name the config, not a checkpoint or records",
             where=str(path),
         )
-    return parse_pipeline(text, str(path))
+    return _decoded(data, path, lenient)
+
+
+def _decoded(data: bytes, path: Path, lenient: bool) -> str:
+    expected = "a TrainEvalPipelineConfig in protobuf's text format"
+    mend = "name the config, not a checkpoint, a SavedModel or records"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError(
+            "it is encoded in UTF-16, which the OD API cannot read",
+            expected=expected,
+            mend="save it as UTF-8",
+            where=str(path),
+        )
+    if 0 in data:
+        raise ConfigError(
+            "not a text: it holds zero bytes", expected=expected, mend=mend, where=str(path)
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = data.decode("utf-8-sig", "replace")
+        if lenient and text.count("\ufffd") <= _MOST_UNDECODABLE * len(text):
+            return text
+        raise ConfigError(
+            f"not a text: byte {error.start} is not UTF-8",
+            expected=expected,
+            mend=mend,
+            where=str(path),
+        ) from error
 
 
 def parse_pipeline(text: str, path: str = "<text>") -> Pipeline:

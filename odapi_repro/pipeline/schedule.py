@@ -157,8 +157,9 @@ def _manual_step(message: Message) -> Schedule:
     rates = [float(message.initial_learning_rate)]  # type: ignore[attr-defined]
     rates += [float(entry.learning_rate) for entry in entries]
     warmup = boundaries[0] if boundaries and message.warmup else 0  # type: ignore[attr-defined]
-    # The OD API sums all rates times a one-hot vector: one that is not finite spoils them all.
-    finite = all(map(math.isfinite, rates))
+    # The OD API sums all rates times a one-hot vector, so one that is not finite makes the others
+    # NaN; and with a warm-up, which is as many rates made of the first two, either of those all.
+    spoilt = [index for index, rate in enumerate(rates) if not math.isfinite(rate)]
     refusal = ""
     if not boundaries:
         refusal = "an empty learning rate schedule"
@@ -168,11 +169,12 @@ def _manual_step(message: Message) -> Schedule:
         refusal = "the first boundary is step 0"
 
     def rate(step: int) -> float:
-        if not finite:
+        index = bisect_right(boundaries, step)
+        if spoilt and (spoilt != [index] or (warmup and index < 2)):
             return math.nan
         if step < warmup:
             return rates[0] + (rates[1] - rates[0]) / warmup * step
-        return rates[bisect_right(boundaries, step)]
+        return rates[index]
 
     base = rates[1] if warmup else rates[0]
     end = boundaries[-1] if boundaries else 0

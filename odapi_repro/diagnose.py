@@ -1,0 +1,220 @@
+"""`python -m odapi_repro.diagnose`: what a config really does, and which deviations hurt."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.diagnosis.finding import Severity
+from odapi_repro.diagnosis.outcome import Diagnosis, examine, examine_run
+from odapi_repro.diagnosis.rule import RuleBase
+from odapi_repro.diagnosis.rules import RULES, all_rules, rules_named
+from odapi_repro.errors import UserError
+from odapi_repro.pipeline import Circumstances
+from odapi_repro.pipeline.parse import read_config_file
+from odapi_repro.reference import reference_named
+
+__all__ = ["main"]
+
+SUMMARY = "what a config or a finished run really does, and which deviations hurt; no TensorFlow"
+FORMATS = ("text", "json", "markdown", "sarif")
+NEVER = "never"
+FAIL_ON = ("fatal", "critical", "warning", "info", NEVER)
+# What the protos can hold, and more than anybody has.
+_MOST_STEPS = 2**32 - 1
+_MOST_IMAGES = 10**12
+_MOST_REPLICAS = 10**6
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_string("pipeline", None, "pipeline.config to diagnose (also without the flag, and several)")
+flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+_string("reference", None, "what to compare with; the nearest of the catalogue by default")
+_enum("format", "text", FORMATS, "how to print it")
+_enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least this severe")
+_integer(
+    "num_train_steps",
+    None,
+    "steps of the run where model_main_tf2 is told so: overrides num_steps, not the schedule",
+    upper_bound=_MOST_STEPS,
+)
+_integer("train_images", None, "images in the training records", upper_bound=_MOST_IMAGES)
+_integer("replicas", None, "replicas that share a batch", upper_bound=_MOST_REPLICAS)
+_string("run", None, "model_dir of a training: its losses, rates, evaluations and checkpoints too")
+_string(
+    "explain",
+    None,
+    "a rule's code, its name, a cause, `all` or `quantities`: print the page, and what the rule "
+    "found if a config is given",
+)
+_string(
+    "plot", None, "FILE.png or FILE.svg: the learning rate over images seen, beside the reference's"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(_run, FLAGS, arguments, name="diagnose", summary=SUMMARY)
+
+
+def _run(positional: list[str]) -> int:
+    configs = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
+    _check_flags(configs)
+    if FLAGS.explain and not configs and not FLAGS.run:
+        _print(_pages(FLAGS.explain))
+        return EXIT_DONE
+    diagnoses = _diagnoses(configs)
+    if FLAGS.plot:
+        _plot(diagnoses[0], Path(FLAGS.plot))
+    pages = ""
+    if FLAGS.explain:
+        pages = _pages(FLAGS.explain)
+        if FLAGS.explain not in ("all", "quantities"):
+            codes = [rule.code for rule in rules_named(FLAGS.explain)]
+            diagnoses = [diagnosis.only(codes) for diagnosis in diagnoses]
+    _print(_rendered(diagnoses) + (f"\n{pages}" if pages else ""))
+    if FLAGS.fail_on == NEVER:
+        return EXIT_DONE
+    limit = Severity[FLAGS.fail_on.upper()]
+    failed = any(diagnosis.at_or_above(limit) for diagnosis in diagnoses)
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _check_flags(configs: Sequence[str]) -> None:
+    """Refuses flags that contradict each other before anything is read."""
+    if not configs and not FLAGS.run and not FLAGS.explain:
+        raise UserError(
+            "no config was named",
+            expected="one or more pipeline.config files, or --run with a training folder",
+            mend="python -m odapi_repro.diagnose my.config --reference efficientdet_d3",
+        )
+    if FLAGS.explain and FLAGS.format not in ("text", "markdown"):
+        raise UserError(
+            f"--explain has no {FLAGS.format} form",
+            expected="--format text or markdown with it",
+            mend="leave --format out",
+        )
+    if len(configs) > 1 and (FLAGS.run or FLAGS.plot):
+        raise UserError(
+            f"{len(configs)} configs were named with --{'run' if FLAGS.run else 'plot'}",
+            expected="one config with it",
+            mend="call the command once for each",
+        )
+    if FLAGS.plot and not FLAGS.plot.lower().endswith((".png", ".svg")):
+        raise UserError(
+            f"'{FLAGS.plot}' is no PNG and no SVG",
+            expected="--plot FILE.png or --plot FILE.svg",
+            mend=f"--plot {FLAGS.plot}.png",
+        )
+
+
+def _diagnoses(configs: list[str]) -> list[Diagnosis]:
+    """Reads everything before it diagnoses anything, so that wrong input prints nothing else."""
+    history = None
+    if FLAGS.run:
+        from odapi_repro.diagnosis.finished_run import read_run
+
+        history = read_run(Path(FLAGS.run))
+        if not configs and history.config_path is not None:
+            configs = [str(history.config_path)]
+    reference = reference_named(FLAGS.reference) if FLAGS.reference else None
+    circumstances = Circumstances(
+        num_train_steps=FLAGS.num_train_steps,
+        train_images=FLAGS.train_images,
+        num_replicas=FLAGS.replicas,
+    )
+    texts = [(path, _text_of(path)) for path in configs]
+    diagnoses = [
+        examine(text, path, rules=RULES, reference=reference, circumstances=circumstances)
+        for path, text in texts
+    ]
+    if history is None:
+        return diagnoses
+    from odapi_repro.diagnosis.rules import run
+
+    config = diagnoses[0] if diagnoses else None
+    return [examine_run(history, FLAGS.run, rules=run.RULES, config=config)]
+
+
+def _text_of(path: str) -> str:
+    text = read_config_file(path, lenient=True)
+    if not text.strip():
+        raise UserError(
+            "the file is empty",
+            expected="a TrainEvalPipelineConfig in protobuf's text format",
+            mend="start from one of the files in pipelines/",
+            where=path,
+        )
+    return text
+
+
+def _rendered(diagnoses: Sequence[Diagnosis]) -> str:
+    """Gives the diagnoses in the format asked for; only its renderer is imported."""
+    if FLAGS.format == "json":
+        from odapi_repro.diagnosis.render.as_json import render_json
+
+        return render_json(diagnoses)
+    if FLAGS.format == "sarif":
+        from odapi_repro.diagnosis.render.sarif import render_sarif
+
+        return render_sarif(diagnoses, all_rules())
+    if FLAGS.format == "markdown":
+        from odapi_repro.diagnosis.render.markdown import render_markdown
+
+        return "\n".join(map(render_markdown, diagnoses))
+    from odapi_repro.diagnosis.render.text import render_text
+
+    colour = _is_colour_wanted()
+    return "\n".join(render_text(diagnosis, colour=colour) for diagnosis in diagnoses)
+
+
+def _pages(name: str) -> str:
+    from odapi_repro.diagnosis.render import pages
+
+    markdown = FLAGS.format == "markdown"
+    if name == "quantities":
+        return pages.quantities_markdown() if markdown else pages.quantities_text()
+    rules: Sequence[RuleBase] = all_rules() if name == "all" else rules_named(name)
+    if not markdown:
+        return pages.rules_text(rules)
+    if name == "all":
+        return pages.rules_markdown(rules)
+    return "\n\n".join(pages.page_markdown(rule, heading="##") for rule in rules) + "\n"
+
+
+def _plot(diagnosis: Diagnosis, path: Path) -> None:
+    from odapi_repro.reporting.schedule_plot import write_schedule_plot
+
+    if diagnosis.subject is None:
+        raise UserError(
+            "there is no config to plot the schedule of",
+            expected="a config, named or in the training folder",
+            mend="name it beside --run",
+        )
+    write_schedule_plot(diagnosis.subject, diagnosis.history, path)
+
+
+def _is_colour_wanted() -> bool:
+    """Whether stdout is a terminal that takes colours (https://no-color.org)."""
+    no = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not no
+
+
+def _print(text: str) -> None:
+    """Prints it; what stdout's encoding lacks, and undecodable bytes of a path, as escapes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

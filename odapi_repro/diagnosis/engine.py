@@ -1,0 +1,51 @@
+"""Makes a subject of a config, runs the rules over it and ranks what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from odapi_repro.diagnosis.config_text import read_config_text
+from odapi_repro.diagnosis.finding import Finding
+from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline import Circumstances
+from odapi_repro.reference import Reference, nearest_reference
+
+__all__ = ["diagnose", "rank", "subject_of"]
+
+
+def subject_of(
+    text: str,
+    path: str,
+    *,
+    reference: Reference | None = None,
+    circumstances: Circumstances | None = None,
+) -> Subject:
+    """Gives the subject that a config's text makes; the nearest reference where none is given.
+
+    Never raises for a text: what does not parse becomes problems that a rule reports.
+    """
+    config, pipeline = read_config_text(text, path)
+    chosen = reference or nearest_reference(pipeline)[0]
+    return Subject(config, pipeline, chosen, circumstances or Circumstances())
+
+
+def diagnose(subject: Subject, rules: Iterable[Rule]) -> list[Finding]:
+    """Gives the findings of all rules, ranked.
+
+    Rules that need a pipeline run on what could be parsed, unless nothing could: a config
+    without a model has no quantities worth a rule.
+    """
+    runnable = bool(subject.pipeline.meta_architecture)
+    found = [
+        finding
+        for rule in rules
+        if runnable or not rule.needs_pipeline
+        for finding in rule.check(subject)
+    ]
+    return rank(found)
+
+
+def rank(findings: Iterable[Finding]) -> list[Finding]:
+    """Gives findings by severity, then by the AP they may cost, then by code."""
+    return sorted(findings, key=lambda one: (one.severity, -one.loss_ap, one.code, one.fields))

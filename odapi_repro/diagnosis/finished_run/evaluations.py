@@ -1,0 +1,147 @@
+"""Evaluations of a run: COCO's metrics by their own names, in points, and how much was evaluated.
+
+The OD API logs COCO's metrics as shares under names of its own (metrics/coco_evaluation.py), -1
+where there was nothing to score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from odapi_repro.diagnosis.finished_run.event_files import EventFile, Restart
+from odapi_repro.diagnosis.finished_run.trial_files import EvaluationLog, TrialMetrics
+from odapi_repro.errors import UserError
+from odapi_repro.pipeline import load_pipeline
+
+__all__ = ["Evaluation", "evaluations_of", "images_bounds", "is_evaluation_tag"]
+
+_METRICS = {
+    "Precision/mAP": "AP",
+    "Precision/mAP@.50IOU": "AP50",
+    "Precision/mAP@.75IOU": "AP75",
+    "Precision/mAP (small)": "APs",
+    "Precision/mAP (medium)": "APm",
+    "Precision/mAP (large)": "APl",
+    "Recall/AR@1": "AR1",
+    "Recall/AR@10": "AR10",
+    "Recall/AR@100": "AR100",
+    "Recall/AR@100 (small)": "ARs",
+    "Recall/AR@100 (medium)": "ARm",
+    "Recall/AR@100 (large)": "ARl",
+}
+_COCO_TAGS = {
+    f"{kind}_{tag}": prefix + name
+    for kind, prefix in (("DetectionBoxes", ""), ("DetectionMasks", "mask_"))
+    for tag, name in _METRICS.items()
+}
+# COCO's, and those of Pascal VOC, Open Images and keypoints.
+_METRIC_TAGS = (
+    "DetectionBoxes_", "DetectionMasks_", "PascalBoxes_", "WeightedPascalBoxes_", "PascalMasks_",
+    "WeightedPascalMasks_", "OpenImages", "Keypoints_", "LVIS",
+)  # fmt: skip
+_LOSS = "Loss/"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of one checkpoint.
+
+    Attributes:
+        step: training step of the checkpoint.
+        metrics: COCO's, in points: `AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl`, and the
+            same with `mask_`. One with nothing to score is left out.
+        losses: by tag without `Loss/`, means over the images.
+        other_metrics: whatever else was logged, as it was logged, e.g. Pascal VOC's.
+        reader: name of the eval_input_reader's folder; empty for one without a name, and for
+            `metrics.json` of a trial.
+        wall_time: seconds since the epoch when it was logged; None for a trial.
+    """
+
+    step: int
+    metrics: Mapping[str, float]
+    losses: Mapping[str, float]
+    other_metrics: Mapping[str, float]
+    reader: str = ""
+    wall_time: float | None = None
+
+
+def is_evaluation_tag(tag: str) -> bool:
+    """Whether only an evaluation logs this tag."""
+    return tag.startswith(_METRIC_TAGS)
+
+
+def evaluations_of(
+    files: Sequence[tuple[str, EventFile]],
+    restarts: Sequence[Restart],
+    trial: TrialMetrics | None,
+    *,
+    trial_step: int,
+) -> tuple[Evaluation, ...]:
+    """Gives the evaluations by step and reader; of one step and reader the last.
+
+    An evaluation that was logged before a restart from an earlier step is of weights that are
+    gone, and is left out.
+
+    Args:
+        files: event files of evaluations with their readers' names.
+        restarts: of the training.
+        trial: metrics of a trial of ours.
+        trial_step: of the checkpoint that they are of.
+    """
+    found: dict[tuple[int, str], Evaluation] = {}
+    for reader, file in sorted(files, key=lambda one: (one[0], one[1].started, one[1].path.name)):
+        by_step: dict[int, dict[str, float]] = {}
+        times: dict[int, float] = {}
+        for scalar in file.scalars:
+            by_step.setdefault(scalar.step, {})[scalar.tag] = scalar.value
+            times[scalar.step] = scalar.wall_time
+        for at, values in by_step.items():
+            if any(times[at] < restart.started and at >= restart.step for restart in restarts):
+                continue
+            found[at, reader] = _evaluation(at, values, reader, times[at])
+    if trial is not None:
+        found[trial_step, ""] = Evaluation(trial_step, trial.metrics, {}, {})
+    return tuple(found[key] for key in sorted(found))
+
+
+def images_bounds(
+    exact: int | None, logs: Sequence[EvaluationLog], config_path: Path | None
+) -> tuple[int, int | None] | None:
+    """Gives how many images the last evaluation saw, at least and at most.
+
+    Args:
+        exact: where a trial of ours counted them.
+        logs: evaluations told by logs, which count batches.
+        config_path: where the batch size is looked up; without it only the first is known.
+    """
+    if exact is not None:
+        return exact, exact
+    if not logs:
+        return None
+    try:
+        if config_path is None:
+            return logs[-1].batches_at_least, None
+        batch_size = max(1, load_pipeline(config_path).proto.eval_config.batch_size)
+    except UserError:
+        return logs[-1].batches_at_least, None
+    return logs[-1].batches_at_least * batch_size, logs[-1].batches_at_most * batch_size
+
+
+def _evaluation(step: int, values: Mapping[str, float], reader: str, time: float) -> Evaluation:
+    coco = {name: values[tag] for tag, name in _COCO_TAGS.items() if tag in values}
+    return Evaluation(
+        step=step,
+        metrics={name: 100.0 * value for name, value in coco.items() if value >= 0},
+        losses={
+            tag.removeprefix(_LOSS): value for tag, value in values.items() if tag.startswith(_LOSS)
+        },
+        other_metrics={
+            tag: value
+            for tag, value in values.items()
+            if tag not in _COCO_TAGS and not tag.startswith(_LOSS)
+        },
+        reader=reader,
+        wall_time=time,
+    )

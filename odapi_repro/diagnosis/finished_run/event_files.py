@@ -1,0 +1,282 @@
+"""TensorBoard event files without TensorFlow or TensorBoard: the scalars of a run, in order.
+
+The OD API writes one event a scalar (model_lib_v2.py: train_loop, eager_eval_loop) with TF2's
+summary writer: the value is a tensor of rank 0. TF1 put many values into one event, as
+`simple_value`. Both are read. Images, histograms and graphs, which make nearly all of such a
+folder's bytes, are stepped over in the file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from google.protobuf.message import DecodeError
+
+from odapi_repro.diagnosis.finished_run.messages import Event, Value, read_varint
+from odapi_repro.diagnosis.finished_run.record_stream import Damage, Record, iterate_records
+
+__all__ = [
+    "EventFile",
+    "Restart",
+    "Scalar",
+    "is_event_file",
+    "iterate_scalars",
+    "merge_restarts",
+    "read_event_file",
+]
+
+# Above it a record is walked in the file, value by value, and only short values are read.
+_LONGEST = 1 << 16
+# A summary of TF1 has hundreds of values; what has more than these is no event.
+_MOST_FIELDS = 1 << 15
+_NAME = re.compile(r"tfevents\.(\d+)")
+# DataType (tensorflow/core/framework/types.proto): struct code, field of single values.
+_DTYPES = {
+    1: ("f", "float_val"), 2: ("d", "double_val"), 3: ("i", "int_val"), 4: ("B", "int_val"),
+    5: ("h", "int_val"), 6: ("b", "int_val"), 9: ("q", "int64_val"), 10: ("?", "bool_val"),
+    17: ("H", "int_val"), 22: ("I", "uint32_val"), 23: ("Q", "uint64_val"),
+}  # fmt: skip
+_BFLOAT16 = 14
+_HALF = 19
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One logged number.
+
+    Attributes:
+        step: as logged.
+        wall_time: seconds since the epoch.
+        tag: the summary's full name, e.g. `Loss/total_loss`.
+        value: may be NaN or infinite.
+    """
+
+    step: int
+    wall_time: float
+    tag: str
+    value: float
+
+
+@dataclass(frozen=True)
+class EventFile:
+    """What one event file holds.
+
+    Attributes:
+        path: of the file.
+        started: seconds since the epoch when it was begun; from its name where it is empty.
+        scalars: in the file's order.
+        damage: what could not be read.
+    """
+
+    path: Path
+    started: float
+    scalars: tuple[Scalar, ...]
+    damage: tuple[str, ...]
+
+    @property
+    def first_step(self) -> int | None:
+        """The lowest step of its scalars."""
+        return min((scalar.step for scalar in self.scalars), default=None)
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A later event file that took over from an earlier one.
+
+    Attributes:
+        started: seconds since the epoch.
+        step: the first step it logged; what was logged before from there on is superseded.
+    """
+
+    started: float
+    step: int
+
+
+def is_event_file(path: Path) -> bool:
+    """Whether TensorBoard would take the file for events, the profiler's empty one left out."""
+    return "tfevents" in path.name and not path.name.endswith("profile-empty")
+
+
+def iterate_scalars(
+    path: Path, damage: list[str], keep: Callable[[str], bool] = lambda tag: True
+) -> Iterator[Scalar]:
+    """Gives the scalars of one event file whose tag `keep` accepts, in the file's order.
+
+    A last record that is cut short ends the file without a word; damage elsewhere, or a file that
+    cannot be read, is added to `damage` when the iteration ends, and is not raised. No value over
+    64 KiB is read.
+    """
+    for _, scalars in _events(path, damage, keep):
+        yield from scalars
+
+
+def read_event_file(path: Path, keep: Callable[[str], bool] = lambda tag: True) -> EventFile:
+    """Reads one event file as `iterate_scalars` does; an unreadable one is empty with damage."""
+    damage: list[str] = []
+    scalars: list[Scalar] = []
+    named = _NAME.search(path.name)
+    started: float | None = None
+    for wall_time, found in _events(path, damage, keep):
+        if started is None:
+            started = wall_time
+        scalars.extend(found)
+    if started is None:
+        started = float(named.group(1)) if named else 0.0
+    return EventFile(path, started, tuple(scalars), tuple(damage))
+
+
+def merge_restarts(
+    files: Sequence[EventFile],
+) -> tuple[tuple[Scalar, ...], tuple[Restart, ...]]:
+    """Joins the event files of one training in the order in which they were begun.
+
+    A restart goes on from the last checkpoint, or from 0 where there is none. Its weights come
+    from there, so everything logged earlier from its first step on belongs to weights that are
+    gone, and is dropped (as TensorBoard's purge does). Files without a scalar supersede nothing.
+
+    Returns:
+        The scalars, and one entry for each file with scalars after the first such file.
+    """
+    kept: list[Scalar] = []
+    restarts: list[Restart] = []
+    for file in sorted(files, key=_order):
+        first = file.first_step
+        if first is None:
+            continue
+        if kept:
+            restarts.append(Restart(file.started, first))
+            kept = [scalar for scalar in kept if scalar.step < first]
+        kept.extend(file.scalars)
+    return tuple(kept), tuple(restarts)
+
+
+def _order(file: EventFile) -> tuple[float, float, str]:
+    # A file notes its own beginning in whole seconds.
+    first = file.scalars[0].wall_time if file.scalars else math.inf
+    return file.started, first, file.path.name
+
+
+def _events(
+    path: Path, damage: list[str], keep: Callable[[str], bool]
+) -> Iterator[tuple[float, list[Scalar]]]:
+    """Gives the wall time and the scalars of each event of a file."""
+    found = Damage(path.name)
+    try:
+        with open(path, "rb") as file:
+            for record in iterate_records(file, found, longest=_LONGEST):
+                try:
+                    event = _scalars(file, record, keep)
+                except (DecodeError, ValueError) as error:
+                    found.add(f"the record at byte {record.offset} is no event ({error})")
+                else:
+                    yield event
+    except OSError as error:
+        found.add(f"cannot be read ({error.strerror or error})")
+    finally:
+        damage.extend(found.notes())
+
+
+def _scalars(
+    file: BinaryIO, record: Record, keep: Callable[[str], bool]
+) -> tuple[float, list[Scalar]]:
+    values: Iterable[Any]
+    if record.data is not None:
+        event = Event.FromString(record.data)
+        values = event.summary.value
+    else:
+        event, values = _walk(file, record)
+    scalars = []
+    for value in values:
+        tag = value.tag.decode("utf-8", errors="replace")
+        number = _number(value) if keep(tag) else None
+        if number is not None:
+            scalars.append(Scalar(event.step, event.wall_time, tag, number))
+    return event.wall_time, scalars
+
+
+def _walk(file: BinaryIO, record: Record) -> tuple[Any, Iterator[Any]]:
+    """Gives an event's wall time and step, and the short values of its summary."""
+    head = b""
+    places: list[tuple[int, int]] = []
+    for number, key, begin, after in _fields(file, record.begin, record.begin + record.length):
+        if number == 5:
+            for inner, _, value_begin, value_after in _fields(file, begin, after):
+                if inner == 1 and value_after - value_begin <= _LONGEST:
+                    places.append((value_begin, value_after))
+        elif number in (1, 2):
+            file.seek(key)
+            head += file.read(after - key)
+
+    def values() -> Iterator[Any]:
+        for value_begin, value_after in places:
+            file.seek(value_begin)
+            yield Value.FromString(file.read(value_after - value_begin))
+
+    return Event.FromString(head), values()
+
+
+def _fields(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Gives number, offset of the key, and begin and end of the payload of a message's fields.
+
+    Raises:
+        ValueError: the bytes are no message, or one of more than `_MOST_FIELDS`.
+    """
+    position = begin
+    count = 0
+    while position < end:
+        count += 1
+        if count > _MOST_FIELDS:
+            raise ValueError("it has too many fields")
+        file.seek(position)
+        head = file.read(20)
+        tag, used = read_varint(head, 0)
+        wire_type = tag & 7
+        payload = position + used
+        if wire_type == 0:
+            _, used = read_varint(head, used)
+            after = position + used
+        elif wire_type == 2:
+            length, used = read_varint(head, used)
+            payload = position + used
+            after = payload + length
+        elif wire_type in (1, 5):
+            after = payload + (8 if wire_type == 1 else 4)
+        else:
+            raise ValueError(f"wire type {wire_type}")
+        if after > end:
+            raise ValueError("a field goes beyond its message")
+        yield tag >> 3, position, payload, after
+        position = after
+
+
+def _number(value: Any) -> float | None:
+    """Gives the number of a Summary.Value, None where it holds something else."""
+    if value.HasField("simple_value"):
+        return float(value.simple_value)
+    if not value.HasField("tensor"):
+        return None
+    tensor = value.tensor
+    if tensor.tensor_shape.dim or tensor.tensor_shape.unknown_rank:
+        return None
+    content = bytes(tensor.tensor_content)
+    if tensor.dtype in (_HALF, _BFLOAT16):
+        # Their single values are stored as integers that hold the bits.
+        bits = content or struct.pack("<H", (*tensor.half_val, 0)[0] & 0xFFFF)
+        if len(bits) != 2:
+            return None
+        wide = bits if tensor.dtype == _HALF else b"\0\0" + bits
+        return float(struct.unpack("<e" if tensor.dtype == _HALF else "<f", wide)[0])
+    if tensor.dtype not in _DTYPES:
+        return None
+    code, field = _DTYPES[tensor.dtype]
+    if content:
+        fits = len(content) == struct.calcsize("<" + code)
+        return float(struct.unpack("<" + code, content)[0]) if fits else None
+    # TensorFlow leaves out the values of a compressed tensor of zeros.
+    return float((*getattr(tensor, field), 0)[0])

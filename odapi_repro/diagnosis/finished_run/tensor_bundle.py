@@ -1,0 +1,232 @@
+"""A checkpoint's variables, scalars and object graph, read from its own files without TensorFlow.
+
+A checkpoint `prefix` is `prefix.index`, a sorted table from keys to BundleEntryProto, and shards
+`prefix.data-00000-of-00001` that hold the values (tensorflow/core/util/tensor_bundle/). An
+object-based one (TF2) names its variables by paths of attributes and stores the graph of objects
+under `_CHECKPOINTABLE_OBJECT_GRAPH`.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from odapi_repro.datasets.tfrecord import masked_crc32c
+from odapi_repro.diagnosis.finished_run import messages
+from odapi_repro.diagnosis.finished_run.sstable import iterate_table
+from odapi_repro.errors import DataError
+
+__all__ = ["CheckpointIndex", "StoredVariable", "read_index"]
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_MOST_INDEX_BYTES = 256 << 20
+_MOST_VALUE_BYTES = 64 << 20
+_MOST_SHARDS = 99_999  # their numbers have five digits
+# DataType (tensorflow/core/framework/types.proto) in NumPy's words; a struct code where a scalar
+# of it is read here.
+_DTYPES = {
+    1: ("float32", "f"), 2: ("float64", "d"), 3: ("int32", "i"), 4: ("uint8", "B"),
+    5: ("int16", "h"), 6: ("int8", "b"), 7: ("string", ""), 8: ("complex64", ""),
+    9: ("int64", "q"), 10: ("bool", "?"), 14: ("bfloat16", ""), 17: ("uint16", "H"),
+    18: ("complex128", ""), 19: ("float16", "e"), 20: ("resource", ""), 21: ("variant", ""),
+    22: ("uint32", "I"), 23: ("uint64", "Q"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoredVariable:
+    """Where and what one value of a checkpoint is.
+
+    Attributes:
+        dtype: `float32`, `int64`, `string` ...; `type N` for one that is not known here.
+        shape: empty for a scalar.
+        shard: number of the data file.
+        offset: byte in the data file.
+        size: bytes there.
+        checksum: masked crc32c of these bytes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    checksum: int
+
+
+@dataclass(frozen=True)
+class CheckpointIndex:
+    """The table of contents of a checkpoint.
+
+    Attributes:
+        prefix: the checkpoint's path without `.index`.
+        num_shards: data files that belong to it.
+        variables: by key, in the order of the keys.
+        is_big_endian: how its numbers are stored.
+    """
+
+    prefix: Path
+    num_shards: int
+    variables: Mapping[str, StoredVariable]
+    is_big_endian: bool = False
+
+    @property
+    def is_object_based(self) -> bool:
+        """Whether TF2 wrote it, by objects and not by variable names."""
+        return OBJECT_GRAPH in self.variables
+
+    def shard_path(self, shard: int) -> Path:
+        """The path of a data file."""
+        name = f"{self.prefix.name}.data-{shard:05d}-of-{self.num_shards:05d}"
+        return self.prefix.with_name(name)
+
+    def missing_data(self) -> str:
+        """Says what of the data files is missing or too short; empty when they are whole."""
+        needed = dict.fromkeys(range(self.num_shards), 0)
+        for stored in self.variables.values():
+            needed[stored.shard] = max(needed.get(stored.shard, 0), stored.offset + stored.size)
+        for shard, size in needed.items():
+            path = self.shard_path(shard)
+            try:
+                found = path.stat().st_size
+            except OSError:
+                return f"{path.name} is missing"
+            if found < size:
+                return f"{path.name} has {found} of {size} bytes"
+        return ""
+
+    def scalar(self, key: str) -> float | int | None:
+        """Gives a stored number of rank 0; None where there is none or its data are not whole."""
+        stored = self.variables.get(key)
+        code = dict(_DTYPES.values()).get(stored.dtype, "") if stored else ""
+        if stored is None or stored.shape or not code:
+            return None
+        order = ">" if self.is_big_endian else "<"
+        data = self._data(stored)
+        if len(data) != struct.calcsize(order + code) or masked_crc32c(data) != stored.checksum:
+            return None
+        number: float | int = struct.unpack(order + code, data)[0]
+        return number
+
+    def children(self, *path: str) -> tuple[str, ...]:
+        """Gives the names of what the object at `path` holds; the root's without a path.
+
+        They come from the stored object graph; where that is not whole, from the variables' keys,
+        which leave out objects without variables.
+        """
+        graph = self._object_graph()
+        if not graph:
+            return self._children_by_keys(path)
+        node = 0
+        for name in path:
+            node = graph[node].get(name, -1)
+            if not 0 <= node < len(graph):
+                return ()
+        return tuple(sorted(graph[node]))
+
+    def _children_by_keys(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        parts = (tuple(key.split("/")) for key in self.variables if key.endswith(_VALUE_SUFFIX))
+        depth = len(path)
+        return tuple(sorted({p[depth] for p in parts if p[:depth] == path and len(p) > depth + 2}))
+
+    def _object_graph(self) -> list[dict[str, int]] | None:
+        """Gives the children of every node of the object graph by name; None without a graph."""
+        stored = self.variables.get(OBJECT_GRAPH)
+        if stored is None:
+            return None
+        # A text tensor: its lengths as varints, their checksum, then the bytes.
+        data = self._data(stored)
+        try:
+            length, at = messages.read_varint(data, 0)
+            text = data[at + 4 : at + 4 + length]
+            if len(text) != length:
+                return None
+            nodes = messages.ObjectGraph.FromString(text).nodes
+        except (DecodeError, ValueError):
+            return None
+        return [
+            {child.local_name.decode("utf-8", "replace"): child.node_id for child in node.children}
+            for node in nodes
+        ]
+
+    def _data(self, stored: StoredVariable) -> bytes:
+        """Gives the bytes of one value; fewer where the file is too short or they are many."""
+        try:
+            with open(self.shard_path(stored.shard), "rb") as file:
+                file.seek(stored.offset)
+                return file.read(min(stored.size, _MOST_VALUE_BYTES))
+        except OSError:
+            return b""
+
+
+def read_index(prefix: str | os.PathLike[str]) -> CheckpointIndex:
+    """Reads the `.index` of a checkpoint.
+
+    Args:
+        prefix: the checkpoint's path as `fine_tune_checkpoint` has it, without `.index`.
+
+    Raises:
+        DataError: it is not there, too long, no table, damaged or compressed.
+    """
+    prefix = Path(prefix)
+    path = Path(f"{prefix}.index")
+    try:
+        if path.stat().st_size > _MOST_INDEX_BYTES:
+            raise DataError(
+                f"{path.stat().st_size >> 20} MiB are no checkpoint index",
+                expected=f"at most {_MOST_INDEX_BYTES >> 20} MiB",
+                mend="name a checkpoint",
+                where=str(path),
+            )
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot read: {getattr(error, 'strerror', None) or error}",
+            expected="the .index file of a checkpoint",
+            mend="name the checkpoint's path without .index",
+            where=str(path),
+        ) from error
+    try:
+        entries = dict(iterate_table(data))
+        header = messages.BundleHeader.FromString(entries.pop(b"", b""))
+        if not 1 <= header.num_shards <= _MOST_SHARDS:
+            raise _no_bundle(f"it tells of {header.num_shards} data files")
+        variables = {
+            key.decode("utf-8", "replace"): _stored(messages.BundleEntry.FromString(value))
+            for key, value in entries.items()
+            # A part of a partitioned TF1 variable: a key that begins with a zero byte.
+            if not key.startswith(b"\0")
+        }
+    except (DataError, DecodeError) as error:
+        told = error if isinstance(error, DataError) else _no_bundle(f"an entry is none ({error})")
+        raise DataError(
+            told.found, expected=told.expected, mend=told.mend, where=str(path)
+        ) from error
+    return CheckpointIndex(prefix, header.num_shards, variables, header.endianness == 1)
+
+
+def _stored(entry: Any) -> StoredVariable:
+    if min(entry.offset, entry.size, entry.shard_id) < 0:
+        raise _no_bundle("an entry lies before the beginning of its data file")
+    name, _ = _DTYPES.get(entry.dtype, (f"type {entry.dtype}", ""))
+    return StoredVariable(
+        dtype=name,
+        shape=tuple(dim.size for dim in entry.shape.dim),
+        shard=entry.shard_id,
+        offset=entry.offset,
+        size=entry.size,
+        checksum=entry.crc32c,
+    )
+
+
+def _no_bundle(found: str) -> DataError:
+    return DataError(
+        found, expected="the .index file of a checkpoint", mend="use another checkpoint"
+    )

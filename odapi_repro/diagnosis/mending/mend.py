@@ -1,0 +1,284 @@
+"""Mends a config: what rules know to mend, the reference's model and recipe, until nothing is left.
+
+One place knows each mend. Where a rule's finding carries edits, these are made; batch, length and
+rates go through the recipe (`training`), because they have one owner each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from odapi_repro.diagnosis.engine import diagnose
+from odapi_repro.diagnosis.field_factors import factor_of_field
+from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
+from odapi_repro.diagnosis.mending.beyond_config import not_mendable
+from odapi_repro.diagnosis.mending.changes import Change, Ledger, NotMendable, Reason
+from odapi_repro.diagnosis.mending.constraints import FINE_TUNE, REPRODUCE, Constraints
+from odapi_repro.diagnosis.mending.length import Length, plan_length
+from odapi_repro.diagnosis.mending.restore import (
+    restore_augmentation,
+    restore_factors,
+    restore_model,
+)
+from odapi_repro.diagnosis.mending.shards import shard_edits
+from odapi_repro.diagnosis.mending.training import fitting_batch, plan_training
+from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline import Pipeline, set_field
+from odapi_repro.reference import reference_of
+
+__all__ = ["Mended", "mend_config"]
+
+# Bounds only: a round ends when no finding has a new edit, the rounds when nothing changes.
+_MOST_ROUNDS = 6
+_MOST_EDITS = 100
+_TRAINING = re.compile(r"^train_config\.(batch_size|num_steps|optimizer)\b")
+_CHECKPOINT = re.compile(r"^train_config\.(fine_tune_checkpoint|from_detection_checkpoint)")
+_BAD_LENGTHS = ("too_few_steps", "too_few_epochs", "too_many_epochs")
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A mended config, and how it came about.
+
+    Attributes:
+        pipeline: the config.
+        goal: what it is for.
+        goal_why: why, where the user did not say or could not have it.
+        changes: from the config as it was read to this one.
+        not_mendable: findings that remain and cost, and what to do about them.
+        findings: everything that the rules say about the result, ranked.
+        before: what they said about the config as it was read.
+        subject: the result under diagnosis.
+        length: batch and steps.
+    """
+
+    pipeline: Pipeline
+    goal: str
+    goal_why: str
+    changes: tuple[Change, ...]
+    not_mendable: tuple[NotMendable, ...]
+    findings: tuple[Finding, ...]
+    before: tuple[Finding, ...]
+    subject: Subject
+    length: Length
+
+
+def mend_config(subject: Subject, constraints: Constraints, rules: Sequence[Rule]) -> Mended:
+    """Gives the config mended within the constraints.
+
+    The reference is the subject's; training images are its circumstances'.
+    """
+    bench = _Bench(subject, constraints, rules)
+    bench.mend(_is_about_the_checkpoint)
+    goal, goal_why = _goal(bench.subject, constraints)
+    was_fine_tuning = bench.subject.is_fine_tuning
+    if goal == FINE_TUNE:
+        bench.start_from_a_detector()
+        if not bench.subject.is_fine_tuning:
+            goal, goal_why = REPRODUCE, "there is no detector of this model to fine-tune"
+    if goal == REPRODUCE:
+        bench.restore_the_reference()
+    # Only a length that was chosen for fine-tuning is one for fine-tuning.
+    own_is_bad = not was_fine_tuning or any(
+        finding.cause in _BAD_LENGTHS and finding.severity <= Severity.WARNING
+        for finding in bench.before
+    )
+    for _ in range(_MOST_ROUNDS):
+        settled = bench.pipeline
+        bench.mend(lambda finding: finding.severity <= Severity.WARNING)
+        bench.restore_what_stops()
+        length = bench.plan(goal, own_is_bad)
+        if bench.pipeline.proto == settled.proto:
+            break
+    findings = bench.findings()
+    left = [one for one in findings if one.severity <= Severity.WARNING]
+    return Mended(
+        pipeline=bench.pipeline,
+        goal=goal,
+        goal_why=goal_why,
+        changes=bench.ledger.changes(bench.pipeline, bench.before),
+        not_mendable=tuple(not_mendable(one, constraints, subject.reference, goal) for one in left),
+        findings=findings,
+        before=bench.before,
+        subject=bench.subject,
+        length=length,
+    )
+
+
+def _is_about_the_checkpoint(finding: Finding) -> bool:
+    return bool(finding.fix) and all(_CHECKPOINT.match(fix.field) for fix in finding.fix)
+
+
+def _goal(subject: Subject, constraints: Constraints) -> tuple[str, str]:
+    if constraints.goal is not None:
+        return constraints.goal, ""
+    if not subject.is_fine_tuning:
+        return REPRODUCE, "training starts from no detector"
+    kind = subject.quantities.checkpoint_restore
+    theirs = subject.reference_quantities
+    if theirs.checkpoint_restore == kind and theirs.num_classes == subject.quantities.num_classes:
+        return REPRODUCE, f"the reference itself starts from a {kind} checkpoint"
+    return FINE_TUNE, f"the checkpoint is restored as '{kind}'"
+
+
+class _Bench:
+    """The config under repair: applies edits, notes why, and diagnoses what came of it."""
+
+    def __init__(self, subject: Subject, constraints: Constraints, rules: Sequence[Rule]) -> None:
+        self._constraints = constraints
+        self._rules = rules
+        self._first = subject
+        self.before = tuple(diagnose(subject, rules))
+        # What did not parse is not in the pipeline, and will not be in its text.
+        # num_steps becomes what the run has, and --num_train_steps is not to be given any more.
+        self.subject = replace(
+            subject,
+            text=replace(subject.text, problems=()),
+            circumstances=replace(subject.circumstances, num_train_steps=None),
+        )
+        self._found: tuple[Finding, ...] | None = None
+        self.ledger = Ledger(subject.pipeline)
+        self._codes: dict[str, str] = {}
+        for finding in reversed(self.before):
+            self._codes.update(dict.fromkeys(finding.fields, finding.code))
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The config as it is now."""
+        return self.subject.pipeline
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the rules say now, ranked."""
+        if self._found is None:
+            self._found = tuple(diagnose(self.subject, self._rules))
+        return self._found
+
+    def take(self, pipeline: Pipeline, reason: Reason | Callable[[str], Reason]) -> None:
+        """Goes on with another config, and notes why."""
+        if pipeline.proto == self.pipeline.proto:
+            return
+        self.ledger.note(self.pipeline, pipeline, reason)
+        self.subject = replace(self.subject, pipeline=pipeline)
+        self._found = None
+
+    def mend(self, wanted: Callable[[Finding], bool]) -> None:
+        """Makes the edits that findings carry, the worst first, until none applies any more."""
+        done: set[str] = set()  # a second time, an edit that did not help would come round for ever
+        for _ in range(_MOST_EDITS):
+            for finding in self.findings():
+                fix = finding.fix or shard_edits(finding, self.pipeline)
+                edits = tuple(one for one in fix if not self._is_planned(one.field))
+                new = [one for one in edits if repr((finding.cause, one)) not in done]
+                kept = self._constraints.kept_factor_of([one.field for one in edits])
+                if new and kept is None and wanted(finding):
+                    done.update(repr((finding.cause, one)) for one in edits)
+                    self.take(_edited(self.pipeline, edits), Reason(_reason(finding), finding.code))
+                    break
+            else:
+                return
+
+    def start_from_a_detector(self) -> None:
+        """Points the checkpoint to the reference's own detector, where none is restored."""
+        if self.subject.is_fine_tuning or self._constraints.keeps("checkpoint"):
+            return
+        archive = self._archive()
+        if not archive:
+            return
+        folder = archive.rsplit("/", maxsplit=1)[-1].removesuffix(".tar.gz")
+        prefix = "train_config.fine_tune_checkpoint"
+        edits = (
+            FieldFix(prefix, f"{folder}/checkpoint/ckpt-0"),
+            FieldFix(f"{prefix}_type", "detection"),
+            FieldFix(f"{prefix}_version", "V2"),
+        )
+        self.take(
+            _edited(self.pipeline, edits),
+            Reason(
+                f"fine-tuning starts from the published detector, to be unpacked from {archive}"
+            ),
+        )
+
+    def _archive(self) -> str:
+        """The address of the reference's checkpoint, or of the same model's by the OD API."""
+        if self.subject.reference.archive:
+            return self.subject.reference.archive
+        other = reference_of(self.subject.reference_pipeline)
+        return other.archive if other is not None else ""
+
+    def restore_the_reference(self) -> None:
+        """Takes the reference's model, augmentation and clipping over."""
+        reference, keep = self.subject.reference_pipeline, self._constraints
+
+        def because(path: str) -> Reason:
+            return Reason("as the reference", self._code_of(path))
+
+        self.take(restore_model(self.pipeline, reference, keep), because)
+        self.take(restore_augmentation(self.pipeline, reference, keep), because)
+
+    def restore_what_stops(self) -> None:
+        """Takes over the parts of the reference's model where the config's own stop or diverge."""
+        for finding in self.findings():
+            factors = {
+                factor_of_field(path) for path in finding.fields if path.startswith("model.")
+            }
+            factors -= self._constraints.keep
+            if factors and not finding.fix and finding.severity <= Severity.CRITICAL:
+                restored = restore_factors(self.pipeline, self.subject.reference_pipeline, factors)
+                self.take(restored, Reason(_reason(finding), finding.code))
+
+    def plan(self, goal: str, own_is_bad: bool) -> Length:
+        """Plans batch, length, rate and warm-up, and takes the result."""
+        keep = self._constraints
+        first = self._first.quantities
+        batch = fitting_batch(
+            first.global_batch, self.subject.reference_quantities.global_batch, keep
+        )
+        # The length that the user chose, on the data as mended.
+        own = replace(first, train_images=self.subject.quantities.train_images)
+        length = plan_length(
+            own,
+            self.subject.reference_quantities,
+            keep,
+            goal,
+            batch=batch,
+            own_is_bad=own_is_bad,
+        )
+        plan = plan_training(
+            self.pipeline,
+            self.subject.reference_pipeline,
+            keep,
+            length,
+            fine_tuning=goal == FINE_TUNE,
+        )
+        self.take(plan.pipeline, lambda path: plan.reason(path, self._code_of(path)))
+        return length
+
+    def _is_planned(self, path: str) -> bool:
+        """Whether the recipe owns the field, so that no rule's edit is made on it."""
+        return _TRAINING.match(path) is not None and not self._constraints.keeps(
+            "optimizer", "lr_schedule"
+        )
+
+    def _code_of(self, path: str) -> str | None:
+        """The rule that spoke of the field, or of the message that it lies in."""
+        while path:
+            if path in self._codes:
+                return self._codes[path]
+            path = path.rpartition(".")[0]
+        return None
+
+
+def _edited(pipeline: Pipeline, edits: Sequence[FieldFix]) -> Pipeline:
+    def edit(proto: object) -> None:
+        # Removals first: they may be members of a oneof of which another one is set.
+        for one in sorted(edits, key=lambda one: one.value is not None):
+            set_field(proto, one.field, one.value)  # type: ignore[arg-type]
+
+    return pipeline.edited(edit)
+
+
+def _reason(finding: Finding) -> str:
+    return f"{finding.found}; expected: {finding.expected}"

@@ -1,0 +1,151 @@
+"""A whole diagnosis: what was looked at, what it amounts to, and the ranked findings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from odapi_repro.diagnosis.config_text import read_config_text
+from odapi_repro.diagnosis.engine import diagnose, rank
+from odapi_repro.diagnosis.finding import Finding, Severity
+from odapi_repro.diagnosis.locate import Places
+from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
+from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline import Circumstances, quantity_definitions
+from odapi_repro.reference import Reference, nearest_reference
+
+if TYPE_CHECKING:
+    from odapi_repro.diagnosis.finished_run import RunHistory
+
+__all__ = ["COSTLY", "Diagnosis", "QuantityPair", "examine", "examine_run"]
+
+# What a config lets expect and a run that took steps has settled: whether it would start with this
+# feature extractor (a trial of ours has one of its own), and which steps it would save.
+_SETTLED_BY_A_RUN = frozenset({"feature_extractor_unknown", "last_checkpoint_not_saved"})
+
+#: The severities of findings that stop a training, void its numbers or cost AP.
+COSTLY = (Severity.FATAL, Severity.CRITICAL, Severity.WARNING)
+
+
+@dataclass(frozen=True)
+class QuantityPair:
+    """One quantity of a config beside its reference's; None where it does not apply."""
+
+    name: str
+    unit: str
+    pipeline: object
+    reference: object
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two differ by more than float32 rounds."""
+        one, other = self.pipeline, self.reference
+        if isinstance(one, float) and isinstance(other, float):
+            both_nan = math.isnan(one) and math.isnan(other)
+            return not both_nan and not math.isclose(one, other, rel_tol=1e-6)
+        return one != other
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a diagnosis gives, for the renderers.
+
+    Attributes:
+        path: of the config; of the run's folder where there is no config.
+        findings: ranked, each with its place in the text where that is known.
+        subject: the config; None for a run without one.
+        reference_why: why this reference was inferred; empty where the user named it.
+        history: what the finished run's files say; None without a run.
+    """
+
+    path: str
+    findings: tuple[Finding, ...]
+    subject: Subject | None = None
+    reference_why: str = ""
+    history: RunHistory | None = None
+
+    @property
+    def reference(self) -> Reference | None:
+        """The catalogue entry that the config is compared with."""
+        return self.subject.reference if self.subject else None
+
+    @property
+    def quantities(self) -> tuple[QuantityPair, ...]:
+        """All quantities, side by side; none for a text in which no model was found."""
+        subject = self.subject
+        if subject is None or not subject.pipeline.meta_architecture:
+            return ()
+        own, other = subject.quantities.as_dict(), subject.reference_quantities.as_dict()
+        return tuple(
+            QuantityPair(name, unit, own[name], other[name])
+            for name, (unit, _) in quantity_definitions().items()
+        )
+
+    def at_or_above(self, severity: Severity) -> tuple[Finding, ...]:
+        """Gives the findings that are at least this severe."""
+        return tuple(one for one in self.findings if one.severity <= severity)
+
+    def of_severity(self, *severities: Severity) -> tuple[Finding, ...]:
+        """Gives the findings of these severities, in their rank."""
+        return tuple(one for one in self.findings if one.severity in severities)
+
+    def only(self, codes: Iterable[str]) -> Diagnosis:
+        """Gives the diagnosis with the findings of these rules alone."""
+        wanted = set(codes)
+        return replace(self, findings=tuple(one for one in self.findings if one.code in wanted))
+
+
+def examine(
+    text: str,
+    path: str,
+    *,
+    rules: Sequence[Rule],
+    reference: Reference | None = None,
+    circumstances: Circumstances | None = None,
+) -> Diagnosis:
+    """Diagnoses the text of a config; the nearest reference is inferred where none is given.
+
+    Never raises for a text: what does not parse is a finding.
+    """
+    config, pipeline = read_config_text(text, path)
+    why = ""
+    if reference is None:
+        reference, why = nearest_reference(pipeline)
+    subject = Subject(config, pipeline, reference, circumstances or Circumstances())
+    findings = diagnose(subject, rules)
+    return Diagnosis(path, _placed(findings, text, path), subject, why)
+
+
+def examine_run(
+    history: RunHistory,
+    model_dir: str,
+    *,
+    rules: Sequence[RunRule],
+    config: Diagnosis | None = None,
+) -> Diagnosis:
+    """Adds what a finished run's files say to the diagnosis of its config, if there is one.
+
+    Findings of the config about what the run has settled since are left out.
+    """
+    subject = config.subject if config else None
+    looked_at = RunSubject(history, subject)
+    found = [finding for rule in rules for finding in rule.check(looked_at)]
+    if config is None or subject is None:
+        return Diagnosis(model_dir, tuple(rank(found)), history=history)
+    settled = _SETTLED_BY_A_RUN if history.steps_reached else frozenset()
+    kept = [one for one in config.findings if one.cause not in settled]
+    placed = _placed(found, subject.text.text, config.path)
+    return replace(config, findings=tuple(rank([*kept, *placed])), history=history)
+
+
+def _placed(findings: Iterable[Finding], text: str, path: str) -> tuple[Finding, ...]:
+    """Gives the findings with the place of their telling field, where they have none."""
+    places = Places(text)
+    placed = []
+    for one in findings:
+        place = places.of(one.fields[0]) if one.fields and not one.where else None
+        placed.append(replace(one, where=f"{path}:{place}") if place else one)
+    return tuple(placed)

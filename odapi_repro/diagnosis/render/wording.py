@@ -1,0 +1,167 @@
+"""Numbers, values and verdicts in words; what the text and the Markdown renderer share."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
+from odapi_repro.diagnosis.outcome import COSTLY, Diagnosis, QuantityPair
+from odapi_repro.reference import Reference
+
+__all__ = [
+    "effect_text",
+    "fix_text",
+    "plain",
+    "plural",
+    "quantities_shown",
+    "reported_text",
+    "rest_text",
+    "shortened",
+    "value_text",
+    "verdict",
+]
+
+# Shown even where the two agree: what decides a training before anything else.
+_CORE = frozenset({"global_batch", "images_seen", "epochs", "lr_base"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NO_RATE = 1e-6
+_NAMED_IN_VERDICT = 3
+_CLAUSE_COLUMNS = 56
+_LEAST_CLAUSE = 20
+
+
+def plain(text: str) -> str:
+    """Gives one line without control characters, which a config may hold and a terminal obeys."""
+    return _CONTROL.sub(lambda match: " " if match[0] in "\n\t" else repr(match[0])[1:-1], text)
+
+
+def plural(count: int, noun: str) -> str:
+    """Gives `1 finding`, `2 findings`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def shortened(text: str, columns: int) -> str:
+    """Gives the text cut at a word, with ` ...`, where it is longer than `columns`."""
+    if len(text) <= columns:
+        return text
+    head = text[: columns - 3]
+    cut = head.rfind(" ")
+    return f"{head[: cut if 2 * cut >= columns else columns - 4].rstrip(' ,;:(')} ..."
+
+
+def value_text(value: object) -> str:
+    """Gives a quantity as a person reads it: `1,183`, `0.08`, `-` where it does not apply."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if math.isfinite(value) and 1000 <= abs(value) < 1e15:
+            return f"{value:,.0f}"
+        return f"{value:.4g}"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value)) or "none"
+    return plain(str(value)) or "none"
+
+
+def quantities_shown(pairs: Sequence[QuantityPair]) -> tuple[QuantityPair, ...]:
+    """Gives the quantities that differ, and those that always matter."""
+    return tuple(
+        pair for pair in pairs if pair.name in _CORE or (pair.differs and not _is_nothing(pair))
+    )
+
+
+def _is_nothing(pair: QuantityPair) -> bool:
+    """Whether a difference tells nothing: data that no name tells of, the end of two cosines."""
+    if pair.name.startswith(("train_", "eval_shards")) and pair.pipeline is None:
+        return True
+    both = (pair.pipeline, pair.reference)
+    return pair.name == "lr_last" and all(
+        isinstance(rate, float) and abs(rate) < _NO_RATE for rate in both
+    )
+
+
+def reported_text(reference: Reference) -> list[tuple[str, str]]:
+    """Gives (`AP 39.0, mask_AP 34.6`, `source; protocol`), numbers of one source together."""
+    numbers: dict[str, list[str]] = {}
+    for one in reference.reported:
+        numbers.setdefault(f"{one.source}; {one.protocol}", []).append(
+            f"{one.metric} {one.value:.1f}"
+        )
+    return [(", ".join(told), source) for source, told in numbers.items()]
+
+
+def effect_text(evidence: Evidence) -> str:
+    """Gives `-30.9 AP: 100% -> 1% of train2017 ...` or the comparison alone."""
+    if evidence.effect_ap is None:
+        return plain(evidence.comparison or "an outcome without a number")
+    effect = f"{evidence.effect_ap:+.1f} AP"
+    return f"{effect}: {plain(evidence.comparison)}" if evidence.comparison else effect
+
+
+def fix_text(fix: FieldFix) -> str:
+    """Gives `train_config.batch_size: 8`, or `remove ...`; values as the text proto has them."""
+    if fix.value is None:
+        return f"remove {fix.field}"
+    return f"{fix.field}: {_proto_value(fix.value)}"
+
+
+def _proto_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_proto_value, value))}]"
+    if isinstance(value, str) and not re.fullmatch(r"[A-Z][A-Z0-9_]*|\{\}", value):
+        # An enum's value is a bare word in capitals, an empty message a pair of braces.
+        escaped = plain(value).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)
+
+
+def verdict(diagnosis: Diagnosis) -> str:
+    """Gives the diagnosis in one line: how many findings cost, the first of them, the rest."""
+    costly = diagnosis.of_severity(*COSTLY)
+    other = rest_text(diagnosis)
+    if not costly:
+        against = f" against {diagnosis.reference.name}" if diagnosis.reference else ""
+        return f"Nothing found that costs AP{against}" + (f"; {other}" if other else "")
+    told = [
+        f"{shortened(_first_clause(one), _CLAUSE_COLUMNS)} ({one.severity.word})"
+        for one in costly[:_NAMED_IN_VERDICT]
+    ]
+    more = len(costly) - len(told)
+    named = ", ".join(told) + (f", {more} more" if more else "")
+    return f"{plural(len(costly), 'finding')} that {_doing(costly)}: {named}"
+
+
+def _doing(costly: Sequence[Finding]) -> str:
+    """Gives what the findings do, as the verb of `findings that ...`."""
+    one = len(costly) == 1
+    if costly[0].severity != Severity.FATAL:
+        return "costs" if one else "cost"
+    if costly[-1].severity != Severity.FATAL:
+        return "stop it or cost"
+    return f"{'stops' if one else 'stop'} it or {'voids' if one else 'void'} its numbers"
+
+
+def rest_text(diagnosis: Diagnosis) -> str:
+    """Gives `2 for information, 5 without effect`, or nothing."""
+    counted = (
+        (len(diagnosis.of_severity(Severity.INFO)), "for information"),
+        (len(diagnosis.of_severity(Severity.INERT)), "without effect"),
+    )
+    return ", ".join(f"{count} {words}" for count, words in counted if count)
+
+
+def _first_clause(finding: Finding) -> str:
+    """Gives what was found up to the first comma or bracket behind which only details come."""
+    text = plain(finding.found)
+    if len(text) <= _CLAUSE_COLUMNS:
+        return text
+    return re.split(rf"(?<=.{{{_LEAST_CLAUSE}}})(?:; |: | \(|, )", text, maxsplit=1)[0]

@@ -1,0 +1,50 @@
+"""The rules, by group, and the lookup by code, name or cause."""
+
+from __future__ import annotations
+
+from odapi_repro.command import nearest
+from odapi_repro.diagnosis.rule import Rule, RuleBase
+from odapi_repro.diagnosis.rules import batch, checkpoint, config, data, evaluation, model, schedule
+from odapi_repro.errors import UserError
+
+__all__ = ["RULES", "all_rules", "rules_named"]
+
+RULES: tuple[Rule, ...] = (
+    *config.RULES,
+    *checkpoint.RULES,
+    *data.RULES,
+    *schedule.RULES,
+    *batch.RULES,
+    *model.RULES,
+    *evaluation.RULES,
+)
+
+
+def all_rules() -> tuple[RuleBase, ...]:
+    """Gives the rules about configs, then those about finished runs."""
+    from odapi_repro.diagnosis.rules import run  # what reads runs is imported where one is read
+
+    return (*RULES, *run.RULES)
+
+
+def rules_named(name: str) -> tuple[RuleBase, ...]:
+    """Gives the rules with this code, dotted name or cause, of configs and of finished runs.
+
+    Raises:
+        UserError: none has it; names the nearest.
+    """
+    wanted = name.strip()
+    rules = all_rules()
+    found = tuple(
+        rule
+        for rule in rules
+        if wanted.upper() == rule.code or wanted == rule.name or wanted in rule.causes
+    )
+    if found:
+        return found
+    known = [word for rule in rules for word in (rule.code, rule.name, *rule.causes)]
+    raise UserError(
+        f"no rule '{name}'",
+        expected="a rule's code (LR001), its name or a cause",
+        mend=f"{nearest(name, known)}docs/rules.md lists them",
+    )

@@ -1,0 +1,187 @@
+"""Records and label maps that are not where the config says."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
+from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder
+from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.subject import Subject
+
+__all__ = ["InputPatterns"]
+
+
+class InputPatterns(Rule):
+    """Records or a label map are not there, and training or evaluation stops, or reads less.
+
+    Anti-pattern
+
+        input_path: "~/data/train-?????-of-00256.tfrecord"
+
+    The bundled converter writes 100 training shards, and configs/tf2 ask for 256. `~` is not
+    expanded. Of several patterns only one has to match: what the others miss is left out silently.
+
+    Best practice
+
+        input_path: "/home/me/data/coco_train.record-?????-of-00100"
+
+    Source
+
+    builders/dataset_builder._read_dataset_internal (RuntimeError only where all patterns together
+    match nothing) and build (ValueError without an input_path); builders/decoder_builder.build
+    (ValueError without a tf_record_input_reader). tf.io.gfile.glob tried with TensorFlow 2.20: no
+    `~`, no braces, `**` is `*`.
+    A folder that is not on this machine says nothing, and neither does a bare file name.
+    """
+
+    code = "DAT001"
+    name = "data.input_pattern"
+    causes = ("input_pattern_matches_nothing", "train_input_not_configured")
+
+    def check(self, subject: Subject) -> Iterator[Finding]:
+        """Yields findings for the training reader, then for the first eval reader."""
+        proto = subject.pipeline.proto
+        yield from self._unset(subject)
+        readers = [("train_input_reader", proto.train_input_reader)]
+        readers += [("eval_input_reader[0]", reader) for reader in proto.eval_input_reader[:1]]
+        for name, reader in readers:
+            yield from self._records(subject, name, reader)
+            yield from self._label_map(subject, name, str(reader.label_map_path))
+
+    def _unset(self, subject: Subject) -> Iterator[Finding]:
+        reader = subject.pipeline.proto.train_input_reader
+        if subject.text.problems and not reader.ListFields():
+            return  # it may stand where the text could not be parsed
+        paths = [path for path in reader.tf_record_input_reader.input_path if path]
+        weights = len(reader.sample_from_datasets_weights)
+        field = "train_input_reader.tf_record_input_reader.input_path"
+        if reader.WhichOneof("input_reader") != "tf_record_input_reader":
+            found = "train_input_reader has no tf_record_input_reader"
+            expected = "records as tf_record_input_reader { input_path: ... }"
+        elif not paths:
+            found, expected = "train_input_reader names no records", "at least one input_path"
+        elif weights and weights != len(reader.tf_record_input_reader.input_path):
+            field = "train_input_reader.sample_from_datasets_weights"
+            found = (
+                f"{weights} weights for {len(reader.tf_record_input_reader.input_path)} patterns"
+            )
+            expected = "a weight for each input_path"
+        else:
+            return
+        yield self.finding(
+            "train_input_not_configured",
+            Severity.FATAL,
+            fields=(field,),
+            found=found,
+            expected=expected,
+            why="Training stops with a ValueError when it builds its input.",
+            loss_ap=100.0,
+        )
+
+    def _records(self, subject: Subject, name: str, reader: Any) -> Iterator[Finding]:
+        field = f"{name}.tf_record_input_reader.input_path"
+        patterns = [str(one) for one in reader.tf_record_input_reader.input_path]
+        look = subject.circumstances.look_at_disk
+        what = "training" if name == "train_input_reader" else "the evaluation"
+        tilde = [one for one in patterns if one.startswith("~")]
+        if tilde:
+            yield self._finding(
+                (field,),
+                f"{tilde[0]} begins with ~, which TensorFlow does not expand",
+                "the whole path",
+                f"Nothing matches, and {what} stops with a RuntimeError or reads less.",
+                tuple(
+                    FieldFix(f"{field}[{index}]", os.path.expanduser(one))
+                    for index, one in enumerate(patterns)
+                    if one.startswith("~")
+                ),
+            )
+        here = [one for one in patterns if folder_of(one, look=look) is not None]
+        matches = {one: glob.glob(one, include_hidden=True) for one in here}
+        missing = [one for one in here if not matches[one]]
+        folders = [one for one in here if any(os.path.isdir(found) for found in matches[one])]
+        if folders:
+            yield self._finding(
+                (field,),
+                f"{folders[0]} is a folder"
+                if folders[0] in matches[folders[0]]
+                else f"{folders[0]} matches folders",
+                "a pattern that matches record files",
+                f"A folder is no record, and {what} stops when it reads from it.",
+            )
+        if not missing or tilde:
+            return
+        every = len(missing) == len(patterns) or bool(reader.sample_from_datasets_weights)
+        told = missing[0] + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        if every:
+            yield self._finding(
+                (field,),
+                f"nothing matches {told}, and the folder is here",
+                _there_is(missing[0]),
+                f"{what.capitalize()} stops with a RuntimeError when it builds its input.",
+            )
+        else:
+            yield self.finding(
+                "input_pattern_matches_nothing",
+                Severity.WARNING,
+                fields=(field,),
+                found=f"{len(missing)} of {len(patterns)} patterns match nothing: {told}",
+                expected=_there_is(missing[0]),
+                why="The others match, so nothing stops, and these records are left out silently.",
+                loss_ap=5.0,
+                count=len(missing),
+            )
+
+    def _label_map(self, subject: Subject, name: str, path: str) -> Iterator[Finding]:
+        look = subject.circumstances.look_at_disk
+        tilde = path.startswith("~")
+        missing = folder_of(path, look=look) is not None and not os.path.isfile(path)
+        if is_placeholder(path) or not (tilde or missing):
+            return
+        field = f"{name}.label_map_path"
+        yield self._finding(
+            (field,),
+            f"{path} begins with ~, which TensorFlow does not expand"
+            if tilde
+            else f"there is no {path}, and the folder is here",
+            "the whole path" if tilde else _there_is(path),
+            "The OD API stops with a NotFoundError when it opens the label map.",
+            (FieldFix(field, os.path.expanduser(path)),) if tilde else (),
+        )
+
+    def _finding(
+        self,
+        fields: tuple[str, ...],
+        found: str,
+        expected: str,
+        why: str,
+        fix: tuple[FieldFix, ...] = (),
+    ) -> Finding:
+        return self.finding(
+            "input_pattern_matches_nothing",
+            Severity.FATAL,
+            fields=fields,
+            found=found,
+            expected=expected,
+            why=why,
+            loss_ap=100.0,
+            fix=fix,
+        )
+
+
+def _there_is(path: str) -> str:
+    """Names files of the folder that begin like the one that is missing, or any."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(os.path.dirname(path)) if entry.is_file())
+    except OSError:
+        return "files that are there"
+    start = os.path.basename(path)[:3]
+    alike = [name for name in names if start and name.startswith(start)] or names
+    if not alike:
+        return "files; the folder holds none"
+    more = f" and {len(alike) - 2} more" if len(alike) > 2 else ""
+    return f"files that are there: {', '.join(alike[:2])}{more}"

@@ -1,0 +1,204 @@
+"""Label maps that the OD API cannot use, or reads otherwise than they look."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import text_format
+
+from odapi_repro.datasets.label_map import LabelMap, read_label_map
+from odapi_repro.diagnosis.finding import Finding, Severity
+from odapi_repro.diagnosis.named_paths import folder_of
+from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.errors import DataError
+
+__all__ = ["LabelMaps"]
+
+_TRAIN, _EVAL = "train_input_reader.label_map_path", "eval_input_reader[0].label_map_path"
+_STOPS = "The OD API stops when it reads the label map."
+_MOST_BYTES = 5_000_000
+
+
+@dataclass(frozen=True)
+class _Fault:
+    severity: Severity
+    found: str
+    why: str
+
+
+class LabelMaps(Rule):
+    """A label map does not say what its author meant, or training and evaluation have two.
+
+    Anti-pattern
+
+        item {
+          id: 1
+          name: 'car'
+          id: 2
+          name: 'truck'
+        }
+
+    This parses: the OD API merges, and keeps one class, `truck` with id 2. Every `car` becomes
+    background. Id 0, an empty file and a broken text stop it.
+
+    Best practice
+
+        item {
+          id: 1
+          name: 'car'
+        }
+        item {
+          id: 2
+          name: 'truck'
+        }
+
+    The same file in both readers.
+
+    Source
+
+    utils/label_map_util.load_labelmap (text_format.Merge) and _validate_label_map;
+    data_decoders/tf_example_decoder._ClassTensorHandler, which looks class texts up in the map of
+    its own reader; model_lib_v2.eager_eval_loop, which names classes by the evaluation's.
+    """
+
+    code = "DAT004"
+    name = "data.label_map"
+    causes = ("label_map_malformed", "label_maps_differ")
+
+    def check(self, subject: Subject) -> Iterator[Finding]:
+        """Yields findings for the label maps that are on this disk."""
+        proto = subject.pipeline.proto
+        paths = {_TRAIN: str(proto.train_input_reader.label_map_path)}
+        for reader in proto.eval_input_reader[:1]:
+            paths[_EVAL] = str(reader.label_map_path)
+        maps: dict[str, LabelMap] = {}
+        seen: set[str] = set()
+        for field, path in paths.items():
+            if folder_of(path, look=subject.circumstances.look_at_disk) is None or path in seen:
+                continue
+            seen.add(path)
+            if not os.path.isfile(path) or os.path.getsize(path) > _MOST_BYTES:
+                continue
+            try:
+                maps[field] = read_label_map(path)
+            except DataError:
+                yield from self._malformed(field, path)
+        if len(maps) == len(paths) == 2:
+            yield from self._differ(maps[_TRAIN], maps[_EVAL])
+
+    def _malformed(self, field: str, path: str) -> Iterator[Finding]:
+        for fault in _faults(path):
+            yield self.finding(
+                "label_map_malformed",
+                fault.severity,
+                fields=(field,),
+                found=f"{path}: {fault.found}",
+                expected="items such as item { id: 1 name: 'car' }, ids from 1",
+                why=fault.why,
+                loss_ap=95.0 if fault.severity == Severity.FATAL else 10.0,
+                where=path,
+            )
+
+    def _differ(self, train: LabelMap, evaluation: LabelMap) -> Iterator[Finding]:
+        other = [
+            name
+            for class_id, name in train.items.items()
+            if evaluation.id_of(name) not in (None, class_id)
+        ]
+        names = set(train.items.values()), set(evaluation.items.values())
+        lacking, added = sorted(names[0] - names[1]), sorted(names[1] - names[0])
+        if other:
+            severity, loss = Severity.FATAL, 80.0
+            found = f"'{other[0]}' has id {train.id_of(other[0])} in training and "
+            found += f"{evaluation.id_of(other[0])} in the evaluation"
+            why = "Detections are scored as other classes than they were trained as."
+        elif lacking or added:
+            severity, loss = Severity.WARNING, 3.0
+            parts = [f"lacks {', '.join(lacking[:3])}"] if lacking else []
+            parts += [f"has {', '.join(added[:3])} on top"] if added else []
+            found = f"the evaluation's label map {' and '.join(parts)}"
+            why = "The metric averages over other classes than were trained."
+        else:
+            return
+        yield self.finding(
+            "label_maps_differ",
+            severity,
+            fields=(_EVAL, _TRAIN),
+            found=found,
+            expected="one label map for both readers",
+            why=why,
+            loss_ap=loss,
+            count=len(other) or len(lacking) + len(added),
+        )
+
+
+def _faults(path: str) -> Iterator[_Fault]:
+    from object_detection.protos import string_int_label_map_pb2
+
+    message = string_int_label_map_pb2.StringIntLabelMap()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        text_format.Merge(text, message)
+    except OSError as error:
+        yield _Fault(Severity.FATAL, f"it cannot be read: {error.strerror}", _STOPS)
+        return
+    except UnicodeDecodeError as error:
+        yield _Fault(Severity.FATAL, f"no text: byte {error.start} is not UTF-8", _STOPS)
+        return
+    except text_format.ParseError as error:
+        place = f"line {error.GetLine()}: " if error.GetLine() else ""
+        said = str(error).split(" : ", 1)[-1][:160]
+        yield _Fault(Severity.FATAL, f"it does not parse, {place}{said}", _STOPS)
+        return
+    yield from _faults_of_items(message)
+    try:
+        text_format.Parse(text, string_int_label_map_pb2.StringIntLabelMap())
+    except text_format.ParseError as error:
+        line = f", first in line {error.GetLine()}" if error.GetLine() else ""
+        yield _Fault(
+            Severity.FATAL,
+            f"an item has several ids or names{line}; {_count(len(message.item), 'class')} is left"
+            if len(message.item) == 1
+            else f"an item has several ids or names{line}; {len(message.item)} classes are left",
+            "Only the last id and name of an item count: the objects of the others become "
+            "background, in training and in the metric.",
+        )
+
+
+def _faults_of_items(message: Any) -> Iterator[_Fault]:
+    if not message.item:
+        yield _Fault(Severity.FATAL, "it has no items", _STOPS)
+    below = [
+        item
+        for item in message.item
+        if item.id < 0 or (item.id == 0 and "background" not in (item.name, item.display_name))
+    ]
+    if below:
+        found = f"item '{below[0].name}' has id {below[0].id}, which is the background's"
+        yield _Fault(Severity.FATAL, found, _STOPS)
+    ids = Counter(item.id for item in message.item)
+    twice = [class_id for class_id, times in ids.items() if times > 1]
+    if twice:
+        names = [item.name for item in message.item if item.id == twice[0]]
+        yield _Fault(
+            Severity.WARNING,
+            f"id {twice[0]} is given to {', '.join(names[:3])}",
+            "They are trained and scored as one class, under the first name.",
+        )
+    unnamed = [item.id for item in message.item if not (item.name or item.display_name)]
+    if unnamed:
+        yield _Fault(
+            Severity.CRITICAL,
+            f"{_count(len(unnamed), 'item')} without a name, first id {unnamed[0]}",
+            "Records name their classes, and what no item names becomes background.",
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

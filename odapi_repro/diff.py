@@ -1,0 +1,187 @@
+"""`python -m odapi_repro.diff`: two configs compared in what they amount to, factor by factor."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.errors import UserError
+from odapi_repro.pipeline import Circumstances, Pipeline, load_pipeline
+from odapi_repro.reference import Reference, nearest_reference, reference_named
+
+if TYPE_CHECKING:
+    from odapi_repro.diagnosis.deviations import Deviation
+
+__all__ = ["main"]
+
+SUMMARY = "two configs compared in quantities and fields, factor by factor; no TensorFlow"
+SCHEMA = 1
+FORMATS = ("text", "json", "markdown")
+# What the protos can hold, and more than anybody has.
+_MOST_STEPS = 2**32 - 1
+_MOST_IMAGES = 10**12
+_MOST_REPLICAS = 10**6
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
+_string(
+    "pipeline", None, "first config (also without the flag); a file, or a name of the catalogue"
+)
+flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+_string("reference", None, "second config by its name in the catalogue; by default the nearest")
+flags.DEFINE_enum("format", "text", FORMATS, "how to print it", flag_values=FLAGS)
+_integer(
+    "num_train_steps",
+    None,
+    "steps of the files where model_main_tf2 is told so: overrides num_steps, not the schedule",
+    upper_bound=_MOST_STEPS,
+)
+_integer(
+    "train_images", None, "images in the training records of the files", upper_bound=_MOST_IMAGES
+)
+_integer("replicas", None, "replicas that share a batch of the files", upper_bound=_MOST_REPLICAS)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two: a file, or an entry of the catalogue.
+
+    Attributes:
+        name: as it was given.
+        about: what else is to be said of it; empty for a file.
+        pipeline: the config.
+        circumstances: what it does not say: the flags for a file, the catalogue's for an entry.
+    """
+
+    name: str
+    about: str
+    pipeline: Pipeline
+    circumstances: Circumstances
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code: 0 whether or not the two differ."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(_run, FLAGS, arguments, name="diff", summary=SUMMARY)
+
+
+def _run(positional: list[str]) -> int:
+    a, b = _sides(positional)
+    # Only a comparison needs the rest; a wrong name is answered before it is imported.
+    from odapi_repro.diagnosis.deviations import find_deviations
+
+    deviations = find_deviations(
+        a.pipeline,
+        b.pipeline,
+        a_circumstances=a.circumstances,
+        b_circumstances=b.circumstances,
+    )
+    sys.stdout.write(_rendered(a, b, deviations))
+    sys.stdout.flush()
+    return EXIT_DONE
+
+
+def _sides(positional: list[str]) -> tuple[_Side, _Side]:
+    names = [*([FLAGS.pipeline] if FLAGS.pipeline else []), *positional]
+    if FLAGS.reference and len(names) == 1:
+        first = _side(names[0])
+        return first, _of_catalogue(reference_named(FLAGS.reference), FLAGS.reference)
+    if FLAGS.reference or len(names) not in (1, 2):
+        given = [*names, *([f"--reference {FLAGS.reference}"] if FLAGS.reference else [])]
+        raise UserError(
+            f"{len(given)} configs were named: {', '.join(given)}"
+            if given
+            else "no config was named",
+            expected="two configs, or one and what to compare it with",
+            mend="python -m odapi_repro.diff my.config --reference efficientdet_d3",
+        )
+    first = _side(names[0])
+    if len(names) == 2:
+        return first, _side(names[1])
+    nearest, why = nearest_reference(first.pipeline)
+    return first, _of_catalogue(nearest, nearest.name, f"inferred: {why}")
+
+
+def _side(name: str) -> _Side:
+    """Gives a file that is here, or else the catalogue's entry of that name."""
+    known = Circumstances(
+        num_train_steps=FLAGS.num_train_steps,
+        train_images=FLAGS.train_images,
+        num_replicas=FLAGS.replicas,
+        look_at_disk=False,
+    )
+    if os.path.exists(name) or os.path.dirname(name) or name.endswith((".config", ".pbtxt")):
+        return _Side(name, "", load_pipeline(name), known)
+    try:
+        return _of_catalogue(reference_named(name), name)
+    except UserError as error:
+        raise UserError(
+            f"'{name}' is no file here, and no reference",
+            expected="the path of a pipeline.config, or a name of the catalogue",
+            mend=error.mend,
+        ) from error
+
+
+def _of_catalogue(reference: Reference, name: str, why: str = "") -> _Side:
+    numbers: dict[str, list[str]] = {}
+    for reported in reference.reported:
+        numbers.setdefault(reported.metric, []).append(f"{reported.value:g}")
+    shown = ", ".join(
+        f"{' or '.join(dict.fromkeys(values))} {metric}" for metric, values in numbers.items()
+    )
+    told = [f"reported: {shown or 'no number'}", why]
+    if name != reference.name:
+        told.insert(0, reference.name)
+    own = Circumstances(num_replicas=reference.num_replicas, look_at_disk=False)
+    return _Side(name, "; ".join(filter(None, told)), reference.pipeline(), own)
+
+
+def _rendered(a: _Side, b: _Side, deviations: Sequence[Deviation]) -> str:
+    from odapi_repro.diagnosis import deviation_tables as tables
+
+    if FLAGS.format == "json":
+        content = {
+            "schema": SCHEMA,
+            "a": {"name": a.name, "about": a.about or None},
+            "b": {"name": b.name, "about": b.about or None},
+            "deviations": tables.deviations_json(deviations),
+        }
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    counted = tables.summary(deviations)
+    if FLAGS.format == "markdown":
+        table = tables.deviations_markdown(deviations)
+        head = [f"{mark}: `{side.name}`{_bracketed(side)}  " for mark, side in (("a", a), ("b", b))]
+        return "\n".join([*head, "", counted, "", table]).rstrip() + "\n"
+    lines = [line for mark, side in (("a", a), ("b", b)) for line in _titled(mark, side)]
+    table = tables.deviations_text(deviations) if deviations else ""
+    return "\n".join([*lines, "", counted, *(["", table.rstrip()] if table else [])]) + "\n"
+
+
+def _titled(mark: str, side: _Side) -> list[str]:
+    text = f"{side.name}{_bracketed(side)}"
+    return textwrap.wrap(
+        text,
+        100,
+        initial_indent=f"{mark}  ",
+        subsequent_indent="   ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _bracketed(side: _Side) -> str:
+    return f" ({side.about})" if side.about else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

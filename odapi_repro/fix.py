@@ -1,0 +1,260 @@
+"""`python -m odapi_repro.fix`: writes the config that reaches the reference on your hardware."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.diagnosis.config_text import read_config_text
+from odapi_repro.diagnosis.finding import Severity
+from odapi_repro.diagnosis.mending import GOALS, Constraints, kept_factor, mend_config
+from odapi_repro.diagnosis.mending.cost import cost_of
+from odapi_repro.diagnosis.mending.report import Report, as_json, as_text
+from odapi_repro.diagnosis.mending.text import parsable_text, text_changes
+from odapi_repro.diagnosis.rules import RULES
+from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.errors import ConfigError, UserError
+from odapi_repro.pipeline import Circumstances
+from odapi_repro.pipeline.edit_text import rewrite_text
+from odapi_repro.pipeline.parse import read_config_file
+from odapi_repro.reference import nearest_reference, reference_named
+
+__all__ = ["main"]
+
+SUMMARY = (
+    "write the config that reaches the reference on your hardware, each change with its reason"
+)
+FORMATS = ("text", "json")
+NEVER = "never"
+FAIL_ON = ("fatal", "critical", "warning", NEVER)
+STDOUT = "-"
+_MOST_STEPS = 2**32 - 1
+_MOST_BATCH = 2**31 - 1
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
+_float = functools.partial(flags.DEFINE_float, flag_values=FLAGS)
+_bool = functools.partial(flags.DEFINE_bool, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_string("pipeline", None, "pipeline.config to mend (may be given without the flag, too)")
+flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+_string("reference", None, "what to reach; the nearest of the catalogue by default")
+flags.DEFINE_list(
+    "keep", [], "what stays as it is, e.g. batch_size,image_size,optimizer", flag_values=FLAGS
+)
+_enum(
+    "goal",
+    None,
+    GOALS,
+    "reproduce: the reference's own training; fine_tune: a short one from its published detector; "
+    "by default fine_tune where the config restores a detector",
+)
+_integer("replicas", 1, "replicas that share a batch", upper_bound=_MOST_BATCH)
+_integer(
+    "max_batch",
+    None,
+    "largest global batch that fits all replicas together; by default the config's own",
+    upper_bound=_MOST_BATCH,
+)
+_integer("steps", None, "steps of the run", upper_bound=_MOST_STEPS)
+flags.DEFINE_alias("num_train_steps", "steps", flag_values=FLAGS)
+_float("epochs", None, "passes over the training images, in place of --steps")
+_integer("train_images", None, "images in the training records", upper_bound=10**12)
+_float("images_per_second", None, "images that your hardware trains in a second")
+_float("hours", None, "hours that the run may take; needs --images_per_second")
+_string(
+    "output", None, "file to write, - for stdout; by default NAME.fixed.config beside the input"
+)
+_bool("overwrite", False, "write although the file exists")
+_bool("dry_run", False, "tell everything and write nothing")
+_bool("diff", False, "print a unified diff, too")
+_enum("format", "text", FORMATS, "how the summary is printed")
+_enum("fail_on", NEVER, FAIL_ON, "exit with 1 when the result has a finding at least this severe")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+
+    def run(positional: list[str]) -> int:
+        return _run(positional, shlex.join(["python", "-m", "odapi_repro.fix", *arguments]))
+
+    return run_command(run, FLAGS, arguments, name="fix", summary=SUMMARY)
+
+
+def _run(positional: list[str], command: str) -> int:
+    path = _path(positional)
+    constraints = _constraints()
+    output = _output(path)
+    text = read_config_file(path, lenient=True)
+    config, pipeline = read_config_text(text, path)
+    if not pipeline.meta_architecture:
+        raise ConfigError(
+            "it describes no model" if text.strip() else "the file is empty",
+            expected="a pipeline.config with a model, whatever is wrong with it otherwise",
+            mend="start from one of the references: python -m odapi_repro.zoo",
+            where=path,
+        )
+    why = ""
+    if FLAGS.reference:
+        reference = reference_named(FLAGS.reference)
+    else:
+        reference, why = nearest_reference(pipeline)
+    circumstances = Circumstances(
+        train_images=FLAGS.train_images, num_replicas=constraints.num_replicas
+    )
+    subject = Subject(config, pipeline, reference, circumstances)
+    _check_epochs(subject)
+    mended = mend_config(subject, constraints, RULES)
+    parsable = parsable_text(config)
+    edited = rewrite_text(parsable, mended.pipeline.proto)
+    diff = None
+    if FLAGS.diff:
+        name = path if output in ("", STDOUT) else output
+        diff = "".join(
+            line if line.endswith("\n") else line + "\n"
+            for line in difflib.unified_diff(
+                text.splitlines(keepends=True), edited.text.splitlines(keepends=True), path, name
+            )
+        )
+    if output == STDOUT:
+        sys.stdout.write(edited.text)
+    elif output:
+        _write(Path(output), edited.text)
+    report = Report(
+        path=path,
+        output=output,
+        mended=mended,
+        cost=cost_of(mended, constraints),
+        reference_why=why,
+        text_changes=text_changes(config, parsable, mended.before),
+        layout_lost=edited.why,
+        command=command,
+        diff=diff,
+    )
+    told = as_json(report) if FLAGS.format == "json" else as_text(report)
+    stream = sys.stderr if output == STDOUT else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(told.encode(encoding, "backslashreplace").decode(encoding))
+    if FLAGS.fail_on == NEVER:
+        return EXIT_DONE
+    limit = Severity[FLAGS.fail_on.upper()]
+    failed = any(finding.severity <= limit for finding in mended.findings)
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _path(positional: list[str]) -> str:
+    paths = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
+    if len(paths) != 1:
+        raise UserError(
+            f"{len(paths)} configs were named" if paths else "no config was named",
+            expected="one pipeline.config",
+            mend="python -m odapi_repro.fix my.config --reference efficientdet_d3",
+        )
+    return str(paths[0])
+
+
+def _constraints() -> Constraints:
+    """Gives what the flags ask for; refuses what contradicts itself."""
+    keep = frozenset(kept_factor(name) for name in FLAGS.keep if name.strip())
+    for flag, factor in (
+        ("max_batch", "batch_size"),
+        ("steps", "schedule_length"),
+        ("epochs", "schedule_length"),
+    ):
+        if FLAGS[flag].value is not None and factor in keep:
+            raise UserError(
+                f"--{flag} sets what --keep {factor} keeps",
+                expected="one of the two",
+                mend=f"leave --{flag} or {factor} out",
+            )
+    if FLAGS.steps is not None and FLAGS.epochs is not None:
+        raise UserError(
+            "--steps and --epochs were both given",
+            expected="one length of the run",
+            mend="leave one of them out",
+        )
+    for flag in ("epochs", "images_per_second", "hours"):
+        value = FLAGS[flag].value
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(
+                f"--{flag} is {value}", expected="a number above 0", mend=f"e.g. --{flag} 10"
+            )
+    if FLAGS.hours is not None and FLAGS.images_per_second is None:
+        raise UserError(
+            "--hours says nothing without a speed",
+            expected="--images_per_second beside it",
+            mend="the training log has seconds a step: images_per_second is batch / seconds",
+        )
+    if FLAGS.max_batch is not None and FLAGS.max_batch < FLAGS.replicas:
+        raise UserError(
+            f"a batch of {FLAGS.max_batch} cannot be shared by {FLAGS.replicas} replicas",
+            expected="at least one image a replica: --max_batch is the global batch",
+            mend=f"--max_batch {FLAGS.replicas} or more",
+        )
+    return Constraints(
+        keep=keep,
+        num_replicas=FLAGS.replicas,
+        max_batch=FLAGS.max_batch,
+        steps=FLAGS.steps,
+        epochs=FLAGS.epochs,
+        images_per_second=FLAGS.images_per_second,
+        hours=FLAGS.hours,
+        goal=FLAGS.goal,
+    )
+
+
+def _check_epochs(subject: Subject) -> None:
+    if FLAGS.epochs is not None and subject.quantities.train_images is None:
+        raise UserError(
+            "--epochs needs the number of training images, which the file names do not tell",
+            expected="--train_images beside it",
+            mend="--train_images N, or --steps in place of --epochs",
+        )
+
+
+def _output(path: str) -> str:
+    """Gives where to write: a path, `-`, or nothing; refuses what exists, before any work."""
+    if FLAGS.dry_run:
+        return ""
+    if FLAGS.output == STDOUT:
+        return STDOUT
+    if FLAGS.output and os.path.isdir(FLAGS.output):
+        raise UserError(
+            f"--output {FLAGS.output} is a folder",
+            expected="the name of a file",
+            mend=f"--output {os.path.join(FLAGS.output, Path(path).name)}",
+        )
+    output = str(FLAGS.output) if FLAGS.output else str(Path(path).with_suffix(".fixed.config"))
+    if os.path.exists(output) and not FLAGS.overwrite:
+        raise UserError(
+            f"{output} exists",
+            expected="a file that is not there yet",
+            mend="--overwrite, or --output with another name",
+        )
+    return output
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}",
+            expected="a file in a folder that exists and may be written",
+            mend="--output with another name",
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Cuts and insertions in a text proto that fit into its layout."""
+
+from __future__ import annotations
+
+from odapi_repro.pipeline.text_render import Rendered
+from odapi_repro.pipeline.text_tree import Body, FieldNode, comments_in
+
+__all__ = ["Splices"]
+
+_INDENT = "  "
+# The longest line that an insertion into a one-line message may make.
+_WIDEST = 100
+
+
+class Splices:
+    """Collects edits by their positions in the original text, and makes them all at once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._newline = "\r\n" if "\r\n" in text else "\n"
+        self._cuts: list[tuple[int, int, str]] = []
+        self._added: dict[tuple[int, int], tuple[Body, list[Rendered]]] = {}
+
+    def replace(self, node: FieldNode, start: int, end: int, text: str) -> None:
+        """Puts `text` for the span, which lies in the field; comments in it go above the field."""
+        self._hoist(node, start, end)
+        self._cuts.append((start, end, text))
+
+    def replace_field(self, node: FieldNode, field: Rendered) -> None:
+        """Puts another field where this one stands."""
+        own_line = self._begins_line(node.start) and self._rest_of_line(node.end) is not None
+        text = self._indented(field.block, self._indent(node.start)) if own_line else field.line
+        self.replace(node, node.start, node.end, text.strip())
+
+    def remove(self, node: FieldNode) -> None:
+        """Takes the field out, with its line when it stands alone there; comments stay."""
+        indent = self._indent(node.start)
+        rest = self._rest_of_line(node.end)
+        if not self._begins_line(node.start) or rest is None:
+            end = node.end
+            while end < len(self._text) and self._text[end] in " \t":
+                end += 1
+            self._hoist(node, node.start, node.end)
+            self._cuts.append((node.start, end, ""))
+            return
+        comments = [comment for _, comment in comments_in(self._text, node.start, rest)]
+        kept = "".join(f"{indent}{comment}{self._newline}" for comment in comments)
+        self._cuts.append((self._line_start(node.start), self._next_line(rest), kept))
+
+    def add(self, body: Body, field: Rendered) -> None:
+        """Adds a field at the end of a message."""
+        self._added.setdefault((body.start, body.end), (body, []))[1].append(field)
+
+    def add_after(self, node: FieldNode, field: Rendered) -> None:
+        """Adds a field behind another one."""
+        rest = self._rest_of_line(node.end)
+        if not self._begins_line(node.start) or rest is None:
+            self._cuts.append((node.end, node.end, f" {field.line}"))
+            return
+        block = self._indented(field.block, self._indent(node.start))
+        if self._next_line(rest) == rest:  # the text ends without a line break
+            self._cuts.append((rest, rest, self._newline + block))
+        else:
+            line = self._next_line(rest)
+            self._cuts.append((line, line, block + self._newline))
+
+    def add_before(self, node: FieldNode, field: Rendered) -> None:
+        """Adds a field in front of another one."""
+        if not self._begins_line(node.start) or self._rest_of_line(node.end) is None:
+            self._cuts.append((node.start, node.start, f"{field.line} "))
+            return
+        line = self._line_start(node.start)
+        block = self._indented(field.block, self._indent(node.start))
+        self._cuts.append((line, line, block + self._newline))
+
+    def apply(self) -> str:
+        """Gives the edited text."""
+        for body, fields in self._added.values():
+            self._add_to(body, fields)
+        pieces: list[str] = []
+        position = 0
+        for start, end, text in sorted(self._cuts, key=lambda cut: cut[:2]):
+            if start > position:
+                pieces.append(self._text[position:start])
+            # Behind a cut within the line, the blank is there already.
+            doubled = pieces and pieces[-1].endswith(" ") and text.startswith(" ")
+            pieces += [text[1:] if doubled else text] if text else []
+            position = max(position, end)
+        return "".join([*pieces, self._text[position:]])
+
+    def _add_to(self, body: Body, fields: list[Rendered]) -> None:
+        line = self._line_start(body.end)
+        if body.is_root:
+            blocks = "".join(field.block + self._newline for field in fields)
+            broken = self._text and not self._text.endswith("\n")
+            self._cuts.append((body.end, body.end, (self._newline if broken else "") + blocks))
+        elif line > body.start and not self._text[line : body.end].strip():
+            indent = self._child_indent(body)
+            blocks = "".join(self._indented(f.block, indent) + self._newline for f in fields)
+            self._cuts.append((line, line, blocks))
+        else:
+            self._add_inline(body, fields)
+
+    def _add_inline(self, body: Body, fields: list[Rendered]) -> None:
+        content = body.start + len(self._text[body.start : body.end].rstrip())
+        joined = " ".join(field.line for field in fields)
+        column = content - self._line_start(content)
+        if column + len(joined) + 3 <= _WIDEST:
+            self._cuts.append((content, body.end, f" {joined} "))
+            return
+        indent = self._child_indent(body)
+        blocks = "".join(self._newline + self._indented(field.block, indent) for field in fields)
+        closing = self._newline + self._indent(body.start)
+        self._cuts.append((content, body.end, blocks + closing))
+
+    def _hoist(self, node: FieldNode, start: int, end: int) -> None:
+        indent = self._indent(node.start)
+        for _, comment in comments_in(self._text, start, end):
+            self._cuts.append((node.start, node.start, comment + self._newline + indent))
+
+    def _child_indent(self, body: Body) -> str:
+        for node in body.fields:
+            if self._begins_line(node.start):
+                return self._indent(node.start)
+        return self._indent(body.start) + _INDENT
+
+    def _indented(self, block: str, indent: str) -> str:
+        return self._newline.join(indent + line for line in block.split("\n"))
+
+    def _line_start(self, position: int) -> int:
+        return self._text.rfind("\n", 0, position) + 1
+
+    def _next_line(self, position: int) -> int:
+        found = self._text.find("\n", position)
+        return len(self._text) if found < 0 else found + 1
+
+    def _indent(self, position: int) -> str:
+        start = self._line_start(position)
+        line = self._text[start : self._next_line(start)]
+        return line[: len(line) - len(line.lstrip())].rstrip("\r\n")
+
+    def _begins_line(self, position: int) -> bool:
+        return not self._text[self._line_start(position) : position].strip()
+
+    def _rest_of_line(self, position: int) -> int | None:
+        """Gives the end of the line when only blanks and a comment follow, else None."""
+        end = self._text.find("\n", position)
+        end = len(self._text) if end < 0 else end
+        rest = self._text[position:end].strip()
+        return end if not rest or rest.startswith("#") else None
