@@ -7,7 +7,6 @@ the parent, so a crash in TensorFlow costs one trial.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import ctypes
 import json
@@ -80,11 +79,9 @@ def _die_with_parent() -> None:
 def _run(job: Job, emit: EventWriter) -> None:
     began = time.monotonic()
     from odapi_repro.training.compat import apply_patches
-    from odapi_repro.training.seeds import limit_threads, ops_in_fixed_order, set_seeds
+    from odapi_repro.training.seeds import limit_threads, set_seeds
 
-    # Replicas that wait for each other need an executor that runs them side by side.
-    in_order = job.deterministic and job.device == "cpu" and job.num_replicas == 1
-    if in_order:
+    if job.fixed_op_order:
         limit_threads()
     patches = apply_patches()
     import tensorflow as tf
@@ -102,13 +99,12 @@ def _run(job: Job, emit: EventWriter) -> None:
     set_seeds(job.seed, deterministic=job.deterministic)
     timings = {"import_seconds": imported - began}
     trained = Path(job.model_dir) / TRAINED
-    with ops_in_fixed_order() if in_order else contextlib.nullcontext():
-        if job.train:
-            took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
-            _write_json(trained, took)
-        timings.update(json.loads(trained.read_text(encoding="utf-8")))
-        if job.evaluate and _is_chief(job):
-            timings.update(_evaluate(job, emit))
+    if job.train:
+        took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
+        _write_json(trained, took)
+    timings.update(json.loads(trained.read_text(encoding="utf-8")))
+    if job.evaluate and _is_chief(job):
+        timings.update(_evaluate(job, emit))
     emit(
         "done",
         timings=timings,
@@ -174,6 +170,7 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
     from odapi_repro.evaluation.detection import detect, latest_checkpoint
     from odapi_repro.evaluation.evaluate import as_json, score_images
     from odapi_repro.pipeline import load_pipeline
+    from odapi_repro.training.seeds import ops_in_fixed_order
 
     began = time.monotonic()
     first: list[float] = []
@@ -182,7 +179,8 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
         first.append(time.monotonic())
         emit("evaluating", images=count)
 
-    images = detect(job.pipeline_path, latest_checkpoint(job.model_dir), on_images)
+    with ops_in_fixed_order(job.fixed_op_order):
+        images = detect(job.pipeline_path, latest_checkpoint(job.model_dir), on_images)
     reader = load_pipeline(job.pipeline_path).proto.eval_input_reader[0]
     evaluation = score_images(
         images,

@@ -57,6 +57,11 @@ class Job:
     results_path: str = ""
     extensions: tuple[str, ...] = ()
 
+    @property
+    def fixed_op_order(self) -> bool:
+        """Whether ops run one by one; replicas wait for each other and must run side by side."""
+        return self.deterministic and self.device == "cpu" and self.num_replicas == 1
+
 
 def write_job(job: Job, path: Path) -> None:
     """Writes the job as JSON."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from odapi_repro.training.devices import make_strategy
 from odapi_repro.training.job import Job
 from odapi_repro.training.observer import StepReport, observe_training
+from odapi_repro.training.seeds import ops_in_fixed_order
 
 __all__ = ["train"]
 
@@ -35,6 +36,7 @@ def train(job: Job, on_step: Callable[[StepReport], None]) -> int:
     on_tpu = job.use_tpu or job.device == "tpu"
     with (
         strategy.scope(),
+        ops_in_fixed_order(job.fixed_op_order),
         observe_training(on_step, steps_per_iteration=job.steps_per_iteration, in_graph=not on_tpu),
     ):
         model_lib_v2.train_loop(

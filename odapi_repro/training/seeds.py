@@ -9,6 +9,8 @@ from typing import Any
 
 __all__ = ["limit_threads", "ops_in_fixed_order", "set_seeds"]
 
+_ONE_BY_ONE = "SINGLE_THREADED_EXECUTOR"
+
 
 def limit_threads() -> None:
     """Sets the threads for `ops_in_fixed_order`; TensorFlow reads them when it is imported.
@@ -20,18 +22,30 @@ def limit_threads() -> None:
 
 
 @contextlib.contextmanager
-def ops_in_fixed_order() -> Iterator[None]:
-    """Runs the ops of every compiled function one after the other, in one order.
+def ops_in_fixed_order(wanted: bool) -> Iterator[None]:
+    """Runs the ops of every compiled function one after the other, in one order, if wanted.
 
     `enable_op_determinism` makes each op deterministic, but not the order in which they run, and
     AddN sums in an order that depends on it: it starts with the first input whose buffer nobody
     else still reads (tensorflow/core/kernels/aggregate_ops.cc). Seen in the sum of the losses,
     whose summands are also reported one by one: two orders, two last bits, another training.
-    """
-    import tensorflow as tf
 
-    with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
+    To be entered when TensorFlow is configured: its setters (soft placement, optimizer options)
+    forget the executor without a word.
+
+    Raises:
+        RuntimeError: something inside made TensorFlow forget it.
+    """
+    if not wanted:
         yield
+        return
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    with tf.experimental.function_executor_type(_ONE_BY_ONE):
+        yield
+        if context.context().function_call_options.executor_type != _ONE_BY_ONE:
+            raise RuntimeError("the single-threaded executor was lost: ops ran in any order")
 
 
 def set_seeds(seed: int, *, deterministic: bool) -> None:
