@@ -48,6 +48,7 @@ _integer(
 )
 _integer("train_images", None, "images in the training records", upper_bound=_MOST_IMAGES)
 _integer("replicas", None, "replicas that share a batch", upper_bound=_MOST_REPLICAS)
+_integer("checkpoint_every_n", 1000, "as given to model_main_tf2", upper_bound=_MOST_STEPS)
 _string("run", None, "model_dir of a training: its losses, rates, evaluations and checkpoints too")
 _string(
     "explain",
@@ -131,6 +132,7 @@ def _diagnoses(configs: list[str]) -> list[Diagnosis]:
         num_train_steps=FLAGS.num_train_steps,
         train_images=FLAGS.train_images,
         num_replicas=FLAGS.replicas,
+        checkpoint_every_n=FLAGS.checkpoint_every_n,
     )
     texts = [(path, _text_of(path)) for path in configs]
     diagnoses = [

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
 from odapi_repro.diagnosis.config_text import ConfigText
+from odapi_repro.diagnosis.named_paths import folder_of
 from odapi_repro.errors import DataError
 from odapi_repro.pipeline import (
     Circumstances,
@@ -35,11 +36,6 @@ class Files:
     pipeline: Pipeline
     look: bool = True
 
-    def is_here(self, path: str) -> bool:
-        """Whether the folder of a path exists on this machine, so that its absence means much."""
-        folder = os.path.dirname(os.path.expanduser(path))
-        return bool(self.look and path and "://" not in path and os.path.isdir(folder or "."))
-
     @cached_property
     def label_map(self) -> LabelMap | None:
         """The training label map; None when it is not here or does not parse."""
@@ -54,8 +50,8 @@ class Files:
 
     @cached_property
     def _read_label_map(self) -> LabelMap | DataError | None:
-        path = os.path.expanduser(self.pipeline.proto.train_input_reader.label_map_path)
-        if not self.is_here(path) or not os.path.isfile(path):
+        path = self.pipeline.proto.train_input_reader.label_map_path
+        if folder_of(path, look=self.look) is None or not os.path.isfile(path):
             return None
         try:
             return read_label_map(path)

@@ -92,12 +92,13 @@ def load_pipeline(path: str | Path) -> Pipeline:
 
 
 def read_config_file(path: str | Path, *, lenient: bool = False) -> str:
-    """Gives the text of a config, whatever the text says; a byte order mark is left out.
+    """Gives the text of a config, whatever the text says.
 
     Args:
         path: of the file.
         lenient: whether a text in which a few bytes are not UTF-8 (an accent in another encoding)
-            is taken too, with U+FFFD in their place.
+            is taken too, with U+FFFD in their place; also keeps a byte order mark, at which the OD
+            API stops and which is otherwise left out.
 
     Raises:
         ConfigError: no such file, a folder, a binary, over 10 MB, or unreadable.
@@ -152,9 +153,9 @@ def _decoded(data: bytes, path: Path, lenient: bool) -> str:
             "not a text: it holds zero bytes", expected=expected, mend=mend, where=str(path)
         )
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8" if lenient else "utf-8-sig")
     except UnicodeDecodeError as error:
-        text = data.decode("utf-8-sig", "replace")
+        text = data.decode("utf-8", "replace")
         if lenient and text.count("\ufffd") <= _MOST_UNDECODABLE * len(text):
             return text
         raise ConfigError(

@@ -38,12 +38,14 @@ class Circumstances:
             only: the schedule keeps its own total_steps.
         train_images: images in the training records; None when nobody said.
         num_replicas: replicas that share a global batch; None when nobody said, taken as 1.
+        checkpoint_every_n: `--checkpoint_every_n` of model_main_tf2, whose default is 1,000.
         look_at_disk: whether files that the config names are looked for.
     """
 
     num_train_steps: int | None = None
     train_images: int | None = None
     num_replicas: int | None = None
+    checkpoint_every_n: int = 1000
     look_at_disk: bool = True
 
 

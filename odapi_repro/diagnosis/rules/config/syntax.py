@@ -70,8 +70,8 @@ class SyntaxErrors(Rule):
                 Severity.FATAL,
                 fields=(),
                 found=(
-                    f"{places(errors)} of the config cannot be parsed; the first: {first.message} "
-                    f"in `{first.snippet}`"
+                    f"{places(errors)} of the config cannot be parsed; the first: {_visible(first.message)} "
+                    f"in `{_visible(first.snippet)}`"
                 ),
                 expected="a TrainEvalPipelineConfig in protobuf's text format",
                 why="The OD API stops with a ParseError before it builds a model.",
@@ -95,3 +95,8 @@ class SyntaxErrors(Rule):
                 where=where(text, twice[0]),
                 count=len(twice),
             )
+
+
+def _visible(text: str) -> str:
+    """Gives a text with its invisible letters named: a byte order mark is U+FEFF."""
+    return "".join(c if c.isprintable() or c == "\t" else f"<U+{ord(c):04X}>" for c in text)

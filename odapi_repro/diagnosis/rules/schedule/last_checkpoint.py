@@ -17,8 +17,6 @@ from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["LastCheckpoint"]
 
-_EVERY = 1000  # --checkpoint_every_n of model_main_tf2 where it is not given
-
 
 class LastCheckpoint(Rule):
     """The run ends between two checkpoints, and what it trained last is lost.
@@ -44,9 +42,11 @@ class LastCheckpoint(Rule):
     causes: ClassVar[tuple[str, ...]] = ("last_checkpoint_not_saved",)
 
     def check(self, subject: Subject) -> Iterator[Finding]:
-        """Counts the steps after the last checkpoint at the default interval."""
+        """Counts the steps after the last checkpoint."""
         steps = run_steps(subject)
-        lost = steps % _EVERY
+        # The loop looks once a block whether the interval has passed.
+        every = -(-subject.circumstances.checkpoint_every_n // BLOCK) * BLOCK
+        lost = steps % every
         asked = subject.quantities.num_steps
         if not steps or (not lost and steps == asked):
             return
@@ -57,8 +57,8 @@ class LastCheckpoint(Rule):
             "last_checkpoint_not_saved",
             Severity.CRITICAL if not saved else severity,
             fields=["train_config.num_steps"],
-            found=self._found(steps, asked, saved, lost),
-            expected=f"a multiple of {number(_EVERY)}, or --checkpoint_every_n with a divisor",
+            found=self._found(steps, asked, every),
+            expected=f"a multiple of {number(every)}, or --checkpoint_every_n with a divisor",
             why="What was trained since the last checkpoint is gone, and the evaluation, which "
             "waits for the checkpoint of the last step, waits until its timeout."
             if saved
@@ -66,18 +66,19 @@ class LastCheckpoint(Rule):
             "training is lost.",
             # All of it where nothing is saved; judged by the share of the run otherwise.
             loss_ap=20.0 if not saved else 3.0 * share,
-            fix=steps_fix("train_config.num_steps", max(_EVERY, -(-asked // _EVERY) * _EVERY)),
+            fix=steps_fix("train_config.num_steps", max(every, -(-asked // every) * every)),
         )
 
-    def _found(self, steps: int, asked: int, saved: int, lost: int) -> str:
+    def _found(self, steps: int, asked: int, every: int) -> str:
+        lost = steps % every
         made = f"{number(steps)} steps"
         if steps != asked:
             made += f" (num_steps {number(asked)}, in blocks of {BLOCK})"
-        if not saved:
-            return f"of {made}, none is saved: checkpoints come every {number(_EVERY)} steps"
+        if lost == steps:
+            return f"of {made}, none is saved: checkpoints come every {number(every)} steps"
         if not lost:
             return f"the run makes {made}, and no checkpoint has the number {number(asked)}"
         return (
             f"of {made}, the last {number(lost)} are not saved: checkpoints come every "
-            f"{number(_EVERY)} steps"
+            f"{number(every)} steps"
         )

@@ -177,7 +177,7 @@ def _other_rule(peaks: PeakComparison) -> str:
     if peaks.adaptive:
         return ""
     if 0.95 < peaks.sqrt_ratio < 1.05:
-        return " and what the square-root rule gives"
+        return ", and as much as the square-root rule gives"
     return f" and {number(peaks.sqrt_ratio)} times what the square-root rule gives"
 
 
