@@ -17,7 +17,7 @@ UV_COMPILE := $(VENV_LOCK)/bin/uv --quiet --no-config pip compile --universal --
 UNIT := not training and not tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tf215 demo test test-unit test-tf215 smoke bench lint lock clean
+.PHONY: help setup setup-dev setup-tf215 demo test test-unit test-tf215 fuzz smoke bench lint lock clean
 
 help:
 	@echo 'make setup       the environment that trains (TensorFlow 2.20), in $(VENV)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test        lint, types, unit tests, then the tests that train'
 	@echo 'make test-unit   the tests that need no TensorFlow: under a minute'
 	@echo 'make test-tf215  the tests that train, on TensorFlow 2.15.1 (needs python3.11)'
+	@echo 'make fuzz        diagnose on 10,000 damaged configs: about ten minutes'
 	@echo 'make smoke       every factor, a few steps each'
 	@echo 'make bench       the ratios of benchmarks/, as JSON lines'
 	@echo 'make lint        ruff and mypy'
@@ -99,6 +100,10 @@ test-unit: setup-dev
 # One process: two trainings at once would only share the cores.
 test: lint test-unit
 	$(VENV)/bin/python -m pytest -m "not ($(UNIT))" $(ARGS)
+
+# The fuzz test of `diagnose` at its full length; the unit tests run the first cases of it.
+fuzz: setup-dev
+	ODAPI_REPRO_FUZZ=10000 $(VENV)/bin/python -m pytest tests/diagnosis/test_fuzz.py $(ARGS)
 
 test-tf215: setup-tf215
 	$(VENV_TF215)/bin/python -m pytest -m "not ($(UNIT))" tests/training $(ARGS)

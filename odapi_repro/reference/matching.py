@@ -117,9 +117,9 @@ def _input_size(pipeline: Pipeline) -> tuple[int, int] | None:
     from odapi_repro.pipeline import Circumstances, derive_quantities
 
     found = derive_quantities(pipeline, Circumstances(look_at_disk=False))
-    if not found.input_height or not found.input_width:
+    if min(found.input_height or 0, found.input_width or 0) < 1:
         return None
-    return found.input_height, found.input_width
+    return found.input_height or 0, found.input_width or 0
 
 
 def _distance(reference: Reference, size: tuple[int, int] | None) -> float:

@@ -89,9 +89,7 @@ def cases(kind: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(("code", "case"), cases("fires"))
-def test_a_rule_fires_on_what_it_is_about(
-    code: str, case: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_rule_fires_on_what_it_is_about(code: str, case: dict[str, Any], tmp_path: Path) -> None:
     found = findings(code, case, tmp_path)
     expected = case["expect"]
     alike = [one for one in found if one.cause == expected["cause"]]
@@ -111,14 +109,16 @@ def test_a_rule_is_silent_where_nothing_is_wrong(
 
 
 def test_every_rule_has_fixtures_of_both_kinds() -> None:
-    whole = {path.stem for path in FILES if {"fires", "passes"} <= {k for k, v in load(path).items() if v}}
+    whole = {
+        path.stem
+        for path in FILES
+        if {"fires", "passes"} <= {k for k, v in load(path).items() if v}
+    }
     assert {rule.code for rule in RULES} == whole
 
 
 def test_every_cause_of_a_rule_has_a_fixture_that_fires() -> None:
-    shown = {
-        (path.stem, case["expect"]["cause"]) for path in FILES for case in load(path)["fires"]
-    }
+    shown = {(path.stem, case["expect"]["cause"]) for path in FILES for case in load(path)["fires"]}
     assert {(rule.code, cause) for rule in RULES for cause in rule.causes} <= shown
 
 

@@ -1,4 +1,4 @@
-"""A study of real trainings, killed at random moments and started again, ends as an undisturbed one.
+"""A study of real trainings that is killed at random moments ends as an undisturbed one.
 
 Takes about ten minutes on two cores: `python tests/e2e/kill_and_resume.py [FOLDER [KILLS [SEED]]]`.
 Every kill is a SIGKILL, of the study, of its training child, or of both. What a trial took

@@ -70,8 +70,8 @@ class SyntaxErrors(Rule):
                 Severity.FATAL,
                 fields=(),
                 found=(
-                    f"{places(errors)} of the config cannot be parsed; the first: {_visible(first.message)} "
-                    f"in `{_visible(first.snippet)}`"
+                    f"{places(errors)} of the config cannot be parsed; the first: "
+                    f"{_visible(first.message)} in `{_visible(first.snippet)}`"
                 ),
                 expected="a TrainEvalPipelineConfig in protobuf's text format",
                 why="The OD API stops with a ParseError before it builds a model.",
