@@ -8,6 +8,7 @@ ARGS ?=
 
 VENV := .venv
 VENV_TF215 := .venv-tf215
+VENV_LIGHT := .venv-light
 VENV_LOCK := .venv-lock
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check --no-deps
 LOCKED := $(PIP_INSTALL) --require-hashes
@@ -17,10 +18,11 @@ UV_COMPILE := $(VENV_LOCK)/bin/uv --quiet --no-config pip compile --universal --
 UNIT := not training and not tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tf215 demo test test-unit test-tf215 fuzz smoke bench lint lock clean
+.PHONY: help setup setup-light setup-dev setup-tf215 demo test test-unit test-tf215 fuzz smoke bench lint lock clean
 
 help:
 	@echo 'make setup       the environment that trains (TensorFlow 2.20), in $(VENV)'
+	@echo 'make setup-light the environment without TensorFlow: diagnose, diff, fix, zoo, in $(VENV_LIGHT)'
 	@echo 'make demo        ablate the batch size on the embedded data (ARGS=... adds flags)'
 	@echo 'make test        lint, types, unit tests, then the tests that train'
 	@echo 'make test-unit   the tests that need no TensorFlow: under a minute'
@@ -49,7 +51,7 @@ endef
 define make_venv
 	@if cmp -s $(3) $(1)/.installed.lock && $(1)/bin/python -c '' 2>/dev/null; then :; else \
 		set -e; \
-		echo "make: installing $(3) into $(1) (a few minutes, about 2 GB)"; \
+		echo "make: installing $(3) into $(1) (a few minutes; up to 2 GB)"; \
 		rm -rf $(1); \
 		$(2) -m venv $(1); \
 		awk '/^[a-z0-9]/ { keep = /^(setuptools|wheel)==/ } keep' $(3) >$(1)/build.lock; \
@@ -77,6 +79,11 @@ setup:
 	$(call check_python,$(PYTHON),11,13,make $@ PYTHON=python3.12)
 	$(call make_venv,$(VENV),$(PYTHON),requirements.lock)
 
+# Everything but training and evaluating: diagnose, diff, fix, zoo, tables.
+setup-light:
+	$(call check_python,$(PYTHON),11,13,make $@ PYTHON=python3.12)
+	$(call make_venv,$(VENV_LIGHT),$(PYTHON),requirements-light.lock)
+
 setup-dev: setup
 	$(call add_dev,$(VENV))
 
@@ -97,9 +104,11 @@ lint: setup-dev
 test-unit: setup-dev
 	$(VENV)/bin/python -m pytest -n 2 -m "$(UNIT)" $(ARGS)
 
-# One process: two trainings at once would only share the cores.
+# Tests that only build with TensorFlow run two files at a time. Trainings run one by one: two at
+# once would only share the cores.
 test: lint test-unit
-	$(VENV)/bin/python -m pytest -m "not ($(UNIT))" $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "tensorflow and not training" $(ARGS)
+	$(VENV)/bin/python -m pytest -m training $(ARGS)
 
 # The fuzz test of `diagnose` at its full length; the unit tests run the first cases of it.
 fuzz: setup-dev
@@ -138,6 +147,6 @@ lock: $(VENV_LOCK)/.uv-$(UV_VERSION)
 		--output-file requirements-dev.lock >/dev/null
 
 clean:
-	rm -rf $(VENV) $(VENV_TF215) $(VENV_LOCK) build dist htmlcov .coverage .hypothesis \
+	rm -rf $(VENV) $(VENV_TF215) $(VENV_LIGHT) $(VENV_LOCK) build dist htmlcov .coverage .hypothesis \
 		.mypy_cache .pytest_cache .ruff_cache ./*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
