@@ -9,8 +9,6 @@ from typing import Any
 
 __all__ = ["limit_threads", "ops_in_fixed_order", "set_seeds"]
 
-_ONE_BY_ONE = "SINGLE_THREADED_EXECUTOR"
-
 
 def limit_threads() -> None:
     """Sets the threads for `ops_in_fixed_order`; TensorFlow reads them when it is imported.
@@ -26,12 +24,14 @@ def ops_in_fixed_order(wanted: bool) -> Iterator[None]:
     """Runs the ops of every compiled function one after the other, in one order, if wanted.
 
     `enable_op_determinism` makes each op deterministic, but not the order in which they run, and
-    AddN sums in an order that depends on it: it starts with the first input whose buffer nobody
-    else still reads (tensorflow/core/kernels/aggregate_ops.cc). Seen in the sum of the losses,
-    whose summands are also reported one by one: two orders, two last bits, another training.
+    sums depend on it: AddN starts with the first input whose buffer nobody else still reads
+    (tensorflow/core/kernels/aggregate_ops.cc), and where memory is short, Grappler's memory
+    optimizer turns it into additions to one variable, in the order of their arrival. Seen in the
+    sum of the losses, whose summands are also reported one by one: two orders, two last bits,
+    another training. So ops get the executor of one thread, which takes no such variables either.
 
     To be entered when TensorFlow is configured: its setters (soft placement, optimizer options)
-    forget the executor without a word.
+    forget all that without a word.
 
     Raises:
         RuntimeError: something inside made TensorFlow forget it.
@@ -39,13 +39,22 @@ def ops_in_fixed_order(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
     from tensorflow.python.eager import context
 
-    with tf.experimental.function_executor_type(_ONE_BY_ONE):
+    current = context.context()
+    before = current.function_call_options
+    config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
+    rewriting = config.graph_options.rewrite_options
+    rewriting.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    options = context.FunctionCallOptions("SINGLE_THREADED_EXECUTOR", config)
+    current.function_call_options = options
+    try:
         yield
-        if context.context().function_call_options.executor_type != _ONE_BY_ONE:
+        if current.function_call_options is not options:
             raise RuntimeError("the single-threaded executor was lost: ops ran in any order")
+    finally:
+        current.function_call_options = before
 
 
 def set_seeds(seed: int, *, deterministic: bool) -> None:
