@@ -1,6 +1,6 @@
 """Ten thousand damaged configs: each gives findings or one clear error, in bounded time and memory.
 
-500 of them by default; `ODAPI_REPRO_FUZZ=10000 pytest tests/diagnosis/test_fuzz.py` runs as many
+150 of them by default; `ODAPI_REPRO_FUZZ=10000 pytest tests/diagnosis/test_fuzz.py` runs as many
 as it says, some 30 a second. A case is known by its number alone, so that
 `ODAPI_REPRO_FUZZ_FROM=4711 ODAPI_REPRO_FUZZ=1` runs case 4711 again.
 """
@@ -31,7 +31,7 @@ from odapi_repro.pipeline import Circumstances, flatten_fields, parse_pipeline, 
 from odapi_repro.pipeline.parse import read_config_file
 from odapi_repro.reference import REFERENCES, reference_named
 
-CASES = int(os.environ.get("ODAPI_REPRO_FUZZ", "500"))
+CASES = int(os.environ.get("ODAPI_REPRO_FUZZ", "150"))
 FIRST = int(os.environ.get("ODAPI_REPRO_FUZZ_FROM", "0"))
 # A case takes 0.03 s; broken texts are given up after about a second of mending.
 MOST_SECONDS = 10.0
