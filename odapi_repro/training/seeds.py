@@ -28,7 +28,8 @@ def ops_in_fixed_order(wanted: bool) -> Iterator[None]:
     (tensorflow/core/kernels/aggregate_ops.cc), and where memory is short, Grappler's memory
     optimizer turns it into additions to one variable, in the order of their arrival. Seen in the
     sum of the losses, whose summands are also reported one by one: two orders, two last bits,
-    another training. So ops get the executor of one thread, which takes no such variables either.
+    another training. So ops get the executor of one thread, which takes neither such variables nor
+    conditions that were lowered to Switch and Merge, as a replica's thread otherwise does.
 
     To be entered when TensorFlow is configured: its setters (soft placement, optimizer options)
     forget all that without a word.
@@ -41,6 +42,7 @@ def ops_in_fixed_order(wanted: bool) -> Iterator[None]:
         return
     from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
     from tensorflow.python.eager import context
+    from tensorflow.python.ops import control_flow_util_v2
 
     current = context.context()
     before = current.function_call_options
@@ -49,12 +51,15 @@ def ops_in_fixed_order(wanted: bool) -> Iterator[None]:
     rewriting.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
     options = context.FunctionCallOptions("SINGLE_THREADED_EXECUTOR", config)
     current.function_call_options = options
+    lowers = control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE
+    control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = True
     try:
         yield
         if current.function_call_options is not options:
             raise RuntimeError("the single-threaded executor was lost: ops ran in any order")
     finally:
         current.function_call_options = before
+        control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = lowers
 
 
 def set_seeds(seed: int, *, deterministic: bool) -> None:
