@@ -13,10 +13,12 @@ __all__ = ["limit_threads", "ops_in_fixed_order", "set_seeds"]
 def limit_threads() -> None:
     """Sets the threads for `ops_in_fixed_order`; TensorFlow reads them when it is imported.
 
-    Two between ops: the executor holds one while it waits for the other, which reads the data.
+    One within an op. Between ops the executor runs one at a time whatever there is, but each
+    level of nested loops and conditions holds a thread while it waits for the next, and the data
+    need one: with two in all, Mask R-CNN was seen to wait for ever.
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-    os.environ["TF_NUM_INTEROP_THREADS"] = "2"
+    os.environ["TF_NUM_INTEROP_THREADS"] = "16"
 
 
 @contextlib.contextmanager
