@@ -57,7 +57,8 @@ define make_venv
 		awk '/^[a-z0-9]/ { keep = /^(setuptools|wheel)==/ } keep' $(3) >$(1)/build.lock; \
 		$(1)/bin/python $(LOCKED) -r $(1)/build.lock; \
 		$(1)/bin/python $(LOCKED) --no-build-isolation -r $(3); \
-		$(1)/bin/python $(PIP_INSTALL) --no-build-isolation -e .; \
+		$(1)/bin/python $(PIP_INSTALL) --no-build-isolation \
+			--config-settings editable_mode=compat -e .; \
 		cp $(3) $(1)/.partial.lock; \
 		mv $(1)/.partial.lock $(1)/.installed.lock; \
 		echo "make: $(1) is ready"; \

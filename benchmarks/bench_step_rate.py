@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from odapi_repro.datasets.embedded import embedded_dataset
+from odapi_repro.diagnosis.finished_run import iterate_scalars
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline, read_recipe, render_recipe
 from odapi_repro.study.scales import scale_pipeline
 from odapi_repro.training.job import Job, write_job
@@ -36,19 +37,6 @@ from object_detection import model_main_tf2
 import tensorflow as tf
 tf.compat.v1.app.run(model_main_tf2.main, argv=["model_main_tf2", *sys.argv[1:]])
 """
-
-_RATES = """
-import glob, json, sys
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-rates = []
-for path in glob.glob(sys.argv[1] + "/train/events*"):
-    for event in EventFileLoader(path).Load():
-        for value in event.summary.value:
-            if value.tag == "steps_per_sec":
-                rates.append(value.tensor.float_val[0])
-print(json.dumps(rates))
-"""
-
 
 def main() -> int:
     """Prints the rates of every run and the two ratios."""
@@ -134,10 +122,13 @@ def _run(name: str, config: Path, model_dir: Path) -> list[float]:
         subprocess.run(
             [sys.executable, *command], stdout=log, stderr=log, check=True, cwd=REPOSITORY
         )
-    found = subprocess.run(
-        [sys.executable, "-c", _RATES, str(model_dir)], capture_output=True, text=True, check=True
-    )
-    per_block: list[float] = json.loads(found.stdout.strip().splitlines()[-1])
+    damage: list[str] = []
+    per_block = [
+        scalar.value
+        for path in sorted((model_dir / "train").glob("events*"))
+        for scalar in iterate_scalars(path, damage)
+        if scalar.tag == "steps_per_sec"
+    ]
     return per_block[1:]
 
 

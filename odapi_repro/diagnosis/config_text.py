@@ -16,7 +16,6 @@ from google.protobuf import text_format
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.diagnosis.text_draft import Draft, Mend
-from odapi_repro.diagnosis.text_mends import mend
 from odapi_repro.pipeline import Pipeline
 
 __all__ = ["ConfigText", "ParseProblem", "read_config_text"]
@@ -94,6 +93,8 @@ def read_config_text(text: str, path: str) -> tuple[ConfigText, Pipeline]:
             mends.append(_gave_up(draft, "reading it took too long; the rest is not looked at"))
         if error is None or not in_time:
             break
+        from odapi_repro.diagnosis.text_mends import mend  # a clean config does without
+
         spent = len(mends) >= _MOST_MENDS or time.monotonic() > deadline
         done = None if spent else mend(draft, error)
         if done is None:
