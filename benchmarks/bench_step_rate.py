@@ -38,6 +38,7 @@ import tensorflow as tf
 tf.compat.v1.app.run(model_main_tf2.main, argv=["model_main_tf2", *sys.argv[1:]])
 """
 
+
 def main() -> int:
     """Prints the rates of every run and the two ratios."""
     with tempfile.TemporaryDirectory() as folder:
