@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from odapi_repro.startup import loaded
+
+# isort: split
 import functools
 import os
 import sys
@@ -19,6 +22,8 @@ from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.parse import read_config_file
 from odapi_repro.reference import reference_named
+
+loaded()
 
 __all__ = ["main"]
 
