@@ -26,8 +26,10 @@ def subject_of(
     Never raises for a text: what does not parse becomes problems that a rule reports.
     """
     config, pipeline = read_config_text(text, path)
-    chosen = reference or nearest_reference(pipeline)[0]
-    return Subject(config, pipeline, chosen, circumstances or Circumstances())
+    why = ""
+    if reference is None:
+        reference, why = nearest_reference(pipeline)
+    return Subject(config, pipeline, reference, circumstances or Circumstances(), why)
 
 
 def diagnose(subject: Subject, rules: Iterable[Rule]) -> list[Finding]:

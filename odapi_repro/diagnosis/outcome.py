@@ -7,15 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from odapi_repro.diagnosis.config_text import read_config_text
-from odapi_repro.diagnosis.engine import diagnose, rank
+from odapi_repro.diagnosis.engine import diagnose, rank, subject_of
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.locate import Places
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Circumstances, quantity_definitions
-from odapi_repro.reference import Reference, nearest_reference
+from odapi_repro.reference import Reference
 
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
@@ -110,13 +109,9 @@ def examine(
 
     Never raises for a text: what does not parse is a finding.
     """
-    config, pipeline = read_config_text(text, path)
-    why = ""
-    if reference is None:
-        reference, why = nearest_reference(pipeline)
-    subject = Subject(config, pipeline, reference, circumstances or Circumstances())
+    subject = subject_of(text, path, reference=reference, circumstances=circumstances)
     findings = diagnose(subject, rules)
-    return Diagnosis(path, _placed(findings, text, path), subject, why)
+    return Diagnosis(path, _placed(findings, text, path), subject, subject.reference_why)
 
 
 def examine_run(

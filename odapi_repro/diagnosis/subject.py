@@ -68,12 +68,14 @@ class Subject:
         pipeline: the parsed config; what could be parsed where something could not.
         reference: the catalogue entry that it is compared with.
         circumstances: what the config cannot know.
+        reference_why: why this reference was inferred; empty where the user named it.
     """
 
     text: ConfigText
     pipeline: Pipeline
     reference: Reference
     circumstances: Circumstances
+    reference_why: str = ""
 
     @cached_property
     def quantities(self) -> Quantities:
