@@ -105,18 +105,18 @@ lint: setup-dev
 test-unit: setup-dev
 	$(VENV)/bin/python -m pytest -n 2 -m "$(UNIT)" $(ARGS)
 
-# Tests that only build with TensorFlow run two files at a time. Trainings run one by one: two at
-# once would only share the cores.
+# Tests that only build with TensorFlow run two files at a time. Trainings run two at a time: a
+# deterministic one takes one core.
 test: lint test-unit
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "tensorflow and not training" $(ARGS)
-	$(VENV)/bin/python -m pytest -m training $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m training $(ARGS)
 
 # The fuzz test of `diagnose` at its full length; the unit tests run the first cases of it.
 fuzz: setup-dev
 	ODAPI_REPRO_FUZZ=10000 $(VENV)/bin/python -m pytest tests/diagnosis/test_fuzz.py $(ARGS)
 
 test-tf215: setup-tf215
-	$(VENV_TF215)/bin/python -m pytest -m "not ($(UNIT))" tests/training $(ARGS)
+	$(VENV_TF215)/bin/python -m pytest -n 2 --dist loadgroup -m "not ($(UNIT))" tests/training $(ARGS)
 
 smoke: setup
 	bash tests/e2e/smoke_all_factors.sh $(ARGS)

@@ -28,6 +28,8 @@ from odapi_repro.study.plan import StudyData, StudyRequest, make_plan
 from odapi_repro.study.trial import Trial
 
 pytestmark = pytest.mark.training
+# Tests that share one training stay in one process when there are two.
+SHARED = pytest.mark.xdist_group("first_run")
 
 # Long enough to find something on 24 images, so that metrics can be compared.
 STEPS = 60
@@ -90,6 +92,7 @@ def first_run(
     return run(make_trial(data, "effdet_d3"), tmp_path_factory.mktemp("first"))
 
 
+@SHARED
 def test_a_trial_trains_evaluates_and_says_what_it_did(
     first_run: tuple[TrialState, Path, list[dict[str, Any]]],
 ) -> None:
@@ -102,6 +105,7 @@ def test_a_trial_trains_evaluates_and_says_what_it_did(
     assert set(metrics["metrics"]) >= {"AP", "AP50", "APs", "AR100"}
 
 
+@SHARED
 def test_the_same_seed_gives_the_same_bits(
     first_run: tuple[TrialState, Path, list[dict[str, Any]]], data: StudyData, tmp_path: Path
 ) -> None:
@@ -109,6 +113,7 @@ def test_the_same_seed_gives_the_same_bits(
     assert outcome(folder) == outcome(first_run[1])
 
 
+@SHARED
 def test_another_seed_gives_other_losses_and_detections(
     first_run: tuple[TrialState, Path, list[dict[str, Any]]], data: StudyData, tmp_path: Path
 ) -> None:
@@ -242,6 +247,7 @@ def assert_equal(ours: dict[str, float], theirs: dict[str, float], prefix: str) 
     assert ours == pytest.approx(expected, abs=TOLERANCE)
 
 
+@SHARED
 def test_box_metrics_equal_those_of_the_od_api_on_the_same_checkpoint(
     first_run: tuple[TrialState, Path, list[dict[str, Any]]], data: StudyData, tmp_path: Path
 ) -> None:
