@@ -25,7 +25,7 @@ help:
 	@echo 'make setup-light the environment without TensorFlow: diagnose, diff, fix, zoo, in $(VENV_LIGHT)'
 	@echo 'make demo        ablate the batch size on the embedded data (ARGS=... adds flags)'
 	@echo 'make test        lint, types, unit tests, then the tests that train'
-	@echo 'make test-unit   the tests that need no TensorFlow: under a minute'
+	@echo 'make test-unit   the tests that need no TensorFlow: a minute or two'
 	@echo 'make test-tf215  the tests that train, on TensorFlow 2.15.1 (needs python3.11)'
 	@echo 'make fuzz        diagnose on 10,000 damaged configs: about ten minutes'
 	@echo 'make smoke       every factor, a few steps each'
