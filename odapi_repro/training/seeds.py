@@ -26,12 +26,12 @@ def ops_in_fixed_order(wanted: bool) -> Iterator[None]:
     """Runs the ops of every compiled function one after the other, in one order, if wanted.
 
     `enable_op_determinism` makes each op deterministic, but not the order in which they run, and
-    sums depend on it: AddN starts with the first input whose buffer nobody else still reads
-    (tensorflow/core/kernels/aggregate_ops.cc), and where memory is short, Grappler's memory
-    optimizer turns it into additions to one variable, in the order of their arrival. Seen in the
-    sum of the losses, whose summands are also reported one by one: two orders, two last bits,
-    another training. So ops get the executor of one thread, which takes neither such variables nor
-    conditions that were lowered to Switch and Merge, as a replica's thread otherwise does.
+    sums were seen to depend on it: of the sum of the losses, whose summands are also reported one
+    by one, two orders, two last bits, another training. AddN takes over the buffer of an input
+    that nobody else still reads, which would explain it, and so would the variable to which
+    Grappler's memory optimizer rewrites it; neither was traced further. So ops get the executor of
+    one thread, which takes neither such variables nor conditions that were lowered to Switch and
+    Merge, as a replica's thread otherwise does.
 
     To be entered when TensorFlow is configured: its setters (soft placement, optimizer options)
     forget all that without a word.
