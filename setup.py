@@ -31,6 +31,7 @@ def read_description() -> str:
 LIGHT = [
     "absl-py>=2.1",
     "google-crc32c>=1.5",
+    "hotcoco>=1.3",
     "matplotlib>=3.8",
     "numpy>=1.26",
     "opencv-python-headless>=4.8",
