@@ -37,7 +37,8 @@ class StudyRecord:
     Attributes:
         foundation: field -> value that all its trials share.
         axes: factor name -> reference level, levels in order, and where the others stand.
-        trials: trial id -> cell, seed, steps, batch, peak rate.
+        trials: trial id -> cell, seed, steps, batch, peak rate, and the digest of the training
+            records where it is not the study's: of some of their files.
         design: of the last command.
     """
 
@@ -70,6 +71,11 @@ class StudyRecord:
                     "global_batch_size": trial.global_batch_size,
                     "num_replicas": trial.spec.num_replicas,
                     "base_lr": trial.base_lr,
+                    **(
+                        {"train_records": trial.spec.train_records}
+                        if trial.spec.train_records != plan.data.train.digest
+                        else {}
+                    ),
                 }
                 for trial in plan.trials
             },

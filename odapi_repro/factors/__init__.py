@@ -5,15 +5,29 @@ from odapi_repro.errors import UserError
 from odapi_repro.factors.augmentation import Augmentation
 from odapi_repro.factors.batch_size import BatchSize
 from odapi_repro.factors.factor import Factor, Level, Setting
+from odapi_repro.factors.learning_rate import LearningRate
 from odapi_repro.factors.lr_scaling import LrScaling
+from odapi_repro.factors.rois_per_image import RoisPerImage
+from odapi_repro.factors.schedule_length import ScheduleLength
 from odapi_repro.factors.sync_replicas import SyncReplicas
+from odapi_repro.factors.train_shards import TrainShards
 from odapi_repro.factors.warmup import Warmup
 
 __all__ = ["FACTORS", "Factor", "Level", "Setting", "factor_named"]
 
 FACTORS: dict[str, Factor] = {
     factor.name: factor
-    for factor in (BatchSize(), LrScaling(), Warmup(), SyncReplicas(), Augmentation())
+    for factor in (
+        BatchSize(),
+        LrScaling(),
+        Warmup(),
+        SyncReplicas(),
+        Augmentation(),
+        LearningRate(),
+        ScheduleLength(),
+        TrainShards(),
+        RoisPerImage(),
+    )
 }
 
 

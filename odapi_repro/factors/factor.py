@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import ClassVar
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline, Recipe
 
-__all__ = ["Factor", "Level", "Setting", "parse_amount"]
+__all__ = ["Factor", "Level", "Setting", "parse_amount", "parse_rate"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class Setting:
         pipeline: the reference pipeline at the study's scale.
         recipe: the recipe of `pipeline`.
         full_recipe: the recipe of the pipeline as the user gave it, before scaling.
+        num_train_files: files of the training records; None where no records are known.
     """
 
     pipeline: Pipeline
     recipe: Recipe
     full_recipe: Recipe
+    num_train_files: int | None = None
 
 
 class Factor(ABC):
@@ -119,3 +122,26 @@ def parse_amount(text: str, reference: int, *, factor: str, unit: str, at_least:
             mend=f"the reference stands at {reference}; choose a larger level",
         )
     return value
+
+
+def parse_rate(text: str, reference: float, *, factor: str) -> float:
+    """Gives a rate from a literal (`0.01`) or a multiple of the reference (`1/8`, `2x`).
+
+    Raises:
+        UserError: not a number, or not above 0.
+    """
+    cleaned = text.strip().lower()
+    try:
+        if cleaned.endswith("x") or "/" in cleaned:
+            rate = float(Fraction(cleaned.removesuffix("x"))) * reference
+        else:
+            rate = float(cleaned)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise UserError(
+            f"'{text}' is no level of {factor}",
+            expected=f"a rate above 0, or relative to the reference's {reference:g} (1/8, 2x)",
+            mend=f"e.g. --levels {reference:g},1/8",
+        )
+    return rate

@@ -1,4 +1,4 @@
-"""Length of the learning-rate warm-up, in steps at the reference's batch."""
+"""Length of the learning-rate warm-up, in steps at the reference's batch and length of run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Warmup(Factor):
     holds = (
         "batch size, images seen, peak and warm-up start rates and the end of the schedule are "
         "held; a longer warm-up takes its images from the decay. Levels are steps at the "
-        "reference's batch and are kept as images when the batch differs."
+        "reference's batch and are kept as images when the batch differs, as a share of the run "
+        "when its length does."
     )
 
     def check_applies(self, setting: Setting) -> None:

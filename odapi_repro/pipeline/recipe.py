@@ -8,7 +8,7 @@ images rather than steps, and `render_recipe` writes the fields once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -16,6 +16,7 @@ from object_detection.protos import pipeline_pb2
 
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.parse import Pipeline
+from odapi_repro.pipeline.schedule import read_schedule
 
 __all__ = ["LR_RULES", "Recipe", "learning_rate_message", "read_recipe", "render_recipe"]
 
@@ -39,6 +40,8 @@ _RATE_FIELDS = {
     "manual_step_learning_rate": ("initial_learning_rate",),
     "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
 }
+# Of these, where a warm-up starts. manual_step's is its initial rate, if it has a warm-up.
+_START_FIELDS = ("warmup_learning_rate", "burnin_learning_rate")
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,32 @@ class Recipe:
             normalisers are per replica.
         images_seen: training images over the whole run, repeats counted.
         warmup_images: images during warm-up; None for a schedule that has none to set.
+        warmup_run_images: `images_seen` of the run that `warmup_images` were chosen for; in a run
+            of another length the warm-up keeps its share.
+        base_lr: rate after warm-up and before decay, at `lr_batch_size`; None where the schedule
+            has none above 0. Rates to which it decays move with it.
         lr_rule: how rates follow the batch: `none`, `linear` or `sqrt` of
             global_batch_size / lr_batch_size.
         lr_batch_size: the batch for which the pipeline's rates were chosen.
         augmentation: each `data_augmentation_options` in text format, in order.
+        rois_per_image: proposals of an image on which the second stage is trained; None for a model
+            without one.
+        train_shards: how many files of those that the training reader's patterns match are read,
+            the first by name; None for all. No field of the proto: the files are named where the
+            records are bound.
     """
 
     global_batch_size: int
     num_replicas: int
     images_seen: int
     warmup_images: int | None
+    warmup_run_images: int
+    base_lr: float | None
     lr_rule: str
     lr_batch_size: int
     augmentation: tuple[str, ...]
+    rois_per_image: int | None = None
+    train_shards: int | None = None
 
     @property
     def lr_factor(self) -> float:
@@ -129,17 +145,22 @@ def read_recipe(pipeline: Pipeline, *, num_replicas: int = 1) -> Recipe:
     warmup: int | None = None
     if name == "cosine_decay_learning_rate":
         warmup = int(schedule.warmup_steps) * batch  # type: ignore[attr-defined]
+    # The proto holds a float32: seven digits are what was written.
+    base_lr = float(f"{read_schedule(pipeline.proto).base:.7g}")
     return Recipe(
         global_batch_size=batch,
         num_replicas=num_replicas,
         images_seen=int(train_config.num_steps) * batch,
         warmup_images=warmup,
+        warmup_run_images=int(train_config.num_steps) * batch,
+        base_lr=base_lr if 0 < base_lr < math.inf else None,
         lr_rule="none",
         lr_batch_size=batch,
         augmentation=tuple(
             str(text_format.MessageToString(option, as_one_line=True))
             for option in train_config.data_augmentation_options
         ),
+        rois_per_image=_rois_per_image(pipeline),
     )
 
 
@@ -149,10 +170,11 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
     `pipeline` is the one whose recipe was read and then edited: its schedule gives the shape
     (where it ends, its boundaries), stretched with the run when `images_seen` changes.
 
-    Rendering the recipe that was read from a pipeline gives that pipeline back.
+    Rendering the recipe that was read from a pipeline gives that pipeline back. `num_replicas` and
+    `train_shards` stand in no field.
     """
     base = read_recipe(pipeline)
-    if recipe == base:
+    if replace(recipe, train_shards=None) == base:
         return pipeline
     # From the rounded steps, so that a schedule that ends with the training still does.
     stretch = recipe.num_steps / base.num_steps
@@ -168,17 +190,12 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
             for field in _STEP_FIELDS[name]:
                 if steps := getattr(schedule, field):
                     setattr(schedule, field, rescale(steps))
-        for field in _RATE_FIELDS[name]:
-            value = getattr(schedule, field)
-            if recipe.lr_factor != 1.0 and value:
-                setattr(schedule, field, value * recipe.lr_factor)
+        _set_rates(name, schedule, recipe, base)
         if name == "manual_step_learning_rate":
             last = 0
             for boundary in schedule.schedule:  # type: ignore[attr-defined]
                 # manual_stepping refuses boundaries that do not increase.
                 boundary.step = last = max(rescale(boundary.step), last + 1)
-                if recipe.lr_factor != 1.0:
-                    boundary.learning_rate *= recipe.lr_factor
         if recipe.warmup_images is not None:
             _set_warmup(schedule, recipe)
         train_config.batch_size = recipe.global_batch_size
@@ -190,12 +207,45 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
                     text,
                     train_config.data_augmentation_options.add(),
                 )
+        if recipe.rois_per_image != base.rois_per_image:
+            proto.model.faster_rcnn.second_stage_batch_size = recipe.rois_per_image
 
     return pipeline.edited(edit)
 
 
+def _rois_per_image(pipeline: Pipeline) -> int | None:
+    if pipeline.meta_architecture != "faster_rcnn":
+        return None
+    model = pipeline.proto.model.faster_rcnn
+    return int(model.second_stage_batch_size) if model.number_of_stages > 1 else None
+
+
+def _set_rates(name: str, schedule: object, recipe: Recipe, base: Recipe) -> None:
+    """Writes the rates: moved with `base_lr`, then multiplied by the rule."""
+    moved = recipe.base_lr is not None and recipe.base_lr != base.base_lr
+    if not moved and recipe.lr_factor == 1.0:
+        return
+
+    def rate(value: float, *, start: bool) -> float:
+        if moved and recipe.base_lr and base.base_lr:
+            # A warm-up that starts above the peak is refused (cosine_decay_with_warmup).
+            shifted = value * recipe.base_lr / base.base_lr
+            value = min(value, recipe.base_lr) if start else float(f"{shifted:.7g}")
+        return value * recipe.lr_factor
+
+    stepped = name == "manual_step_learning_rate"
+    boundaries = schedule.schedule if stepped else ()  # type: ignore[attr-defined]
+    climbs = stepped and len(boundaries) > 0 and bool(schedule.warmup)  # type: ignore[attr-defined]
+    for field in _RATE_FIELDS[name]:
+        if value := getattr(schedule, field):
+            setattr(schedule, field, rate(value, start=climbs or field in _START_FIELDS))
+    for boundary in boundaries:
+        boundary.learning_rate = rate(boundary.learning_rate, start=False)
+
+
 def _set_warmup(schedule: object, recipe: Recipe) -> None:
-    steps = round((recipe.warmup_images or 0) / recipe.global_batch_size)
+    images = (recipe.warmup_images or 0) * recipe.images_seen / recipe.warmup_run_images
+    steps = round(images / recipe.global_batch_size)
     if recipe.warmup_images and not steps:
         steps = 1
     # cosine_decay_with_warmup divides by total_steps - warmup_steps - hold_base_rate_steps.

@@ -88,6 +88,7 @@ def trial_rows(
         provenance = store.read_json(trial_id, "provenance.json")
         timings = provenance.get("timings", {})
         images = trial["num_steps"] * trial["global_batch_size"]
+        train_records = trial.get("train_records", record.foundation["train_records"])
         # Of a resumed training only the last attempt was timed.
         train_seconds = None if provenance.get("resumed") else timings.get("train_seconds")
         rows.append(
@@ -118,7 +119,7 @@ def trial_rows(
                 "tensorflow": record.foundation["stack.tensorflow"],
                 "odapi_repro": __version__,
                 "deterministic": record.foundation["deterministic"],
-                "train_records": record.foundation["train_records"][:16],
+                "train_records": train_records[:16],
                 "eval_records": record.foundation["eval_records"][:16],
                 "message": state.message.splitlines()[0] if state.message else "",
             }

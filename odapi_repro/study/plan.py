@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 from odapi_repro.datasets.label_map import LabelMap
-from odapi_repro.datasets.records import RecordManifest, resolve_patterns
-from odapi_repro.datasets.source import DataSource
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Factor, Level, Setting
 from odapi_repro.pipeline import (
     Pipeline,
+    Recipe,
     bind_records,
     flatten_fields,
     read_recipe,
@@ -24,31 +24,12 @@ from odapi_repro.pipeline import (
 from odapi_repro.pipeline.recipe import learning_rate_message
 from odapi_repro.study.design import Axis, cells_of, make_axes
 from odapi_repro.study.scales import Scaled, scale_pipeline
+from odapi_repro.study.study_data import StudyData
 from odapi_repro.study.trial import Stack, Trial, TrialSpec
 
 __all__ = ["Plan", "StudyData", "StudyRequest", "installed_stack", "make_plan"]
 
 TRAIN, EVAL, LABELS, CHECKPOINT = "<train records>", "<eval records>", "<label map>", "<checkpoint>"
-
-
-@dataclass(frozen=True)
-class StudyData:
-    """The records of a study, found and counted."""
-
-    source: DataSource
-    label_map: LabelMap
-    train: RecordManifest
-    eval: RecordManifest
-
-    @property
-    def train_files(self) -> tuple[Path, ...]:
-        """Absolute paths, sorted."""
-        return _absolute(self.source.train_patterns)
-
-    @property
-    def eval_files(self) -> tuple[Path, ...]:
-        """Absolute paths, sorted."""
-        return _absolute(self.source.eval_patterns)
 
 
 @dataclass(frozen=True)
@@ -156,6 +137,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
         pipeline=reference,
         recipe=read_recipe(reference, num_replicas=request.num_replicas),
         full_recipe=read_recipe(pipeline, num_replicas=request.num_replicas),
+        num_train_files=len(data.train_files),
     )
     axes = make_axes(
         request.factors,
@@ -167,13 +149,14 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
     )
     stack = installed_stack()
     checkpoint = _checkpoint_digest(request.checkpoint)
+    reading = functools.cache(data.reading)
     trials: dict[str, Trial] = {}
     merged: list[tuple[Mapping[str, str], Mapping[str, str]]] = []
     for seed in request.seeds:
         for cell in cells_of(axes, setting, request.design):
             # Two cells may come to the same training (a learning-rate rule at the reference's
             # batch): it runs once, in the cell named first.
-            trial = _trial(cell, seed, setting, scaled, data, request, stack, checkpoint)
+            trial = _trial(cell, seed, setting, scaled, reading, request, stack, checkpoint)
             if trials.setdefault(trial.trial_id, trial) is not trial:
                 merged.append((trial.cell, trials[trial.trial_id].cell))
     foundation: dict[str, object] = {
@@ -207,16 +190,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
     )
 
 
-def _trial(
-    cell: Mapping[str, Level],
-    seed: int,
-    setting: Setting,
-    scaled: Scaled,
-    data: StudyData,
-    request: StudyRequest,
-    stack: Stack,
-    checkpoint: str,
-) -> Trial:
+def _recipe(cell: Mapping[str, Level], setting: Setting) -> Recipe:
     recipe = setting.recipe
     for name, level in cell.items():
         recipe = FACTORS[name].edit(recipe, level)
@@ -228,6 +202,21 @@ def _trial(
             "(tf.distribute gives every replica the same number of images)",
             mend=f"choose a batch that {recipe.num_replicas} divides, or other --levels",
         )
+    return recipe
+
+
+def _trial(
+    cell: Mapping[str, Level],
+    seed: int,
+    setting: Setting,
+    scaled: Scaled,
+    reading: Callable[[int | None], StudyData],
+    request: StudyRequest,
+    stack: Stack,
+    checkpoint: str,
+) -> Trial:
+    recipe = _recipe(cell, setting)
+    data = reading(recipe.train_shards)
     rendered = render_recipe(recipe, setting.pipeline)
     spec = TrialSpec(
         pipeline_text=rendered.to_text(),
@@ -266,10 +255,6 @@ def _trial(
         base_lr=float(f"{getattr(schedule, field):.7g}"),
         with_masks=rendered.predicts_masks,
     )
-
-
-def _absolute(patterns: Sequence[str]) -> tuple[Path, ...]:
-    return tuple(file.absolute() for file in resolve_patterns(patterns))
 
 
 def _with_eval_sample(pipeline: Pipeline, sample: int | None) -> Pipeline:

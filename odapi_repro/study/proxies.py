@@ -9,7 +9,14 @@ from typing import Any, TypeAlias
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["PROXY_EFFICIENTNET", "PROXY_RESNET", "Proxy", "ScaleNote", "proxy_for"]
+__all__ = [
+    "PROXY_EFFICIENTNET",
+    "PROXY_RESNET",
+    "Proxy",
+    "ScaleNote",
+    "proxy_for",
+    "shrink_augmentation",
+]
 
 # The names under which training/extensions/proxy_backbone.py registers the proxies' backbones.
 PROXY_EFFICIENTNET = "odapi_repro_efficientnet-proxy_bifpn_keras"
@@ -152,7 +159,7 @@ def _shrink_efficientdet(proto: PipelineProto, size: int) -> list[ScaleNote]:
     head.conv_hyperparams.initializer.random_normal_initializer.stddev = 0.1
     for hyperparams in (extractor.conv_hyperparams, head.conv_hyperparams):
         hyperparams.batch_norm.decay = 0.9
-    notes += _shrink_augmentation(proto, size)
+    notes += shrink_augmentation(proto, size)
     return notes
 
 
@@ -160,7 +167,7 @@ def _shrink_ssd(proto: PipelineProto, size: int) -> list[ScaleNote]:
     """Any other SSD: its own backbone and head on a small input."""
     return [
         _shrink_resizer(proto.model.ssd.image_resizer, size),
-        *_shrink_augmentation(proto, size),
+        *shrink_augmentation(proto, size),
     ]
 
 
@@ -209,11 +216,12 @@ def _shrink_faster_rcnn(proto: PipelineProto, size: int) -> list[ScaleNote]:
     notes.append(
         _clip("anchor base size", "256 px", "128 px", "objects of a small input are small")
     )
-    notes += _shrink_augmentation(proto, size)
+    notes += shrink_augmentation(proto, size)
     return notes
 
 
-def _shrink_augmentation(proto: PipelineProto, size: int) -> list[ScaleNote]:
+def shrink_augmentation(proto: PipelineProto, size: int) -> list[ScaleNote]:
+    """Fits the augmentation of a proto to an input of that side, and says what it clipped."""
     notes = []
     for option in proto.train_config.data_augmentation_options:
         if option.WhichOneof("preprocessing_step") == "random_scale_crop_and_pad_to_square":

@@ -82,13 +82,7 @@ def _full(pipeline: Pipeline, num_steps: int | None) -> Scaled:
     if num_steps is None:
         return Scaled(pipeline, (), ())
     recipe = read_recipe(pipeline)
-    images = num_steps * recipe.global_batch_size
-    warmup = recipe.warmup_images
-    shorter = dataclasses.replace(
-        recipe,
-        images_seen=images,
-        warmup_images=None if warmup is None else round(warmup * images / recipe.images_seen),
-    )
+    shorter = dataclasses.replace(recipe, images_seen=num_steps * recipe.global_batch_size)
     note = ScaleNote(
         "num_steps",
         str(recipe.num_steps),

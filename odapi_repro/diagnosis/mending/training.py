@@ -114,6 +114,7 @@ def plan_training(
         num_replicas=constraints.num_replicas,
         images_seen=length.images,
         warmup_images=warmup,
+        warmup_run_images=max(length.images, 1),
         lr_rule="none" if constraints.keeps("base_lr") else _rule(source),
     )
     rendered = render_recipe(recipe, source)
