@@ -22,7 +22,12 @@ ROOMS = (
     "execution",
     "reporting",
 )
-WITH_TENSORFLOW = ("training", "evaluation", "execution/worker.py")
+WITH_TENSORFLOW = (
+    "training",
+    "evaluation",
+    "execution/worker.py",
+    "execution/evaluation_worker.py",
+)
 
 
 def imported_modules(path: Path) -> set[str]:

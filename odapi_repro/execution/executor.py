@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from odapi_repro.errors import EnvironmentMissing
-from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
-from odapi_repro.execution.memory import memory_advice, oom_kills
+from odapi_repro.execution.child import ChildEnd, run_child
+from odapi_repro.execution.memory import memory_advice
 from odapi_repro.execution.store import TRAINED, TrialState, TrialStore
 from odapi_repro.study.trial import Trial
 from odapi_repro.training.job import Job, write_job
@@ -138,77 +135,37 @@ class LocalExecutor:
     def _watch(
         self, trial: Trial, folder: Path, on_event: OnEvent
     ) -> tuple[TrialState, dict[str, Any]]:
-        began = time.time()
-        kills_before = oom_kills()
-        read_end, write_end = os.pipe()
-        with open(folder / "train.log", "wb") as log:
-            process = subprocess.Popen(
-                [*self.worker, str(folder / "job.json")],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(write_end,),
-                env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
-                start_new_session=True,
-            )
-        os.close(write_end)
-        outcome: dict[str, Any] = {}
-        provenance: dict[str, Any] = {"began_unix": began, "host_cpus": os.cpu_count()}
+        provenance: dict[str, Any] = {"host_cpus": os.cpu_count()}
         step = 0
-        try:
-            with open(read_end, "rb") as events:
-                for line in events:
-                    event = parse_event(line)
-                    if event is None:
-                        continue
-                    step = int(event.get("step", step))
-                    _note(provenance, event)
-                    if event["event"] in ("done", "diverged", "failed"):
-                        outcome = event
-                    on_event(trial, event)
-            code = process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        provenance["wall_seconds"] = time.time() - began
-        killed_for_memory = oom_kills() > kills_before
-        state = self._state(trial, outcome, code, step, killed_for_memory)
-        return state, provenance
 
-    def _state(
-        self,
-        trial: Trial,
-        outcome: Mapping[str, Any],
-        code: int,
-        step: int,
-        killed_for_memory: bool,
-    ) -> TrialState:
-        kind = outcome.get("event")
-        if kind == "done":
+        def listen(event: dict[str, Any]) -> None:
+            nonlocal step
+            step = int(event.get("step", step))
+            _note(provenance, event)
+            on_event(trial, event)
+
+        end = run_child([*self.worker, str(folder / "job.json")], folder / "train.log", listen)
+        provenance["began_unix"] = end.began_unix
+        provenance["wall_seconds"] = end.wall_seconds
+        return self._state(trial, end, step), provenance
+
+    def _state(self, trial: Trial, end: ChildEnd, step: int) -> TrialState:
+        outcome = end.outcome
+        if outcome.get("event") == "done":
             return TrialState("succeeded", step=step)
-        if kind == "diverged":
+        if outcome.get("event") == "diverged":
             first, last = int(outcome["step"]), int(outcome.get("last_step", outcome["step"]))
             when = f"at step {first}" if first == last else f"between steps {first} and {last}"
             message = f"loss {outcome['loss']} {when} of {trial.num_steps}"
             return TrialState("diverged", message, int(outcome["step"]))
-        if kind == "failed":
-            failure, message = str(outcome["kind"]), str(outcome["message"])
-            if failure == "disk_full":
-                return TrialState("interrupted", "no space left on the disk", step, failure)
-            if failure == "out_of_memory":
-                message = f"{message}\n{memory_advice(self.store, trial)}"
-            return TrialState("failed", message, step, failure)
-        if killed_for_memory:
-            message = "the system ended the process for lack of memory\n" + memory_advice(
-                self.store, trial
-            )
-            return TrialState("failed", message, step, "out_of_memory")
-        if code < 0:
-            name = signal.Signals(-code).name
-            return TrialState("interrupted", f"the process was ended by {name}", step)
-        return TrialState("failed", f"the process ended with code {code}, see train.log", step)
+        kind, message = end.failure
+        if kind == "disk_full":
+            return TrialState("interrupted", "no space left on the disk", step, kind)
+        if kind == "interrupted":
+            return TrialState("interrupted", message, step)
+        if kind == "out_of_memory":
+            message = f"{message}\n{memory_advice(self.store, trial)}"
+        return TrialState("failed", message, step, kind)
 
 
 def _note(provenance: dict[str, Any], event: Mapping[str, Any]) -> None:

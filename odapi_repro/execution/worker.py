@@ -8,72 +8,41 @@ the parent, so a crash in TensorFlow costs one trial.
 from __future__ import annotations
 
 import csv
-import ctypes
+import dataclasses
 import json
 import math
 import os
-import re
-import resource
-import shutil
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from odapi_repro.errors import UserError
-from odapi_repro.execution.events import PARENT_PID, EventWriter
+from odapi_repro.execution.events import EventWriter
+from odapi_repro.execution.in_child import die_with_parent, peak_memory_mib, work_and_exit
 from odapi_repro.execution.store import TRAINED
 from odapi_repro.training.job import Job, read_job
 from odapi_repro.training.observer import Diverged, StepReport
 
 __all__ = ["main"]
 
-_PR_SET_PDEATHSIG = 1
-_DISK_FULL = re.compile(r"No space left on device|ENOSPC|Disk quota exceeded")
 
-
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> NoReturn:
     """Runs the job in `argv[0]`; the outcome is told by events, the exit code is 0 if it was."""
-    _die_with_parent()
+    die_with_parent()
     emit = EventWriter()
     job = read_job(Path(argv[0]))
     emit("started", pid=os.getpid())
-    # AutoGraph leaves a file for every function it converts, and `_exit` below skips its cleaning.
-    scratch = Path(job.model_dir) / f"scratch-{os.getpid()}"
-    try:
-        scratch.mkdir()
-        tempfile.tempdir = str(scratch)
-        _run(job, emit)
-    except Diverged as error:
+
+    def outcome_of(error: BaseException) -> dict[str, Any] | None:
+        if not isinstance(error, Diverged):
+            return None
         # Inside a compiled call of several steps, the first of them is what is known.
         last_step = error.step + (job.steps_per_iteration - 1 if error.in_graph else 0)
-        emit("diverged", step=error.step, last_step=last_step, loss=str(error.loss))
-    except UserError as error:
-        emit("failed", kind="input", message=str(error))
-    except MemoryError:
-        emit("failed", kind="out_of_memory", message="the host ran out of memory")
-    except BaseException as error:
-        # First the event: on a full disk the log cannot be written.
-        emit("failed", kind=_kind(error), message=_first_lines(error))
-        traceback.print_exc()
-    shutil.rmtree(scratch, ignore_errors=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # TensorFlow's threads may outlive the interpreter's end and abort it; all is written.
-    os._exit(0)
+        loss = str(error.loss)
+        return {"event": "diverged", "step": error.step, "last_step": last_step, "loss": loss}
 
-
-def _die_with_parent() -> None:
-    """Asks Linux to kill this process when its parent dies; elsewhere a broken pipe ends it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # It may have died before the line above.
-        parent = os.environ.get(PARENT_PID)
-        if parent and os.getppid() != int(parent):
-            os._exit(1)
+    work_and_exit(lambda: _run(job, emit), emit, Path(job.model_dir), outcome_of=outcome_of)
 
 
 def _run(job: Job, emit: EventWriter) -> None:
@@ -109,7 +78,7 @@ def _run(job: Job, emit: EventWriter) -> None:
         "done",
         timings=timings,
         final_loss=_final_loss(Path(job.model_dir) / "losses.csv"),
-        peak_memory_mib=_peak_memory_mib(tf, job.device),
+        peak_memory_mib=peak_memory_mib(tf, job.device),
         devices=[device.name for device in tf.config.list_logical_devices(job.device.upper())],
     )
 
@@ -167,34 +136,62 @@ def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
 def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
     from odapi_repro.datasets.label_map import read_label_map
     from odapi_repro.datasets.records import resolve_patterns
-    from odapi_repro.evaluation.detection import detect, latest_checkpoint
-    from odapi_repro.evaluation.evaluate import as_json, score_images
+    from odapi_repro.evaluation.checkpoint import find_checkpoint
+    from odapi_repro.evaluation.eval_data import data_of_records
+    from odapi_repro.evaluation.evaluate import check_image_sizes, score_results
+    from odapi_repro.evaluation.inference import run_job
+    from odapi_repro.evaluation.job import (
+        PLAIN,
+        EvaluationJob,
+        Pass,
+        detections_path,
+        images_path,
+    )
+    from odapi_repro.evaluation.model_edits import default_batch_size
     from odapi_repro.pipeline import load_pipeline
     from odapi_repro.training.seeds import ops_in_fixed_order
 
     began = time.monotonic()
-    first: list[float] = []
-
-    def on_images(count: int) -> None:
-        first.append(time.monotonic())
-        emit("evaluating", images=count)
-
-    with ops_in_fixed_order(job.fixed_op_order):
-        images = detect(job.pipeline_path, latest_checkpoint(job.model_dir), on_images)
-    reader = load_pipeline(job.pipeline_path).proto.eval_input_reader[0]
-    evaluation = score_images(
-        images,
-        resolve_patterns(list(reader.tf_record_input_reader.input_path)),
+    pipeline = load_pipeline(job.pipeline_path)
+    reader = pipeline.proto.eval_input_reader[0]
+    files = resolve_patterns(list(reader.tf_record_input_reader.input_path))
+    truth = data_of_records(
+        "eval_input_reader",
+        files,
         read_label_map(reader.label_map_path),
         with_masks=job.with_masks,
         sample_1_of_n=reader.sample_1_of_n_examples,
+    ).truth
+    with tempfile.TemporaryDirectory() as folder:
+        evaluation_job = EvaluationJob(
+            pipeline_path=job.pipeline_path,
+            passes=(Pass(checkpoints=(find_checkpoint(job.model_dir).prefix,)),),
+            output_dir=folder,
+            num_images=truth.num_images,
+            record_files=tuple(map(str, files)),
+            sample_1_of_n=reader.sample_1_of_n_examples,
+            batch_size=default_batch_size(pipeline.proto.model),
+            device=job.device,
+            deterministic=job.deterministic,
+            with_masks=job.with_masks,
+            image_ids=truth.image_ids,
+            category_ids=truth.category_ids,
+        )
+        with ops_in_fixed_order(job.fixed_op_order):
+            timings = run_job(evaluation_job, emit)[PLAIN]
+        check_image_sizes(images_path(folder), truth)
+        os.replace(detections_path(folder, PLAIN, PLAIN), job.results_path)
+    evaluation = score_results(
+        job.results_path,
+        truth,
+        with_masks=job.with_masks,
+        max_number_of_boxes=reader.max_number_of_boxes,
     )
-    evaluation.write_detections(Path(job.results_path))
-    _write_json(Path(job.model_dir) / "metrics.json", as_json(evaluation))
-    traced = first[0] if first else began
+    _write_json(Path(job.model_dir) / "metrics.json", dataclasses.asdict(evaluation))
+    traced = timings.build_seconds + timings.restore_seconds + timings.first_batch_seconds
     return {
-        "eval_trace_seconds": traced - began,
-        "eval_seconds": time.monotonic() - traced,
+        "eval_trace_seconds": traced,
+        "eval_seconds": time.monotonic() - began - traced,
     }
 
 
@@ -217,28 +214,6 @@ class LossLog:
         self._file.write(",".join([str(report.step), *map(repr, values)]) + "\n")
 
 
-def _peak_memory_mib(tf: Any, device: str) -> float:
-    """Gives peak memory of the first device, or of the process on CPU (ru_maxrss is in KiB)."""
-    if device == "gpu":
-        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def _kind(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}"
-    if _DISK_FULL.search(text):
-        return "disk_full"
-    if "ResourceExhausted" in text or "OOM when allocating" in text:
-        return "out_of_memory"
-    return "error"
-
-
-def _first_lines(error: BaseException, count: int = 6) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    shown = lines if len(lines) <= count else [*lines[:2], "...", *lines[-(count - 3) :]]
-    return "\n".join([f"{type(error).__name__}: {shown[0] if shown else ''}", *shown[1:]])
-
-
 def _write_json(path: Path, value: object) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
@@ -246,4 +221,4 @@ def _write_json(path: Path, value: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from odapi_repro.execution.events import EventWriter
-from odapi_repro.execution.worker import _die_with_parent
+from odapi_repro.execution.in_child import die_with_parent
 from odapi_repro.training.job import Job, read_job
 
 _STEPS = 4
@@ -92,7 +92,7 @@ _OUTCOMES = {
 
 
 def main() -> None:
-    _die_with_parent()
+    die_with_parent()
     emit = EventWriter()
     job = read_job(Path(sys.argv[1]))
     emit("started", pid=os.getpid())

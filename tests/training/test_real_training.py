@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
 import re
 import subprocess
@@ -19,7 +18,8 @@ from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataSource
-from odapi_repro.evaluation.coco_metrics import coco_metrics
+from odapi_repro.evaluation.coco_data import ground_truth_of, read_detections
+from odapi_repro.evaluation.scoring import score
 from odapi_repro.execution.executor import LocalExecutor, Runtime
 from odapi_repro.execution.store import TrialState, TrialStore
 from odapi_repro.factors import factor_named
@@ -230,11 +230,9 @@ def score_again(
         truth["annotations"] = annotations
     for annotation in truth["annotations"]:
         annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
-    with gzip.open(folder / "detections.json.gz", "rt") as file:
-        detections = json.load(file)
-    left_out = "segmentation" if iou_type == "bbox" else "bbox"
-    found = [{k: v for k, v in d.items() if k != left_out} for d in detections]
-    metrics = coco_metrics(truth, found, iou_type)
+    columns = ground_truth_of(truth)
+    detections = read_detections(folder / "detections.json.gz", columns)
+    metrics = score(columns, detections, iou_type).metrics
     return {name: -100.0 if value is None else value for name, value in metrics.items()}
 
 

@@ -1,0 +1,271 @@
+"""`python -m odapi_repro.evaluate`: COCO's metrics with intervals, and where the points went."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.errors import UserError
+from odapi_repro.evaluation.coco_data import detections_of
+from odapi_repro.evaluation.data_choice import DataChoice, choose_data
+from odapi_repro.evaluation.subject import Subject, labels
+from odapi_repro.pipeline import load_pipeline
+
+if TYPE_CHECKING:
+    from odapi_repro.evaluation.eval_data import EvalData
+    from odapi_repro.pipeline import Pipeline
+    from odapi_repro.reporting.evaluation_assemble import Found
+    from odapi_repro.reporting.evaluation_content import EvaluationReport
+
+__all__ = ["main"]
+
+SUMMARY = "COCO's metrics of a checkpoint or a results file, with intervals and where points went"
+FORMATS = ("text", "json", "markdown")
+IOU_TYPES = ("auto", "bbox", "segm", "both")
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
+_bool = functools.partial(flags.DEFINE_bool, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_string(
+    "detections", None, "results file in COCO's format (.json or .json.gz), instead of --checkpoint"
+)
+_string(
+    "checkpoint",
+    None,
+    "what to evaluate: a training folder, a ckpt-N prefix, an unpacked zoo archive, a SavedModel "
+    "or a trial's folder runs/<id>",
+)
+_string(
+    "against",
+    None,
+    "a second results file or checkpoint, on the same images: differences with paired intervals",
+)
+_string("pipeline", None, "pipeline.config of the checkpoint; by default the one that lies with it")
+flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+_string("ground_truth", None, "COCO instances file (.json or .json.gz)")
+_string("images", None, "folder of the images that --ground_truth names")
+_string(
+    "data",
+    None,
+    "embedded, or a folder with train* and val* records and a label map; without any data flag the "
+    "config's own eval_input_reader is followed",
+)
+_string("eval_records", None, "globs of records to evaluate on, comma-separated")
+_string("label_map", None, "label map of the records")
+_enum("iou_type", "auto", IOU_TYPES, "boxes, masks or both; auto: all that there is")
+_enum("engine", "hotcoco", ("hotcoco", "pycocotools"), "what scores; the numbers are the same")
+_integer("resamples", 1000, "resamples of the images for the intervals; 0: none", lower_bound=0)
+flags.DEFINE_float(
+    "confidence", 0.95, "of the intervals", lower_bound=0.5, upper_bound=0.999, flag_values=FLAGS
+)
+_integer("seed", 0, "of the resamples", lower_bound=0)
+_bool("stages", True, "of a Faster or Mask R-CNN checkpoint: the stages at which objects are lost")
+_bool("per_class", False, "print the table of classes, too")
+_enum("format", "text", FORMATS, "what is printed")
+_string("name", None, "name of the folder in --results_dir; made of what is evaluated by default")
+_string("results_dir", "results", "where tables, plots and pictures go")
+_bool("no_report", False, "print only, write nothing to --results_dir")
+_integer("pictures", 12, "images on each page of pictures; 0: no pictures", lower_bound=0)
+_string("runs_dir", "runs", "where detections are kept, so that they are not made again")
+_enum("device", "auto", ("auto", "cpu", "gpu"), "where the checkpoint runs")
+_integer("batch_size", None, "images in a batch of the checkpoint", lower_bound=1)
+_integer("sample_1_of_n_eval_examples", None, "evaluate one image of n", lower_bound=1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+
+    def run(positional: list[str]) -> int:
+        return _run(positional, shlex.join(["python", "-m", "odapi_repro.evaluate", *arguments]))
+
+    return run_command(run, FLAGS, arguments, name="evaluate", summary=SUMMARY)
+
+
+def _run(positional: list[str], command: str) -> int:
+    subjects = [_subject(positional)]
+    if FLAGS.against:
+        subjects.append(Subject.of(FLAGS.against))
+    choice = DataChoice(
+        data=FLAGS.data or "",
+        eval_records=FLAGS.eval_records or "",
+        ground_truth=FLAGS.ground_truth or "",
+        label_map=FLAGS.label_map or "",
+        images=FLAGS.images or "",
+        sample_1_of_n=FLAGS.sample_1_of_n_eval_examples,
+    )
+    choice.check(needs_images=not all(one.is_results for one in subjects))
+    pipelines = _pipelines(subjects)
+    data = choose_data(
+        choice,
+        pipelines[0],
+        with_masks=_wants_masks(subjects, pipelines),
+        where=subjects[0].path,
+    )
+    names = labels(subjects)
+    name = FLAGS.name or _default_name(subjects, names, data)
+    folder = None if FLAGS.no_report else _folder(name)
+    # SciPy and pandas take their time to import; what is wrong so far is said before that.
+    from odapi_repro.evaluation.breakdown import Resampling
+    from odapi_repro.reporting.evaluation_assemble import assemble_evaluation
+
+    found = [
+        _found(one, pipeline, label, data)
+        for one, pipeline, label in zip(subjects, pipelines, names, strict=True)
+    ]
+    report = assemble_evaluation(
+        data,
+        *found,
+        name=name,
+        command=command,
+        iou_type=FLAGS.iou_type,
+        engine=FLAGS.engine,
+        resampling=Resampling(FLAGS.resamples, FLAGS.confidence, FLAGS.seed),
+        pipeline=pipelines[0],
+    )
+    if folder is not None:
+        from odapi_repro.reporting.evaluation_report import write_evaluation
+
+        write_evaluation(report, folder, num_pictures=FLAGS.pictures)
+    _print(report, folder)
+    return EXIT_DONE
+
+
+def _subject(positional: Sequence[str]) -> Subject:
+    named = [*positional, *filter(None, (FLAGS.detections, FLAGS.checkpoint))]
+    if len(named) != 1:
+        raise UserError(
+            f"{len(named)} things to evaluate were named: {', '.join(named)}"
+            if named
+            else "nothing to evaluate was named",
+            expected="one results file or one checkpoint",
+            mend="--detections results.json or --checkpoint FOLDER; what it is compared with goes "
+            "into --against",
+        )
+    if FLAGS.detections or FLAGS.checkpoint:
+        return Subject(named[0], bool(FLAGS.detections))
+    return Subject.of(named[0])
+
+
+def _pipelines(subjects: Sequence[Subject]) -> list[Pipeline | None]:
+    """The config of each: the flag's for the first, its own, the flag's for want of one."""
+    if not FLAGS.pipeline:
+        return [one.own_pipeline for one in subjects]
+    asked = load_pipeline(FLAGS.pipeline)
+    return [asked, *(one.own_pipeline or asked for one in subjects[1:])]
+
+
+def _wants_masks(subjects: Sequence[Subject], pipelines: Sequence[Pipeline | None]) -> bool:
+    if FLAGS.iou_type != "auto":
+        return bool(FLAGS.iou_type != "bbox")
+    pairs = zip(subjects, pipelines, strict=True)
+    return all(one.has_masks(pipeline) for one, pipeline in pairs)
+
+
+def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
+    from odapi_repro.reporting.evaluation_assemble import Found
+
+    if subject.is_results:
+        detections = detections_of(subject.results, data.truth, where=subject.path)
+        return Found(label, (f"detections of {subject.path}",), detections)
+    return _detected(subject, pipeline, label, data)
+
+
+def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
+    """What a checkpoint finds; read back where it was evaluated before."""
+    from odapi_repro.evaluation.checkpoint import check_source
+    from odapi_repro.evaluation.job import Pass
+    from odapi_repro.evaluation.stages import has_stages
+    from odapi_repro.execution.evaluations import EvaluationRequest, evaluate_checkpoint
+    from odapi_repro.reporting.evaluation_assemble import found_by_checkpoint
+    from odapi_repro.reporting.evaluation_progress import EvaluationProgress
+
+    source = subject.checkpoint
+    if source.saved_model:
+        pipeline = None
+    elif pipeline is None:
+        raise UserError(
+            "no pipeline.config lies with this checkpoint",
+            expected="the pipeline.config that trained it",
+            mend="--pipeline my.config",
+            where=subject.path,
+        )
+    warnings = check_source(source, pipeline) if pipeline is not None else ()
+    for warning in warnings:
+        print(f"odapi-repro evaluate: warning: {warning}", file=sys.stderr, flush=True)
+    one = Pass(checkpoints=(source.prefix,) if source.prefix else ())
+    if FLAGS.stages and pipeline is not None and has_stages(pipeline):
+        one = dataclasses.replace(one, stages=True)
+    with_masks = data.truth.masks is not None and FLAGS.iou_type != "bbox"
+    request = EvaluationRequest(
+        source=source,
+        pipeline=pipeline,
+        data=data,
+        runs_dir=Path(FLAGS.runs_dir),
+        passes=(one,),
+        with_masks=with_masks and (pipeline is None or pipeline.predicts_masks),
+        batch_size=FLAGS.batch_size,
+        device=FLAGS.device,
+    )
+    result = evaluate_checkpoint(request, EvaluationProgress(label, data.truth.num_images))
+    return found_by_checkpoint(label, request, result, warnings)
+
+
+def _default_name(subjects: Sequence[Subject], names: Sequence[str], data: EvalData) -> str:
+    parts = list(names)
+    if not subjects[0].is_results:
+        parts[-1] += f"-on-{data.name.removesuffix('.json')}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-against-".join(parts)).strip("-.") or "evaluation"
+
+
+def _folder(name: str) -> Path:
+    """The folder of the results, which is free to be written."""
+    from odapi_repro.execution.hardware import check_writable
+    from odapi_repro.reporting.evaluation_report import check_is_free
+
+    if name.startswith(".") or "/" in name or "\\" in name:
+        raise UserError(
+            f"'{name}' cannot be the name of an evaluation",
+            expected="a plain folder name",
+            mend="--name my_evaluation",
+        )
+    check_writable(Path(FLAGS.results_dir))
+    folder = Path(FLAGS.results_dir) / name
+    check_is_free(folder)
+    return folder
+
+
+def _print(report: EvaluationReport, folder: Path | None) -> None:
+    if FLAGS.format == "json":
+        from odapi_repro.reporting.evaluation_json import render_json
+
+        text = render_json(report, written=None if folder is None else str(folder))
+    elif FLAGS.format == "markdown":
+        from odapi_repro.reporting.evaluation_readme import evaluation_readme
+
+        text = evaluation_readme(report, files=())
+    else:
+        from odapi_repro.reporting.evaluation_text import render_evaluation
+
+        encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+        plain = not (sys.stdout.isatty() and encoding == "utf8")
+        text = render_evaluation(report, per_class=FLAGS.per_class, ascii_only=plain)
+        if folder is not None:
+            text += f"\n{folder / 'README.md'}\n"
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""What `--checkpoint` names, and whether a pipeline can be its own; no TensorFlow."""
+
+from odapi_repro.evaluation.checkpoint.fit import check_decoder, check_shapes, check_source
+from odapi_repro.evaluation.checkpoint.source import (
+    CheckpointSource,
+    checkpoint_digest,
+    find_checkpoint,
+)
+
+__all__ = [
+    "CheckpointSource",
+    "check_decoder",
+    "check_shapes",
+    "check_source",
+    "checkpoint_digest",
+    "find_checkpoint",
+]

@@ -1,0 +1,18 @@
+"""COCO data sets and results: as columns, and their readers, which refuse what cannot be scored."""
+
+from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth, Segmentation
+from odapi_repro.evaluation.coco_data.ground_truth import ground_truth_of, read_ground_truth
+from odapi_repro.evaluation.coco_data.masks import compressed_masks, mask_areas
+from odapi_repro.evaluation.coco_data.results import detections_of, read_detections
+
+__all__ = [
+    "Detections",
+    "GroundTruth",
+    "Segmentation",
+    "compressed_masks",
+    "detections_of",
+    "ground_truth_of",
+    "mask_areas",
+    "read_detections",
+    "read_ground_truth",
+]

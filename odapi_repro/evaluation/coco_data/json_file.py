@@ -1,0 +1,168 @@
+"""Reads a JSON file, plain or gzipped; one that does not read is told apart by what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import gc
+import gzip
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.errors import DataError
+
+__all__ = ["collection_paused", "read_json"]
+
+_GZIP = b"\x1f\x8b"
+# What is left of the text where the parser stops, when it is a number, a word or an escape that
+# lost its end, or nothing.
+_CUT = re.compile(r"[-+.\w\\]*\s*\Z")
+
+
+def read_json(path: str | os.PathLike[str], what: str) -> Any:
+    """Gives what a JSON file holds; gzip is known by its first bytes, not by the file's name.
+
+    Args:
+        path: the file.
+        what: what it should hold, for the messages, such as `detections`.
+
+    Raises:
+        DataError: missing, unreadable, cut short, not UTF-8 or not JSON (with line and column).
+    """
+    data = _bytes_of(Path(path), what)
+    if data.startswith(_GZIP):
+        data = _unpacked(data, path)
+    text = _text_of(data, path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _syntax_error(error, path, what) from error
+    except RecursionError as error:
+        raise DataError(
+            "the JSON is nested too deeply to be read",
+            expected=f"{what} as COCO writes them",
+            where=str(path),
+        ) from error
+
+
+@contextlib.contextmanager
+def collection_paused() -> Iterator[None]:
+    """Keeps the garbage collector from walking over a growing list again and again.
+
+    Parsed JSON holds no cycles: what is dropped within is freed at once.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _bytes_of(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(
+            "there is no such file",
+            expected=f"{what}, a .json or .json.gz file",
+            mend=_beside(path),
+            where=str(path),
+        ) from error
+    except IsADirectoryError as error:
+        raise DataError(
+            "this is a folder",
+            expected=f"{what}, a .json or .json.gz file",
+            mend="name a file in it",
+            where=str(path),
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"cannot read: {error.strerror or error}",
+            expected=f"{what}, a .json or .json.gz file",
+            mend="name a file that can be read",
+            where=str(path),
+        ) from error
+
+
+def _beside(path: Path) -> str:
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
+    except OSError:
+        return f"name an existing file; there is no folder '{path.parent}' that can be read"
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f"did you mean '{path.parent / near[0]}'?" if near else "name an existing file"
+
+
+def _unpacked(data: bytes, path: str | os.PathLike[str]) -> bytes:
+    try:
+        return gzip.decompress(data)
+    except EOFError as error:
+        raise DataError(
+            f"the gzip file is cut short after {len(data)} bytes",
+            expected="a whole .json.gz file",
+            mend="copy or write it again",
+            where=str(path),
+        ) from error
+    except (OSError, zlib.error) as error:
+        raise DataError(
+            f"the gzip file is damaged: {error}",
+            expected="a whole .json.gz file",
+            mend="copy or write it again",
+            where=str(path),
+        ) from error
+
+
+def _text_of(data: bytes, path: str | os.PathLike[str]) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        raise DataError(
+            f"this is no UTF-8 text (byte {error.start} is 0x{data[error.start]:02x}"
+            + ("; it begins as UTF-16 does)" if wide else ")"),
+            expected="JSON in UTF-8",
+            mend="write it again with encoding='utf-8'" if wide else "name a JSON file",
+            where=str(path),
+        ) from error
+
+
+def _syntax_error(
+    error: json.JSONDecodeError, path: str | os.PathLike[str], what: str
+) -> DataError:
+    text, place = error.doc, f"{path}:{error.lineno}:{error.colno}"
+    if not text.strip():
+        return DataError("the file is empty", expected=what, mend="write it again", where=str(path))
+    if text.startswith("version https://git-lfs"):
+        return DataError(
+            "this is a pointer of Git LFS, not the file it stands for",
+            expected=what,
+            mend="fetch it: git lfs pull",
+            where=str(path),
+        )
+    if error.msg.startswith("Unterminated string") or _CUT.match(text, error.pos):
+        return DataError(
+            f"the JSON is cut short: it ends after {len(text)} characters, in the middle",
+            expected=f"a whole file of {what}",
+            mend="copy or write it again; was the program that wrote it stopped, or the disk full?",
+            where=place,
+        )
+    if error.msg.startswith("Extra data"):
+        return DataError(
+            "the file holds more than one JSON value",
+            expected="one value; results are one list, not one object a line",
+            mend="put the objects into one list",
+            where=place,
+        )
+    return DataError(
+        f"this is no JSON: {error.msg[0].lower()}{error.msg[1:]}",
+        expected=f"{what} as JSON",
+        mend="correct that place, or write the file again",
+        where=place,
+    )

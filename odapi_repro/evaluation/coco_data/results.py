@@ -1,0 +1,192 @@
+"""Detections from COCO's results format, matched to a ground truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from odapi_repro.errors import DataError
+from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
+from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
+from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
+from odapi_repro.evaluation.coco_data.masks import detection_masks
+
+__all__ = ["detections_of", "read_detections"]
+
+_EXPECTED = (
+    "COCO results: a list of {image_id, category_id, score, and bbox or segmentation or both}"
+)
+
+
+def read_detections(path: str | os.PathLike[str], truth: GroundTruth) -> Detections:
+    """Gives the detections of a COCO results file (.json or .json.gz).
+
+    Raises:
+        DataError: as `detections_of`, or a file that does not read.
+    """
+    with collection_paused():
+        return detections_of(read_json(path, "detections"), truth, where=str(path))
+
+
+def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detections:
+    """Gives the detections of a list in COCO's results format.
+
+    What the first one holds, boxes (`bbox`), masks (`segmentation`) or both, every one must hold;
+    an empty `bbox` is none, as in pycocotools' `loadRes`, and so is an empty mask beside a box.
+    Unlike there, detections of a class that
+    the ground truth does not list are refused, not dropped. An empty list is no detections, with
+    masks where the ground truth has them.
+
+    Raises:
+        DataError: a file of another kind, ids that the ground truth does not list, scores that are
+            not finite, boxes that are not four finite numbers or of negative size, masks that are
+            not run lengths of the image's size.
+    """
+    _check_kind(content, where)
+    rows = Rows(content, "detection", "detections", where)
+    if not len(rows):
+        return Detections(
+            images=np.empty(0, np.int32),
+            categories=np.empty(0, np.int32),
+            boxes=np.empty((0, 4)),
+            scores=np.empty(0),
+            masks=None if truth.masks is None else (),
+        )
+    first = rows.rows[0]
+    has_boxes = first.get("bbox", []) != []
+    has_masks = bool(first.get("segmentation")) if has_boxes else "segmentation" in first
+    if not has_boxes and not has_masks:
+        raise _without_place(first, where)
+    images = rows.positions("image_id", truth.image_ids)
+    bad = np.flatnonzero(images < 0).tolist()
+    if bad:
+        raise _unknown_images(rows, bad, truth)
+    categories = rows.positions("category_id", truth.category_ids)
+    bad = np.flatnonzero(categories < 0).tolist()
+    if bad:
+        raise _unknown_classes(rows, bad, truth)
+    return Detections(
+        images=images,
+        categories=categories,
+        boxes=rows.boxes(rows.values("bbox")) if has_boxes else None,
+        scores=rows.numbers(
+            "score",
+            rows.values("score", mend="write results; are these a ground truth's annotations?"),
+        ),
+        masks=detection_masks(rows, images, truth) if has_masks else None,
+    )
+
+
+def _check_kind(content: Any, where: str) -> None:
+    if isinstance(content, Mapping):
+        there = listed(content, most=6)
+        if not content:
+            found, mend = "this is an empty object, {}", "no detections at all are an empty list []"
+        elif "annotations" in content and _holds(content["annotations"], "segments_info"):
+            found = "this is a panoptic file"
+            mend = "name the boxes or masks of things, one an object"
+        elif "annotations" in content and _holds(content["annotations"], "score"):
+            found = f"the detections are wrapped in an object ({there})"
+            mend = "write the list under 'annotations' by itself"
+        elif "annotations" in content or "images" in content:
+            found = f"this is a ground truth file: an object of {there}"
+            mend = "name it with --ground_truth, and the results with --detections"
+        else:
+            found, mend = f"this is one object (of {there})", "write a list, even of one detection"
+        raise DataError(found, expected=_EXPECTED, mend=mend, where=where)
+    if not isinstance(content, Sequence) or isinstance(content, str):
+        raise DataError(f"this is {kind_of(content)}", expected=_EXPECTED, where=where)
+    if _holds(content, "segments_info"):
+        raise DataError(
+            "these are panoptic results ('segments_info')",
+            expected=_EXPECTED,
+            mend="name the boxes or masks of things, one an object",
+            where=where,
+        )
+
+
+def _holds(rows: Any, name: str) -> bool:
+    return (
+        isinstance(rows, Sequence)
+        and len(rows) > 0
+        and isinstance(rows[0], Mapping)
+        and name in rows[0]
+    )
+
+
+def _without_place(first: Mapping[str, Any], where: str) -> DataError:
+    if "keypoints" in first:
+        found = "these are keypoint results: 'keypoints' and no 'bbox'"
+    elif "caption" in first:
+        found = "these are caption results"
+    else:
+        found = f"a detection has neither 'bbox' nor 'segmentation' (it has {listed(first, 6)})"
+    return DataError(
+        found, expected=_EXPECTED, mend="name a file of boxes or of masks", where=where
+    )
+
+
+def _unknown_images(rows: Rows, bad: Sequence[int], truth: GroundTruth) -> DataError:
+    unknown = _distinct(rows, "image_id", bad)
+    ids = truth.image_ids
+    of_strings = isinstance(ids[0], str)
+    texts = {str(id_) for id_ in ids}
+    stripped = {text.lstrip("0") or "0" for text in texts} if not of_strings else texts
+    stems = {os.path.splitext(os.path.basename(name))[0] for name in truth.file_names}
+    value = unknown[0]
+    if isinstance(value, str) and not of_strings and (value.lstrip("0") or "0") in stripped:
+        mend = f"the ids are strings of the ground truth's integers: write {int(value)}"
+    elif type(value) is int and str(value) in texts:
+        mend = f"the ids are integers, the ground truth's are strings: write '{value}'"
+    elif isinstance(value, str) and os.path.splitext(os.path.basename(value))[0] in stems:
+        mend = "these are file names: write the 'id' that the ground truth gives to the file"
+    else:
+        mend = "score against the ground truth of the images that were evaluated"
+    images = len(unknown)
+    return rows.error(
+        f"{images} image{'s are' if images > 1 else ' is'} not in the ground truth "
+        f"('image_id' {listed(unknown)}),",
+        bad,
+        expected=f"ids of its {len(ids)} images, such as {listed(ids)}",
+        mend=mend,
+    )
+
+
+def _unknown_classes(rows: Rows, bad: Sequence[int], truth: GroundTruth) -> DataError:
+    unknown = _distinct(rows, "category_id", bad)
+    ids, value = truth.category_ids, unknown[0]
+    used = {row["category_id"] for row in rows.rows if isinstance(row["category_id"], int)}
+    if isinstance(value, str) and value in truth.category_names:
+        known = ids[truth.category_names.index(value)]
+        mend = f"write the class's id, not its name: {known} for {shown(value)}"
+    elif isinstance(value, str) and value.isdecimal() and int(value) in ids:
+        mend = f"the ids are strings of the ground truth's integers: write {int(value)}"
+    elif used and 0 not in ids and min(used) == 0 and max(used) < len(ids):
+        mend = (
+            f"the classes seem to be counted from 0 to {len(ids) - 1}: write the 'id' of each, "
+            f"{ids[0]} for 0 and {ids[-1]} for {len(ids) - 1}"
+        )
+    else:
+        mend = "use the label map of the ground truth, or leave these classes out"
+    classes = len(unknown)
+    return rows.error(
+        f"{classes} class{'es are' if classes > 1 else ' is'} not in the ground truth "
+        f"('category_id' {listed(unknown)}),",
+        bad,
+        expected=f"ids of its {len(ids)} classes, {ids[0]} to {ids[-1]}"
+        if len(ids) > 1
+        else f"its one class, {ids[0]}",
+        mend=mend,
+    )
+
+
+def _distinct(rows: Rows, name: str, bad: Sequence[int]) -> list[Any]:
+    """Gives the values of the rows that are wrong, each once, in the order of the file."""
+    seen: dict[str, Any] = {}
+    for position in bad:
+        value = rows.rows[position][name]
+        seen.setdefault(repr(value), value)
+    return list(seen.values())

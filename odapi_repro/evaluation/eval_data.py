@@ -1,0 +1,201 @@
+"""What is evaluated on: ground truth, and the images it belongs to where they are known."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.ground_truth import coco_ground_truth
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.tfrecord import read_records
+from odapi_repro.errors import DataError
+from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of, read_ground_truth
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["COCO_VAL_IMAGES", "EvalData", "data_of_json", "data_of_records"]
+
+COCO_VAL_IMAGES = 5000
+# COCO's 80 classes have ids from 1 to 90; these ten were never annotated.
+_COCO_UNUSED_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+
+
+@dataclass(frozen=True, eq=False)
+class EvalData:
+    """A data set to evaluate on; at most one of `record_files` and `image_files` is not empty.
+
+    Attributes:
+        name: short: `embedded`, or a file's name.
+        truth: the ground truth of the images that are evaluated, in their order.
+        record_files: TFRecord files that hold the images.
+        image_files: one an image of `truth`.
+        sample_1_of_n: of the records or the json, every n-th image is evaluated.
+    """
+
+    name: str
+    truth: GroundTruth
+    record_files: tuple[Path, ...] = ()
+    image_files: tuple[Path, ...] = ()
+    sample_1_of_n: int = 1
+
+    @property
+    def description(self) -> str:
+        """How many images of what."""
+        sampled = f", one of {self.sample_1_of_n}" if self.sample_1_of_n > 1 else ""
+        noun = "shapes images (embedded set)" if self.name == "embedded" else "images"
+        of = "" if self.name == "embedded" else f" of {self.name}"
+        return f"{self.truth.num_images:,} {noun}{of}{sampled}"
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the images are known, not only what is in them."""
+        return bool(self.record_files or self.image_files)
+
+    @property
+    def is_coco(self) -> bool:
+        """Whether the classes are COCO's 80 by id."""
+        ids = set(range(1, 91)) - _COCO_UNUSED_IDS
+        names = self.truth.category_names
+        return set(self.truth.category_ids) == ids and names[0] == "person"
+
+    def read_images(self, positions: Sequence[int]) -> Mapping[int, Image.Image]:
+        """Gives the images (RGB) at some positions of `truth`, without those that do not decode."""
+        wanted = sorted(set(positions))
+        if self.image_files:
+            encoded: dict[int, bytes | Path] = {at: self.image_files[at] for at in wanted}
+        else:
+            encoded = dict(self._from_records(wanted))
+        images = {at: _decoded(source) for at, source in encoded.items()}
+        return {at: image for at, image in images.items() if image is not None}
+
+    def _from_records(self, wanted: Sequence[int]) -> Mapping[int, bytes]:
+        found: dict[int, bytes] = {}
+        left = {at * self.sample_1_of_n: at for at in wanted}
+        place = 0
+        for file in self.record_files:
+            for record in read_records(file):
+                if not left:
+                    return found
+                at = left.pop(place, None)
+                if at is not None:
+                    found[at] = AnnotatedImage.from_example(record).encoded_image
+                place += 1
+        return found
+
+
+def data_of_records(
+    name: str,
+    files: Sequence[Path],
+    label_map: LabelMap,
+    *,
+    with_masks: bool,
+    sample_1_of_n: int = 1,
+) -> EvalData:
+    """Gives the data of records; image ids are the records' source ids, see `coco_ground_truth`.
+
+    Raises:
+        DataError: records that do not read, without objects, or without masks that are asked for.
+    """
+    content = coco_ground_truth(files, label_map, with_masks=with_masks, integer_ids=True)
+    where = ", ".join(map(str, files[:2])) + (", ..." if len(files) > 2 else "")
+    if not content["annotations"]:
+        raise DataError(
+            f"the records hold no object of the label map's classes ({len(content['images'])} "
+            "images)",
+            expected="records with boxes of these classes",
+            mend="name the records of an annotated set, and the label map they were made with",
+            where=where,
+        )
+    truth = _sampled(ground_truth_of(content, where=where), sample_1_of_n)
+    return EvalData(name, truth, record_files=tuple(files), sample_1_of_n=sample_1_of_n)
+
+
+def data_of_json(
+    path: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    *,
+    sample_1_of_n: int = 1,
+) -> EvalData:
+    """Gives the data of a COCO instances file; `images` is the folder of its `file_name`s.
+
+    Raises:
+        DataError: as `read_ground_truth`, or an image is not in the folder.
+    """
+    truth = _sampled(read_ground_truth(path), sample_1_of_n)
+    files: tuple[Path, ...] = ()
+    if images is not None:
+        files = _image_files(truth, Path(images).expanduser())
+    return EvalData(Path(path).name, truth, image_files=files, sample_1_of_n=sample_1_of_n)
+
+
+def _sampled(truth: GroundTruth, one_of: int) -> GroundTruth:
+    """Every n-th image from the first on, as `eval_input_reader.sample_1_of_n_examples`."""
+    if one_of == 1:
+        return truth
+    kept = np.arange(0, truth.num_images, one_of)
+    rows = np.flatnonzero(truth.images % one_of == 0)
+
+    def every(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[::one_of])
+
+    return dataclasses.replace(
+        truth,
+        image_ids=every(truth.image_ids),
+        file_names=every(truth.file_names),
+        heights=truth.heights[kept],
+        widths=truth.widths[kept],
+        ids=truth.ids[rows],
+        images=(truth.images[rows] // one_of).astype(np.int32),
+        categories=truth.categories[rows],
+        boxes=truth.boxes[rows],
+        areas=truth.areas[rows],
+        is_crowd=truth.is_crowd[rows],
+        masks=None if truth.masks is None else tuple(truth.masks[row] for row in rows.tolist()),
+    )
+
+
+def _image_files(truth: GroundTruth, folder: Path) -> tuple[Path, ...]:
+    if not folder.is_dir():
+        raise DataError(
+            "there is no such folder of images",
+            expected="the folder that holds the file_name of every image",
+            mend="name it with --images",
+            where=str(folder),
+        )
+    unnamed = truth.file_names.count("")
+    if unnamed:
+        raise DataError(
+            f"{unnamed} of {truth.num_images} images have no file_name",
+            expected="a file_name for every image of the ground truth",
+            mend="add them, or evaluate records",
+        )
+    files = tuple(folder / name for name in truth.file_names)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(files)} images are not there, the first {missing[0]}",
+            expected="every file_name of the ground truth in the folder",
+            mend="name the folder of this split, or score a part with a ground truth of its own",
+            where=str(folder),
+        )
+    return files
+
+
+def _decoded(source: bytes | Path) -> Image.Image | None:
+    from PIL import Image
+
+    try:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        # A picture of the report; what cannot be shown was scored all the same.
+        return None

@@ -1,0 +1,99 @@
+"""What is to be evaluated, as a user names it: a results file or a checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from odapi_repro.evaluation.checkpoint import CheckpointSource
+    from odapi_repro.pipeline import Pipeline
+
+__all__ = ["Subject", "labels"]
+
+# Names that say nothing without their folder's.
+_VAGUE = re.compile(
+    r"(detections?|results?|predictions?|bbox|boxes|segm|masks?|checkpoint|saved_model|model\.ckpt"
+    r"|ckpt-\d+|plain)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One results file or checkpoint; it is read when it is first asked for.
+
+    Attributes:
+        path: as it was named.
+        is_results: whether it is a results file.
+    """
+
+    path: str
+    is_results: bool
+
+    @classmethod
+    def of(cls, path: str) -> Subject:
+        """Tells a results file by its name, whether it exists or not."""
+        return cls(path, path.lower().endswith((".json", ".json.gz")))
+
+    @cached_property
+    def results(self) -> Any:
+        """What the results file holds.
+
+        Raises:
+            DataError: it does not read.
+        """
+        from odapi_repro.evaluation.coco_data.json_file import read_json
+
+        return read_json(self.path, "detections")
+
+    @cached_property
+    def checkpoint(self) -> CheckpointSource:
+        """The checkpoint.
+
+        Raises:
+            DataError: there is none.
+        """
+        from odapi_repro.evaluation.checkpoint import find_checkpoint
+
+        return find_checkpoint(self.path)
+
+    @cached_property
+    def own_pipeline(self) -> Pipeline | None:
+        """The pipeline.config that lies with it; of a results file, the one in its folder.
+
+        Raises:
+            ConfigError: it does not read.
+        """
+        from odapi_repro.pipeline import load_pipeline
+
+        own: Path | None = Path(self.path).expanduser().parent / "pipeline.config"
+        if not self.is_results:
+            own = self.checkpoint.own_pipeline
+        return load_pipeline(own) if own is not None and own.is_file() else None
+
+    def has_masks(self, pipeline: Pipeline | None) -> bool:
+        """Whether it holds masks, or, for a checkpoint, whether its config predicts them."""
+        if not self.is_results:
+            return pipeline is not None and pipeline.predicts_masks
+        first = self.results[0] if isinstance(self.results, list) and self.results else None
+        return isinstance(first, dict) and "segmentation" in first
+
+
+def labels(subjects: Sequence[Subject]) -> list[str]:
+    """Gives each a short name: its file's, its folder's where that says nothing; no two alike."""
+    parts = [Path(one.path).expanduser().resolve().parts for one in subjects]
+    stems = [re.sub(r"(\.json)?(\.gz)?$", "", part[-1]) for part in parts]
+    names = [
+        part[-2] if _VAGUE.fullmatch(stem) and len(part) > 2 else stem
+        for part, stem in zip(parts, stems, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        names = ["/".join((*part[-2:-1], stem)) for part, stem in zip(parts, stems, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({'model' if i == 0 else 'against'})" for i, name in enumerate(names)]
+    return names

@@ -1,0 +1,113 @@
+"""A worker in a process of its own: started, listened to, and what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
+from odapi_repro.execution.memory import oom_kills
+
+__all__ = ["ChildEnd", "run_child"]
+
+_OUTCOMES = frozenset({"done", "diverged", "failed"})
+
+
+@dataclass(frozen=True)
+class ChildEnd:
+    """How a child ended.
+
+    Attributes:
+        outcome: its last word, an event `done`, `diverged` or `failed`; empty without one.
+        code: its exit code, below 0 where a signal ended it.
+        began_unix: when it was started, in seconds since the epoch.
+        wall_seconds: how long it ran.
+        killed_for_memory: whether the system killed a process of this control group meanwhile.
+        log: where its stdout and stderr went.
+    """
+
+    outcome: Mapping[str, Any]
+    code: int
+    began_unix: float
+    wall_seconds: float
+    killed_for_memory: bool
+    log: Path
+
+    @property
+    def failure(self) -> tuple[str, str]:
+        """Kind and message of what went wrong; two empty texts for a child that was done.
+
+        Kinds are the worker's own (`input`, `out_of_memory`, `disk_full`, `error`), and
+        `interrupted` for a child that was ended from outside.
+        """
+        if self.outcome.get("event") == "failed":
+            return str(self.outcome["kind"]), str(self.outcome["message"])
+        if self.outcome:
+            return "", ""
+        if self.killed_for_memory:
+            return "out_of_memory", "the system ended the process for lack of memory"
+        if self.code < 0:
+            name = signal.Signals(-self.code).name
+            return "interrupted", f"the process was ended by {name}"
+        return "error", f"the process ended with code {self.code}, see {self.log.name}"
+
+
+def run_child(
+    command: Sequence[str], log: Path, on_event: Callable[[dict[str, Any]], None]
+) -> ChildEnd:
+    """Runs a worker to its end, in a process group of its own.
+
+    Args:
+        command: what to run; it tells its events through the pipe that `events.PROGRESS_FD` names
+            and does not outlive this process (`events.PARENT_PID`).
+        log: gets its stdout and stderr, from the first line on.
+        on_event: gets each event in turn.
+
+    Raises:
+        Exception: from `on_event`, and an interrupt by the user; the child has been killed then.
+    """
+    began = time.time()
+    kills_before = oom_kills()
+    read_end, write_end = os.pipe()
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            list(command),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(write_end,),
+            env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
+            start_new_session=True,
+        )
+    os.close(write_end)
+    outcome: dict[str, Any] = {}
+    try:
+        with open(read_end, "rb") as events:
+            for line in events:
+                event = parse_event(line)
+                if event is None:
+                    continue
+                if event["event"] in _OUTCOMES:
+                    outcome = event
+                on_event(event)
+        code = process.wait()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    return ChildEnd(
+        outcome=outcome,
+        code=code,
+        began_unix=began,
+        wall_seconds=time.time() - began,
+        killed_for_memory=oom_kills() > kills_before,
+        log=log,
+    )
