@@ -20,6 +20,7 @@ from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.executor import LocalExecutor, Runtime, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
+from odapi_repro.execution.post_hoc_record import check_no_sweep
 from odapi_repro.execution.store import FINISHED, TrialStore
 from odapi_repro.execution.study_runner import (
     StudyRecord,
@@ -28,11 +29,13 @@ from odapi_repro.execution.study_runner import (
     model_text,
     run_trials,
 )
-from odapi_repro.factors import factor_named
+from odapi_repro.factors import FACTORS, factor_named
+from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
+from odapi_repro.run_post_hoc import is_post_hoc, run_post_hoc
 from odapi_repro.study.cost import estimate_cost
 from odapi_repro.study.design import DESIGNS
 from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
@@ -49,9 +52,20 @@ _integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
 _bool = functools.partial(flags.DEFINE_bool, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
 _multi_string = functools.partial(flags.DEFINE_multi_string, flag_values=FLAGS)
-_string("pipeline", None, "pipeline.config to study (may be given without the flag, too)")
+_string(
+    "pipeline",
+    None,
+    "pipeline.config to study (may be given without the flag, too); with factors that need no "
+    "training, the checkpoint's own by default",
+)
 flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
-flags.DEFINE_list("ablate", None, "factors to vary, e.g. batch_size,lr_scaling", flag_values=FLAGS)
+flags.DEFINE_list(
+    "ablate",
+    None,
+    f"factors to vary: {', '.join(FACTORS)} (trained); or, measured on a finished --checkpoint, "
+    f"{', '.join(POST_HOC_FACTORS)}",
+    flag_values=FLAGS,
+)
 _multi_string(
     "levels",
     [],
@@ -85,7 +99,13 @@ _string("data", EMBEDDED, "embedded, or a folder with train* and val* records an
 _string("train_records", None, "globs of training records, comma-separated")
 _string("eval_records", None, "globs of evaluation records, comma-separated")
 _string("label_map", None, "label map of the records")
-_string("checkpoint", None, "prefix of the checkpoint to start from (fills fine_tune_checkpoint)")
+_string(
+    "checkpoint",
+    None,
+    "prefix of the checkpoint to start from (fills fine_tune_checkpoint); with factors that need "
+    "no training, what to measure on: a trial's or training folder, a ckpt-N prefix or an unpacked "
+    "zoo archive; several separated by commas, oldest first",
+)
 _enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
 _integer("replicas", 0, "replicas of the reference cell; 0: every GPU, one on CPU", lower_bound=0)
 _bool("deterministic", None, "same seed, same bits; by default on CPU only")
@@ -93,6 +113,12 @@ _bool("use_tpu", False, "as --device tpu")
 _string("tpu_name", None, "name of the Cloud TPU")
 _integer("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG", lower_bound=1)
 _integer("checkpoint_every_n", 1000, "steps between checkpoints", lower_bound=1)
+_integer(
+    "checkpoint_max_to_keep",
+    None,
+    "checkpoints kept of a training, for fusion and swa; by default 7 at full scale, else 1",
+    lower_bound=1,
+)
 _integer("sample_1_of_n_eval_examples", None, "evaluate one image of n", lower_bound=1)
 _bool("record_summaries", False, "training images into the events")
 _string("name", None, "name of the study; by default pipeline, factors and scale")
@@ -114,6 +140,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str], command: str) -> int:
+    factors = list(dict.fromkeys(FLAGS.ablate or ()))
+    if is_post_hoc(factors, FLAGS.checkpoint):
+        return run_post_hoc(
+            FLAGS,
+            positional,
+            command,
+            levels=_levels(FLAGS.levels, factors),
+            gpus=count_gpus(),
+            check_name=_check_name,
+        )
     pipeline = _pipeline(positional)
     request, data = _request(pipeline)
     study = FLAGS.name or _default_name(pipeline, request, data)
@@ -122,6 +158,7 @@ def _run(positional: list[str], command: str) -> int:
     for parent in (Path(FLAGS.runs_dir), Path(FLAGS.results_dir)):
         check_writable(parent)
     store = TrialStore(Path(FLAGS.runs_dir))
+    check_no_sweep(folder)
     earlier = StudyRecord.read(folder)
     if earlier is not None:
         held = {name: axis["at"] for name, axis in earlier.axes.items()}
@@ -174,7 +211,7 @@ def _run_and_report(
             # API's own 100 steps would leave a proxy with a handful of reports.
             steps_per_iteration=100 if full else 20,
             checkpoint_every_n=FLAGS.checkpoint_every_n,
-            checkpoint_max_to_keep=7 if full else 1,
+            checkpoint_max_to_keep=FLAGS.checkpoint_max_to_keep or (7 if full else 1),
             tpu_name=FLAGS.tpu_name,
             num_workers=FLAGS.num_workers,
             record_summaries=FLAGS.record_summaries,

@@ -1,0 +1,243 @@
+"""The settings of the last NMS: they share one forward pass."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from odapi_repro.errors import UserError
+from odapi_repro.factors.factor import Level, parse_amount
+from odapi_repro.factors.post_hoc.factor import (
+    AS_CONFIGURED,
+    DetectionPlan,
+    PostHocFactor,
+    PostHocSetting,
+    nms_field,
+    nms_setting,
+    parse_number,
+)
+
+__all__ = ["DetectionsPerClass", "DetectionsPerImage", "NmsIou", "ScoreThreshold", "SoftNms"]
+
+
+class _NmsSetting(PostHocFactor):
+    """A factor that is one field of `batch_non_max_suppression`."""
+
+    field_name: ClassVar[str]
+
+    def check_applies(self, setting: PostHocSetting) -> None:
+        """SSD, Faster and Mask R-CNN."""
+        nms_field(setting, self.field_name, self.name)
+
+    def reference_level(self, setting: PostHocSetting) -> Level:
+        """The pipeline's own value, the proto's default where it is unset."""
+        return self._level(self._nms(setting, self.field_name))
+
+    def plan(self, level: Level, setting: PostHocSetting) -> DetectionPlan:
+        """Sets the field, and what has to move with it."""
+        if level.label == self.reference_level(setting).label:
+            return AS_CONFIGURED
+        return DetectionPlan(post_processing=self._fields(level, setting))
+
+    @abstractmethod
+    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]: ...
+
+    def _nms(self, setting: PostHocSetting, name: str) -> Any:
+        return nms_setting(setting, name, self.name)
+
+    @staticmethod
+    def _level(value: float) -> Level:
+        # The proto holds float32: seven digits are what was written.
+        return Level(f"{value:.7g}", value)
+
+
+class ScoreThreshold(_NmsSetting):
+    """The score a box needs to take part in NMS."""
+
+    name = "score_threshold"
+    summary = "score above which boxes go into NMS"
+    holds = (
+        "weights, forward pass, NMS and caps are held. Boxes at or below the threshold are dropped "
+        "before NMS. COCO's AP counts the precision at every recall, so that a threshold can only "
+        "cut recall off; 0 and 1e-8 differ in boxes of next to no score."
+    )
+    field_name = "score_threshold"
+
+    def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
+        """What people set for demos, beside the pipeline's own."""
+        del setting
+        return tuple(self._level(value) for value in (0.001, 0.01, 0.05, 0.3, 0.5))
+
+    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+        """A score from 0 to below 1."""
+        del setting
+        return parse_number(
+            self,
+            text,
+            accepts=lambda value: 0 <= value < 1,
+            expected="a score from 0 to below 1",
+            example="0.01,0.3",
+        )
+
+    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
+        return {nms_field(setting, self.field_name, self.name): level.value}
+
+
+class NmsIou(_NmsSetting):
+    """The overlap at which the weaker of two boxes is dropped."""
+
+    name = "nms_iou"
+    summary = "IoU above which NMS drops the weaker of two boxes of a class"
+    holds = "weights, forward pass, score threshold, soft-NMS and caps are held."
+    field_name = "iou_threshold"
+
+    def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
+        """From strict to lenient."""
+        del setting
+        return tuple(self._level(value) for value in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8))
+
+    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+        """An IoU from 0 to 1 (1: no suppression)."""
+        del setting
+        return parse_number(
+            self,
+            text,
+            accepts=lambda value: 0 <= value <= 1,
+            expected="an IoU from 0 to 1",
+            example="0.4,0.6",
+        )
+
+    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
+        return {nms_field(setting, self.field_name, self.name): level.value}
+
+
+class SoftNms(_NmsSetting):
+    """Scores that decay with the overlap, instead of boxes that are dropped."""
+
+    name = "soft_nms"
+    summary = "soft-NMS: scores decay with the overlap (soft_nms_sigma; 0: off)"
+    holds = (
+        "weights, forward pass, score threshold and caps are held. The levels are the OD API's "
+        "soft_nms_sigma, half of the sigma of Bodla et al. 2017 (0.5 there is 0.25 here): "
+        "TensorFlow's kernel multiplies scores by exp(-IoU^2 / (2 sigma)), whatever the NMS IoU."
+    )
+    field_name = "soft_nms_sigma"
+
+    def check_applies(self, setting: PostHocSetting) -> None:
+        """Where the OD API's kernel has it: not with combined, hard or static-shape NMS."""
+        super().check_applies(setting)
+        hindering = [
+            name
+            for name in ("use_combined_nms", "use_hard_nms", "use_static_shapes")
+            if self._nms(setting, name)
+        ]
+        if hindering:
+            raise UserError(
+                f"soft_nms does not apply to {setting.pipeline.path}: {hindering[0]} is true",
+                expected="a pipeline whose NMS can decay scores (core/post_processing.py raises)",
+                mend=f"set {hindering[0]}: false in --pipeline, or leave soft_nms out of --ablate",
+            )
+
+    def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
+        """Off, and around the paper's 0.5 (0.25 here)."""
+        del setting
+        return tuple(self._level(value) for value in (0.0, 0.1, 0.25, 0.5))
+
+    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+        """A sigma of at least 0."""
+        del setting
+        return parse_number(
+            self,
+            text,
+            accepts=lambda value: 0 <= value < 100,
+            expected="0 (off) or a sigma such as 0.25",
+            example="0,0.25",
+        )
+
+    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
+        return {nms_field(setting, self.field_name, self.name): level.value}
+
+
+class _Cap(_NmsSetting):
+    """A number of detections that are kept."""
+
+    unit: ClassVar[str]
+
+    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+        """A number, or a multiple of the pipeline's own."""
+        reference = int(self._nms(setting, self.field_name))
+        amount = parse_amount(text, reference, factor=self.name, unit=self.unit, at_least=1)
+        return self._level(amount)
+
+
+class DetectionsPerImage(_Cap):
+    """How many detections of an image are kept."""
+
+    name = "detections_per_image"
+    summary = "detections kept of an image (max_total_detections)"
+    holds = (
+        "weights, forward pass, score threshold and NMS are held. max_detections_per_class is "
+        "lowered with it where it would be above it, which the OD API refuses. COCO scores at most "
+        "100 detections of a class on an image, whatever is kept."
+    )
+    field_name = "max_total_detections"
+    unit = "detections of an image"
+
+    def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
+        """A few, the usual 100, and more."""
+        del setting
+        return tuple(self._level(value) for value in (5, 10, 30, 100, 300))
+
+    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
+        assert isinstance(level.value, int)
+        fields: dict[str, Any] = {nms_field(setting, self.field_name, self.name): level.value}
+        if self._nms(setting, "max_detections_per_class") > level.value:
+            path = nms_field(setting, "max_detections_per_class", self.name)
+            fields[path] = level.value
+        return fields
+
+
+class DetectionsPerClass(_Cap):
+    """How many detections of a class are kept of an image."""
+
+    name = "detections_per_class"
+    summary = "detections kept of each class of an image (max_detections_per_class)"
+    holds = (
+        "weights, forward pass, score threshold, NMS and the cap over all classes are held. COCO "
+        "scores at most 100 detections of a class on an image."
+    )
+    field_name = "max_detections_per_class"
+    unit = "detections of a class on an image"
+
+    def check_applies(self, setting: PostHocSetting) -> None:
+        """Where NMS goes class by class."""
+        super().check_applies(setting)
+        if self._nms(setting, "use_class_agnostic_nms"):
+            raise UserError(
+                f"{self.name} does not apply to {setting.pipeline.path}: its NMS is "
+                "class-agnostic and does not read max_detections_per_class",
+                expected="a pipeline without use_class_agnostic_nms",
+                mend="vary detections_per_image instead",
+            )
+
+    def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
+        """A few, and the pipeline's own cap over all classes."""
+        total = int(self._nms(setting, "max_total_detections"))
+        values = {*(value for value in (1, 3, 10, 30) if value < total), total}
+        return tuple(self._level(value) for value in sorted(values))
+
+    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+        """A number that is not above the cap over all classes."""
+        level = super().parse_level(text, setting)
+        total = int(self._nms(setting, "max_total_detections"))
+        assert isinstance(level.value, int)
+        if level.value > total:
+            raise UserError(
+                f"level '{text}' of {self.name} is above max_total_detections, {total}",
+                expected=f"at most {total}: the OD API refuses more of one class than of all",
+                mend="vary detections_per_image, or raise max_total_detections in --pipeline",
+            )
+        return level
+
+    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
+        return {nms_field(setting, self.field_name, self.name): level.value}
