@@ -1,4 +1,4 @@
-"""Evaluation of one checkpoint against `model_main_tf2 --checkpoint_dir`, same records, same machine.
+"""Evaluation of one checkpoint against `model_main_tf2 --checkpoint_dir`, on the same records.
 
 For a proxy checkpoint of each pipeline, in one run and in turn: images a second once both are past
 start-up and tracing, seconds from the start of the process to the first image, and whether the
@@ -7,8 +7,8 @@ the compatibility patches without which it does not import, on the trial's pipel
 eval batch of 1 that the reference configs have, and without metrics by category, at which it stops
 (docs/evaluation.md). Its rate leaves out the images that it draws, which are its first ten.
 
-Its metrics are compared with ours as it computes them: objects sized by the area of their boxes, and
-masks against its own ground truth, which went to the network's size and back.
+Its metrics are compared with ours as it computes them: objects sized by the area of their boxes,
+and masks against its own ground truth, which went to the network's size and back.
 
 Checkpoints: --effdet and --mask_rcnn name folders of trials; without them short ones are trained
 by `odapi_repro.run` first. JSON lines on stdout.
@@ -241,7 +241,7 @@ def _ours(folder: str, out: Path) -> Run:
 
 
 def _timed(out: Path, *arguments: str) -> tuple[float, float, float]:
-    """Runs Python and gives its begin and end, and the processor's seconds of it and its children."""
+    """Runs Python; gives its begin, its end, and processor seconds, its children's included."""
     with open(out / "log.txt", "wb") as log:
         began = time.time()
         process = subprocess.Popen(
