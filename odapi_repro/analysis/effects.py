@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import pandas as pd
 
@@ -42,14 +41,10 @@ from odapi_repro.analysis.intervals import (
     linear_contrast,
     pool_variance,
 )
-from odapi_repro.analysis.multiplicity import holm
 from odapi_repro.analysis.trials import check_trials
+from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, Verdict, judge
 
 __all__ = ["EFFECTS_COLUMNS", "Contrast", "Verdict", "contrasts", "effects_table", "study_variance"]
-
-Verdict = Literal["gain", "loss", "equivalent", "unresolved", "single_run"]
-
-_LOWER_IS_BETTER = frozenset({"final_loss"})
 
 
 @dataclass(frozen=True)
@@ -138,12 +133,12 @@ def contrasts(
     for estimand in (AP_OR_0, GIVEN_CONVERGENCE) if diverged else (AP_OR_0,):
         by_metric = {}
         for metric in metrics:
-            given = GIVEN_CONVERGENCE if metric in _LOWER_IS_BETTER else estimand
-            if estimand == GIVEN_CONVERGENCE and metric in _LOWER_IS_BETTER:
+            given = GIVEN_CONVERGENCE if metric in LOWER_IS_BETTER else estimand
+            if estimand == GIVEN_CONVERGENCE and metric in LOWER_IS_BETTER:
                 continue
             half = margin.get(metric, math.nan) if isinstance(margin, Mapping) else margin
             family = _family(trials, factors, metric, given, half, confidence)
-            by_metric[metric] = _judge(family, alpha=1 - confidence)
+            by_metric[metric] = judge(family, alpha=1 - confidence)
         rows += [row for together in zip(*by_metric.values(), strict=True) for row in together]
     return rows
 
@@ -270,26 +265,6 @@ def _estimated(
         p_holm=estimate.p_value,
         p_equivalence_holm=equivalence_p(estimate, row.margin),
     )
-
-
-def _judge(family: Sequence[Contrast], *, alpha: float) -> list[Contrast]:
-    """Adjusts the p-values of one family and reads the verdicts off them."""
-    effect = holm([row.p_holm for row in family])
-    equivalence = holm([row.p_equivalence_holm for row in family])
-    judged = []
-    for row, p_effect, p_equivalence in zip(family, effect, equivalence, strict=True):
-        verdict: Verdict = "unresolved"
-        if row.method == "single_run":
-            verdict = "single_run"
-        elif p_effect <= alpha:
-            better = (row.delta > 0) != (row.metric in _LOWER_IS_BETTER)
-            verdict = "gain" if better else "loss"
-        elif p_equivalence <= alpha:
-            verdict = "equivalent"
-        judged.append(
-            replace(row, verdict=verdict, p_holm=p_effect, p_equivalence_holm=p_equivalence)
-        )
-    return judged
 
 
 def _share_diverged(cells: Sequence[Cell]) -> float:

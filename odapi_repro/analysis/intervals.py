@@ -14,17 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from scipy import special
 
 __all__ = [
     "POOLING_LEVEL",
     "Estimate",
+    "Moments",
     "PooledVariance",
     "bartlett_p",
+    "contrast_of_moments",
     "equivalence_p",
     "linear_contrast",
+    "moments_of",
+    "pool_moments",
     "pool_variance",
+    "t_estimate",
+    "without_interval",
 ]
 
 POOLING_LEVEL: Final = 0.25
@@ -38,6 +43,21 @@ class PooledVariance:
 
     variance: float
     degrees_of_freedom: int
+
+
+@dataclass(frozen=True)
+class Moments:
+    """A cell's replicates summed up.
+
+    Attributes:
+        mean: of the replicates.
+        variance: between them, with n - 1 in the denominator; NaN for a single one.
+        n: how many there are, at least one.
+    """
+
+    mean: float
+    variance: float
+    n: int
 
 
 @dataclass(frozen=True)
@@ -65,13 +85,17 @@ class Estimate:
 
 def bartlett_p(samples: Sequence[Sequence[float]]) -> float:
     """P-value of Bartlett's test that the samples have one variance (Snedecor and Cochran 1989)."""
-    dofs = np.array([len(sample) - 1 for sample in samples], dtype=float)
-    variances = np.array([np.var(sample, ddof=1) for sample in samples])
-    total, count = dofs.sum(), len(samples)
-    pooled = float((dofs * variances).sum() / total)
-    statistic = total * math.log(pooled) - float((dofs * np.log(variances)).sum())
-    correction = 1 + ((1 / dofs).sum() - 1 / total) / (3 * (count - 1))
-    return float(special.chdtrc(count - 1, max(statistic / correction, 0.0)))
+    return _bartlett_p([moments_of(sample) for sample in samples])
+
+
+def _bartlett_p(cells: Sequence[Moments]) -> float:
+    total, count = sum(cell.n - 1 for cell in cells), len(cells)
+    pooled = math.fsum((cell.n - 1) * cell.variance for cell in cells) / total
+    logs = math.fsum((cell.n - 1) * math.log(cell.variance) for cell in cells)
+    inverse = math.fsum(1 / (cell.n - 1) for cell in cells)
+    correction = 1 + (inverse - 1 / total) / (3 * (count - 1))
+    statistic = (total * math.log(pooled) - logs) / correction
+    return float(special.chdtrc(count - 1, max(statistic, 0.0)))
 
 
 def pool_variance(samples: Sequence[Sequence[float]]) -> PooledVariance | None:
@@ -81,14 +105,27 @@ def pool_variance(samples: Sequence[Sequence[float]]) -> PooledVariance | None:
         samples: the replicates of the cells without a diverged trial. Those with fewer than two
             replicates or without any spread say nothing about a common variance.
     """
-    spread = [sample for sample in samples if len(sample) > 1 and np.ptp(sample) > 0]
-    if len(spread) < 2 or len(spread) < sum(len(sample) > 1 for sample in samples):
+    return pool_moments([moments_of(sample) for sample in samples if sample])
+
+
+def pool_moments(cells: Sequence[Moments]) -> PooledVariance | None:
+    """`pool_variance` of cells that are summed up already."""
+    replicated = [cell for cell in cells if cell.n > 1]
+    if len(replicated) < 2 or any(cell.variance <= 0 for cell in replicated):
         return None
-    if bartlett_p(spread) < POOLING_LEVEL:
+    if _bartlett_p(replicated) < POOLING_LEVEL:
         return None
-    dof = sum(len(sample) - 1 for sample in spread)
-    squares = sum(float(np.var(sample, ddof=1)) * (len(sample) - 1) for sample in spread)
+    dof = sum(cell.n - 1 for cell in replicated)
+    squares = math.fsum(cell.variance * (cell.n - 1) for cell in replicated)
     return PooledVariance(variance=squares / dof, degrees_of_freedom=dof)
+
+
+def moments_of(sample: Sequence[float]) -> Moments:
+    """The mean and variance of a cell's replicates; there must be at least one."""
+    n = len(sample)
+    mean = math.fsum(sample) / n
+    squares = math.fsum((value - mean) ** 2 for value in sample)
+    return Moments(mean, squares / (n - 1) if n > 1 else math.nan, n)
 
 
 def linear_contrast(
@@ -106,25 +143,60 @@ def linear_contrast(
         pooled: the common variance, when the cells are alike; else each cell has its own.
         confidence: coverage of the interval, between 0 and 1.
     """
-    means = [float(np.mean(sample)) for sample in samples]
-    delta = math.fsum(w * mean for w, mean in zip(weights, means, strict=True))
-    if any(len(sample) < 2 for sample in samples):
-        return _without_interval(delta, se=math.nan, method="single_run")
+    cells = [moments_of(sample) for sample in samples]
+    return contrast_of_moments(weights, cells, pooled=pooled, confidence=confidence)
+
+
+def contrast_of_moments(
+    weights: Sequence[float],
+    cells: Sequence[Moments],
+    *,
+    pooled: PooledVariance | None = None,
+    confidence: float = 0.95,
+    cautious: bool = False,
+) -> Estimate:
+    """`linear_contrast` of cells that are summed up already.
+
+    Args:
+        weights: one a cell.
+        cells: their moments.
+        pooled: the common variance, when the cells are alike; else each cell has its own.
+        confidence: coverage of the interval, between 0 and 1.
+        cautious: pool only where the standard error does not become smaller than with the
+            contrast's own variances. Bartlett's test overlooks a single noisy cell; a contrast with
+            it then keeps its own variances, and its interval its level.
+    """
+    delta = math.fsum(w * cell.mean for w, cell in zip(weights, cells, strict=True))
+    if any(cell.n < 2 for cell in cells):
+        return without_interval(delta, se=math.nan, method="single_run")
+    parts = [w * w * cell.variance / cell.n for w, cell in zip(weights, cells, strict=True)]
+    own = math.fsum(parts)
     if pooled is not None:
-        scale = sum(w * w / len(sample) for w, sample in zip(weights, samples, strict=True))
-        variance, df, method = pooled.variance * scale, float(pooled.degrees_of_freedom), "pooled"
-    else:
-        parts = [
-            w * w * float(np.var(sample, ddof=1)) / len(sample)
-            for w, sample in zip(weights, samples, strict=True)
-        ]
-        variance, method = math.fsum(parts), "welch"
-        below = math.fsum(
-            part * part / (len(sample) - 1) for part, sample in zip(parts, samples, strict=True)
+        common = pooled.variance * math.fsum(
+            w * w / cell.n for w, cell in zip(weights, cells, strict=True)
         )
-        df = variance * variance / below if below > 0 else math.nan
+        if not cautious or common >= own * (1 - 1e-9):  # equal weights: equal, but for rounding
+            df = float(pooled.degrees_of_freedom)
+            return t_estimate(delta, common, df, method="pooled", confidence=confidence)
+    below = math.fsum(part * part / (cell.n - 1) for part, cell in zip(parts, cells, strict=True))
+    df = own * own / below if below > 0 else math.nan
+    return t_estimate(delta, own, df, method="welch", confidence=confidence)
+
+
+def t_estimate(
+    delta: float, variance: float, df: float, *, method: str, confidence: float = 0.95
+) -> Estimate:
+    """An estimate with this variance on `df` degrees of freedom; `no_spread` where there is none.
+
+    Args:
+        delta: the contrast.
+        variance: of `delta`.
+        df: degrees of freedom of `variance`; NaN where there are none.
+        method: what the estimate says of how it was made.
+        confidence: coverage of the interval, between 0 and 1.
+    """
     if variance <= 0 or not df > 0:
-        return _without_interval(delta, se=0.0, method="no_spread")
+        return without_interval(delta, se=0.0, method="no_spread")
     se = math.sqrt(variance)
     half = float(special.stdtrit(df, 0.5 + confidence / 2)) * se
     p_value = 2 * float(special.stdtr(df, -abs(delta) / se))
@@ -141,6 +213,7 @@ def equivalence_p(estimate: Estimate, margin: float) -> float:
     return float(special.stdtr(estimate.df, (abs(estimate.delta) - margin) / estimate.se))
 
 
-def _without_interval(delta: float, *, se: float, method: str) -> Estimate:
+def without_interval(delta: float, *, se: float, method: str) -> Estimate:
+    """An estimate of which only the value is known."""
     nan = math.nan
     return Estimate(delta, se, nan, nan, nan, nan, method)

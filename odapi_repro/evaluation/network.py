@@ -35,9 +35,9 @@ def build_model(model_config: Any) -> Any:
     tf.keras.backend.clear_session()
     try:
         model = model_builder.build(model_config=model_config, is_training=False)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, tf.errors.NotFoundError) as error:
         raise ConfigError(
-            f"the OD API cannot build this model: {error}",
+            f"the OD API cannot build this model: {str(error).splitlines()[0]}",
             expected="a model that model_builder.build takes under TensorFlow 2",
             mend="odapi-repro diagnose says what is wrong with a pipeline.config",
         ) from error
