@@ -239,13 +239,13 @@ class StageRecorder:
         stages = self.stages()
         path = Path(path)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        arrays: dict[str, Any] = {
+            "format": np.int64(_FORMAT),
+            **stages.columns,
+            **{f"{kind}_starts": starts for kind, starts in stages.starts.items()},
+        }
         with open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                format=np.int64(_FORMAT),
-                **stages.columns,
-                **{f"{kind}_starts": starts for kind, starts in stages.starts.items()},
-            )
+            np.savez_compressed(file, **arrays)
         os.replace(temporary, path)
 
 
