@@ -46,14 +46,8 @@ def csv_tables(report: EvaluationReport) -> dict[str, pd.DataFrame]:
 
 
 def _ends(interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:
-        return dict.fromkeys(("se", "low", "high", "excess"))
-    return {
-        "se": interval.se,
-        "low": interval.low,
-        "high": interval.high,
-        "excess": interval.excess,
-    }
+    names = ("se", "low", "high", "excess", "limit_low", "limit_high")
+    return {name: getattr(interval, name, None) for name in names}
 
 
 def _difference_rows(report: EvaluationReport) -> list[dict[str, Any]]:

@@ -77,16 +77,23 @@ def findings(report: EvaluationReport) -> list[str]:
 
 
 def interval_notes(breakdown: Breakdown) -> list[str]:
-    """What to mind about the intervals: what is taken off, and what they cannot say."""
+    """What to mind about the intervals: of what they are, and what they cannot say."""
     interval = breakdown.interval("AP")
     if interval is None:
         return []
     notes = []
-    if interval.excess is not None and interval.excess >= _LEAST_SHOWN:
+    excess = interval.excess or 0.0
+    if interval.value is not None and excess >= _LEAST_SHOWN:
+        limit = points(interval.value - excess)
+        ends = (
+            f" ({points(interval.limit_low)} to {points(interval.limit_high)})"
+            if interval.limit_low is not None
+            else ""
+        )
         notes.append(
-            f"On {interval.num_images:,} images AP reads about {points(interval.excess)} high"
-            " (interpolated precision is the best from a recall on); the intervals have that taken"
-            " off."
+            f"The intervals are of sets of {interval.num_images:,} such images. AP falls as a set"
+            " grows (interpolated precision is the best from a recall on): on unlimited ones it"
+            f" would be about {limit}{ends}."
         )
     return [*notes, *([f"Intervals: {interval.note}."] if interval.note else [])]
 
