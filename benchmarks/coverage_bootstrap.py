@@ -190,6 +190,7 @@ class Tally:
         values: COCO's figure.
         limits: the population's, of the classes that the set holds.
         se, excess: as `Interval` has them.
+        resampled_excess: by how much the mean of the resamples lies above the value.
         ends: low and high, by method.
     """
 
@@ -197,6 +198,7 @@ class Tally:
     limits: list[float] = dataclasses.field(default_factory=list)
     se: list[float] = dataclasses.field(default_factory=list)
     excess: list[float] = dataclasses.field(default_factory=list)
+    resampled_excess: list[float] = dataclasses.field(default_factory=list)
     ends: dict[str, list[tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
@@ -219,6 +221,7 @@ class Tally:
             "population": round(float(np.mean(self.limits)), 2),
             "mean_error": round(float(errors.mean()), 3),
             "mean_excess": round(float(np.mean(self.excess)), 3),
+            "mean_resampled_excess": round(float(np.mean(self.resampled_excess)), 3),
             "sd": round(float(errors.std(ddof=1)), 3),
             "mean_se": round(float(np.mean(self.se)), 3),
             "widths": widths,
@@ -240,6 +243,9 @@ def tally(counted: dict[str, Tally], resampled: Resampled, truth: NDArray[np.flo
         one.limits.append(float(truth[metric, scored].mean()))
         one.se.append(result.se)
         one.excess.append(result.excess or 0.0)
+        one.resampled_excess.append(
+            float(resampled.replicates[metric, scored].mean()) - result.value
+        )
         ends = {
             "ours": (result.low, result.high),
             "limit": (result.low, result.high) if result.excess is None else limit,
