@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-
-from odapi_repro.datasets.records import manifest
 from odapi_repro.errors import DataError, EnvironmentMissing, UserError
-from odapi_repro.evaluation.checkpoint import CheckpointSource, checkpoint_digest
-from odapi_repro.evaluation.eval_data import EvalData
 from odapi_repro.evaluation.evaluate import check_image_sizes
 from odapi_repro.evaluation.job import (
     EvaluationJob,
@@ -27,56 +20,21 @@ from odapi_repro.evaluation.job import (
     stages_path,
     write_job,
 )
-from odapi_repro.evaluation.model_edits import (
-    check_passes,
-    check_saved_model_passes,
-    default_batch_size,
-    model_of_pass,
-    post_processing_of,
+from odapi_repro.execution.child import run_child
+from odapi_repro.execution.evaluation_spec import (
+    WORKER,
+    EvaluationRequest,
+    Key,
+    filled_request,
+    specs_of,
 )
-from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.evaluation_store import DETECTIONS, STAGES, EvaluationStore
-from odapi_repro.execution.hardware import count_gpus
-from odapi_repro.pipeline import Pipeline
-from odapi_repro.study.plan import installed_stack
+from odapi_repro.execution.executor import check_worker_environment
 
-__all__ = ["EvaluationRequest", "EvaluationResult", "evaluate_checkpoint", "run_evaluation_job"]
+__all__ = ["WORKER", "EvaluationRequest", "EvaluationResult", "evaluate_checkpoint"]
 
-WORKER = (sys.executable, "-m", "odapi_repro.execution.evaluation_worker")
 LOG = "evaluate.log"
-# Of what decides detections and is in no spec: the code that makes them.
-_VERSION = 1
-
 OnEvent = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluationRequest:
-    """What is asked for.
-
-    Attributes:
-        source: the checkpoint; with a SavedModel the passes name no checkpoints.
-        pipeline: what the model is built from; None for a SavedModel.
-        data: the images, and the ground truth whose ids, classes and sizes are theirs.
-        runs_dir: where finished evaluations are kept.
-        passes: empty for the plain pass of `source`.
-        with_masks: whether instance masks are written.
-        batch_size: images in a batch; None for the model's own (`default_batch_size`).
-        device: `auto`, `cpu` or `gpu`.
-        deterministic: the same bits each time, slower.
-        worker: the command that runs a job; the job's path is appended.
-    """
-
-    source: CheckpointSource
-    pipeline: Pipeline | None
-    data: EvalData
-    runs_dir: Path
-    passes: tuple[Pass, ...] = ()
-    with_masks: bool = False
-    batch_size: int | None = None
-    device: str = "auto"
-    deterministic: bool = False
-    worker: Sequence[str] = field(default=WORKER)
 
 
 @dataclass(frozen=True)
@@ -98,10 +56,6 @@ class EvaluationResult:
     read_back: frozenset[tuple[str, str]]
 
 
-# A pass and a variant, or a pass and its stages.
-_Key = tuple[str, str | None]
-
-
 def evaluate_checkpoint(request: EvaluationRequest, on_event: OnEvent) -> EvaluationResult:
     """Gives the detections of every variant of every pass; only what is not there yet is run.
 
@@ -116,10 +70,9 @@ def evaluate_checkpoint(request: EvaluationRequest, on_event: OnEvent) -> Evalua
             do not read or are not those of the ground truth, or too little memory.
         EnvironmentMissing: no such device, TensorFlow is not installed, or the disk is full.
     """
-    request = _filled(request)
-    _check(request)
+    request = filled_request(request)
     store = EvaluationStore(request.runs_dir)
-    specs = _specs(request)
+    specs = specs_of(request)
     before = {key: folder for key, spec in specs.items() if (folder := store.find(spec))}
     missing = [key for key in specs if key not in before]
     if missing:
@@ -141,124 +94,15 @@ def evaluate_checkpoint(request: EvaluationRequest, on_event: OnEvent) -> Evalua
     return EvaluationResult(detections, stages, provenance, read_back)
 
 
-def run_evaluation_job(
-    job: EvaluationJob, on_event: OnEvent, *, log: Path, worker: Sequence[str] = WORKER
-) -> ChildEnd:
-    """Runs a job in a child process; its output folder exists then, and passes that were finished.
-
-    Raises:
-        UserError: what the child told of the user's input, or that it failed.
-        EnvironmentMissing: the disk is full.
-    """
-    output_dir = Path(job.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    path = output_dir / "job.json"
-    write_job(job, path)
-    end = run_child([*worker, str(path)], log, on_event)
-    kind, message = end.failure
-    if kind == "input":
-        raise DataError(message)
-    if kind == "disk_full":
-        raise EnvironmentMissing(
-            "no space left on the disk while images were evaluated",
-            expected="room for the detections",
-            mend="free some space and give the same command again; finished passes are kept",
-            where=str(output_dir),
-        )
-    if kind == "out_of_memory":
-        raise UserError(
-            message,
-            expected=f"memory for {job.batch_size} images at once",
-            mend="--batch_size 1, or another --device",
-        )
-    if kind:
-        raise UserError(f"the evaluation failed: {message}\n{_tail(log)}".rstrip())
-    return end
-
-
-def _filled(request: EvaluationRequest) -> EvaluationRequest:
-    """Gives the request with the defaults that depend on the model and on the machine."""
-    passes = request.passes
-    if not passes:
-        prefix = request.source.prefix
-        passes = (Pass(checkpoints=(prefix,) if prefix else ()),)
-    batch_size = request.batch_size
-    if batch_size is None:
-        batch_size = 1 if request.pipeline is None else default_batch_size(_model(request))
-    device = request.device
-    if device == "auto":
-        device = "gpu" if count_gpus() else "cpu"
-    return dataclasses.replace(request, passes=passes, batch_size=batch_size, device=device)
-
-
-def _model(request: EvaluationRequest) -> Any:
-    assert request.pipeline is not None
-    return request.pipeline.proto.model
-
-
-def _check(request: EvaluationRequest) -> None:
-    if not request.data.has_images:
-        raise DataError(
-            f"the images of {request.data.name} are not known",
-            expected="records, or a COCO file and the folder of its images",
-            mend="name the folder with --images",
-        )
-    if request.pipeline is None:
-        check_saved_model_passes(request.source.saved_model, request.passes)
-    else:
-        check_passes(request.pipeline.proto, request.passes)
-        for one in request.passes:
-            if not one.checkpoints:
-                raise UserError(f"pass '{one.name}' names no checkpoint")
-
-
-def _specs(request: EvaluationRequest) -> dict[_Key, dict[str, Any]]:
-    """Gives what decides the detections of each variant, and the stages of each pass that asks."""
-    data = request.data
-    common = {
-        "version": _VERSION,
-        "images": _images_digest(data),
-        "image_ids": _digest(json.dumps(data.truth.image_ids)),
-        "category_ids": list(data.truth.category_ids),
-        "sample_1_of_n": data.sample_1_of_n,
-        "saved_model": "" if request.pipeline else request.source.digest,
-        "batch_size": request.batch_size,
-        "device": request.device,
-        "deterministic": request.deterministic,
-        "extensions": sorted(request.source.extensions),
-        "stack": dataclasses.asdict(installed_stack()),
-    }
-    specs: dict[_Key, dict[str, Any]] = {}
-    for one in request.passes:
-        own = {
-            **common,
-            "checkpoints": [checkpoint_digest(prefix) for prefix in one.checkpoints],
-            "flip": one.flip,
-        }
-        if request.pipeline is None:
-            key = (one.name, one.variants[0].name)
-            specs[key] = {**own, "with_masks": request.with_masks}
-            continue
-        model = model_of_pass(request.pipeline.proto, one)
-        for variant in one.variants:
-            specs[one.name, variant.name] = {
-                **own,
-                "model": _text(model),
-                "post_processing": _text(post_processing_of(model, variant)),
-                "with_masks": request.with_masks,
-            }
-        if one.stages:
-            specs[one.name, None] = {**own, "model": _text(model), "stages": True}
-    return specs
-
-
 def _run(
     request: EvaluationRequest,
     store: EvaluationStore,
-    specs: Mapping[_Key, Mapping[str, Any]],
-    missing: Sequence[_Key],
+    specs: Mapping[Key, Mapping[str, Any]],
+    missing: Sequence[Key],
     on_event: OnEvent,
 ) -> None:
+    if request.worker == WORKER:
+        check_worker_environment("a checkpoint's evaluation")
     passes = tuple(_rest(one, missing) for one in request.passes if _is_wanted(one, missing))
     with store.work_folder() as folder:
         job = _job(request, passes, folder)
@@ -276,14 +120,39 @@ def _run(
                 _keep(store, specs, job, str(event["pass"]), log, {**provenance, **took})
             on_event(event)
 
-        run_evaluation_job(job, listen, log=log, worker=request.worker)
+        _run_job(job, listen, log, request.worker)
 
 
-def _is_wanted(one: Pass, missing: Sequence[_Key]) -> bool:
+def _run_job(job: EvaluationJob, on_event: OnEvent, log: Path, worker: Sequence[str]) -> None:
+    """Runs a job in a child process and raises what went wrong."""
+    path = Path(job.output_dir) / "job.json"
+    write_job(job, path)
+    end = run_child([*worker, str(path)], log, on_event)
+    kind, message = end.failure
+    if kind == "input":
+        raise DataError(message)
+    if kind == "disk_full":
+        raise EnvironmentMissing(
+            "no space left on the disk while images were evaluated",
+            expected="room for the detections",
+            mend="free some space and give the same command again; finished passes are kept",
+            where=str(log.parent),
+        )
+    if kind == "out_of_memory":
+        raise UserError(
+            message,
+            expected=f"memory for {job.batch_size} images at once",
+            mend="--batch_size 1, or another --device",
+        )
+    if kind:
+        raise UserError(f"the evaluation failed: {message}\n{_tail(log)}".rstrip())
+
+
+def _is_wanted(one: Pass, missing: Sequence[Key]) -> bool:
     return any(name == one.name for name, _ in missing)
 
 
-def _rest(one: Pass, missing: Sequence[_Key]) -> Pass:
+def _rest(one: Pass, missing: Sequence[Key]) -> Pass:
     """Gives a pass with the variants that are not there yet; with one, where only stages lack."""
     variants: tuple[Variant, ...] = tuple(
         variant for variant in one.variants if (one.name, variant.name) in missing
@@ -322,7 +191,7 @@ def _job(request: EvaluationRequest, passes: tuple[Pass, ...], folder: Path) -> 
 
 def _keep(
     store: EvaluationStore,
-    specs: Mapping[_Key, Mapping[str, Any]],
+    specs: Mapping[Key, Mapping[str, Any]],
     job: EvaluationJob,
     pass_name: str,
     log: Path,
@@ -339,22 +208,6 @@ def _keep(
         if made.is_file() and store.find(spec) is None:
             files = {kept: made, "images.json": images_path(job.output_dir), LOG: log}
             store.add(spec, files, provenance)
-
-
-def _images_digest(data: EvalData) -> str:
-    if data.record_files:
-        return manifest(data.record_files).digest
-    # By name, size and time: COCO's val2017 has 800 MB.
-    stats = [(file.name, file.stat()) for file in data.image_files]
-    return _digest(json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _text(message: Any) -> str:
-    return "" if message is None else str(text_format.MessageToString(message))
 
 
 def _tail(log: Path, count: int = 5) -> str:

@@ -191,8 +191,8 @@ def _largest_divisor(number: int, bound: int) -> int:
     return best
 
 
-def check_worker_environment() -> None:
-    """Raises `EnvironmentMissing` when TensorFlow or the OD API is not installed here."""
+def check_worker_environment(what: str = "training") -> None:
+    """Raises `EnvironmentMissing` when what `what` needs, TensorFlow or the OD API, is not here."""
     import importlib.util
 
     missing = [
@@ -208,7 +208,7 @@ def check_worker_environment() -> None:
             missing.remove("tf_keras")
     if missing:
         raise EnvironmentMissing(
-            f"training needs packages that are not installed: {', '.join(missing)}",
+            f"{what} needs packages that are not installed: {', '.join(missing)}",
             expected="the packages of requirements.lock",
             mend="make setup, or pip install --no-deps -r requirements.lock; "
             "then see odapi-repro doctor",
