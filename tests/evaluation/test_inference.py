@@ -437,7 +437,7 @@ def test_a_checkpoint_of_other_heads_is_refused_by_the_variable_and_both_shapes(
 
 def test_half_a_model_is_no_model(effdet: Subject, tmp_path: Path) -> None:
     fields = {"model.ssd.feature_extractor.bifpn.num_iterations": 2}
-    with pytest.raises(DataError, match="does not hold the whole model, it lacks: .*bifpn"):
+    with pytest.raises(DataError, match=r"does not hold the whole model, it lacks: .*bifpn"):
         run_job(job_of(effdet, tmp_path, Pass(fields=fields)), ignore)
 
 

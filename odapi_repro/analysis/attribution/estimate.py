@@ -3,8 +3,8 @@
 Rules, all of them printed beside the numbers:
 
 - An effect is linear in cell means, so that its standard error has a closed form. The variance is
-  pooled where the cells of the design are alike (Bartlett's test at 0.25) and pooling does not make
-  the standard error smaller than the effect's own cells do; else each cell has its own
+  pooled where the cells of the design are alike (Bartlett's test at 0.25) and those of the effect
+  are no noisier than the others (`intervals.CAUTION`); else each cell has its own
   (Welch-Satterthwaite).
 - Where a trial of the design diverged, AP-or-0 takes the variance of `divergence`, for every effect
   with a cell at risk.

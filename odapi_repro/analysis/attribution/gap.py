@@ -68,6 +68,8 @@ class GapPart:
         se, low, high: of the noise between replicates; None where the part is unknown or a single
             training does not tell, and 0 and the value itself where nothing in it was trained.
         unknown: why it is unknown; empty where it is known.
+        full_scale: whether it was measured at full scale. A part of a proxy is shown at the
+            proxy's own scale and enters no sum.
     """
 
     name: PartName
@@ -76,6 +78,12 @@ class GapPart:
     low: float | None = None
     high: float | None = None
     unknown: str = ""
+    full_scale: bool = True
+
+    @property
+    def summed(self) -> float | None:
+        """What it adds to the gap of published numbers; None where that is not known."""
+        return self.value if self.full_scale else None
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,9 @@ class GapParts:
     Attributes:
         parts: all four, in the order of `GAP_PARTS`.
         total: the published number minus the user's; None where one is unknown.
-        explained: the sum of the parts that are known.
-        remainder: total - explained, what all unknown parts together come to; 0 where every part
-            is known, None where the total is unknown.
+        explained: the sum of the parts that are known at full scale.
+        remainder: total - explained, what all other parts together come to; 0 where every part is
+            known, None where the total is unknown.
     """
 
     parts: tuple[GapPart, ...]
@@ -96,8 +104,8 @@ class GapParts:
     remainder: float | None
 
     def __post_init__(self) -> None:
-        known = math.fsum(part.value for part in self.parts if part.value is not None)
-        whole = all(part.value is not None for part in self.parts)
+        known = _sum(self.parts)
+        whole = all(part.summed is not None for part in self.parts)
         if not math.isclose(known, self.explained, abs_tol=1e-9) or (
             whole and self.total is not None and abs(self.total - known) > 1e-6
         ):
@@ -140,11 +148,11 @@ def gap_parts(
         _part(name, place, numbers[place], numbers[place + 1], confidence)
         for place, name in enumerate(GAP_PARTS)
     )
-    known = math.fsum(part.value for part in parts if part.value is not None)
+    known = _sum(parts)
     if reported is None or claimed is None:
         return GapParts(parts, None, known, None)
     total = reported - claimed
-    whole = all(part.value is not None for part in parts)
+    whole = all(part.summed is not None for part in parts)
     return GapParts(parts, total, known, 0.0 if whole else total - known)
 
 
@@ -166,12 +174,17 @@ def _part(
             None,
             unknown="trained at another scale, whose AP is not compared with published numbers",
         )
+    full = above.full_scale
     value = above.value - below.value
     variance = above.variance + below.variance
     if math.isnan(variance):
-        return GapPart(name, value)
+        return GapPart(name, value, full_scale=full)
     if not variance:
-        return GapPart(name, value, 0.0, value, value)
+        return GapPart(name, value, 0.0, value, value, full_scale=full)
     inverse = sum((one.variance / variance) ** 2 / one.df for one in (above, below) if one.variance)
     found = t_estimate(value, variance, 1 / inverse, method="welch", confidence=confidence)
-    return GapPart(name, value, found.se, found.low, found.high)
+    return GapPart(name, value, found.se, found.low, found.high, full_scale=full)
+
+
+def _sum(parts: Sequence[GapPart]) -> float:
+    return math.fsum(part.summed for part in parts if part.summed is not None)
