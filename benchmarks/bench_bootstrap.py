@@ -1,9 +1,9 @@
 """Seconds for 1,000 resamples of 5,000 images and 450,000 detections, in scorings of that set.
 
-A scoring is `evaluation.scoring.score` with its default engine, columns in memory. The resamples
-are what `evaluate` pays for intervals of the 12 metrics, of all classes together and of each:
-`match`, which it needs anyway, and `bootstrap.interval`. Scorings before and after are taken, so
-that a machine that becomes busy shows in `score_seconds`. One JSON line.
+A scoring is `evaluation.scoring.metrics.score` with its default engine, columns in memory. The
+resamples are what `evaluate` pays for intervals of the 12 metrics, of all classes together and of
+each: `match`, which it needs anyway, and `bootstrap.interval`. Scorings before and after are taken,
+so that a machine that becomes busy shows in `score_seconds`. One JSON line.
 
     python benchmarks/bench_bootstrap.py [IMAGES [DETECTIONS_PER_IMAGE [RESAMPLES]]]  # 5000 90 1000
 """
@@ -17,15 +17,15 @@ import time
 
 from synthetic_coco import synthetic_coco
 
-from odapi_repro.evaluation.bootstrap import interval
 from odapi_repro.evaluation.coco_data import (
     Detections,
     GroundTruth,
     detections_of,
     ground_truth_of,
 )
-from odapi_repro.evaluation.matching import match
-from odapi_repro.evaluation.scoring import score
+from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.metrics import score
+from odapi_repro.evaluation.uncertainty.bootstrap import interval
 
 MOST_SCORINGS = 20.0
 MOST_DIFFERENCE = 1e-9

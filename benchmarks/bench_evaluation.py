@@ -33,7 +33,7 @@ from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.evaluation.checkpoint import CheckpointSource, find_checkpoint
 from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of, read_detections
 from odapi_repro.evaluation.eval_data import EvalData, data_of_records
-from odapi_repro.evaluation.scoring import METRIC_NAMES, score
+from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES, score
 from odapi_repro.pipeline import Pipeline, load_pipeline
 
 REPOSITORY = Path(__file__).resolve().parent.parent

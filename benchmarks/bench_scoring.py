@@ -36,7 +36,7 @@ from odapi_repro.evaluation.coco_data import (
     read_detections,
     read_ground_truth,
 )
-from odapi_repro.evaluation.scoring import Scores, score
+from odapi_repro.evaluation.scoring.metrics import Scores, score
 
 LEAST_RATIO = 30.0
 MOST_DIFFERENCE = 1e-9

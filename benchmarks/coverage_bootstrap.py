@@ -1,4 +1,4 @@
-"""How often the intervals of `evaluation.bootstrap` cover, on simulated detections.
+"""How often the intervals of `evaluation.uncertainty.bootstrap` cover, on simulated detections.
 
 A large population of images is simulated, with boxes that are matched like any others, and scored
 once. Then sets of images are drawn from it, two models are resampled on each, and it is counted how
@@ -34,12 +34,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from odapi_repro.evaluation.bootstrap import intervals_of
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth
-from odapi_repro.evaluation.matching import Matches, match
-from odapi_repro.evaluation.resamples import Resampled, resample
-from odapi_repro.evaluation.scoring import METRIC_NAMES
-from odapi_repro.evaluation.weighted_metrics import weighted_metrics
+from odapi_repro.evaluation.scoring.matching import Matches, match
+from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES
+from odapi_repro.evaluation.uncertainty.bootstrap import intervals_of
+from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
+from odapi_repro.evaluation.uncertainty.weighted_metrics import weighted_metrics
 
 _SIZE = 640.0
 _METRICS = ("AP", "AP50", "AP75", "AR100")

@@ -23,8 +23,8 @@ from odapi_repro.pipeline import load_pipeline
 if TYPE_CHECKING:
     from odapi_repro.evaluation.eval_data import EvalData
     from odapi_repro.pipeline import Pipeline
-    from odapi_repro.reporting.evaluation_assemble import Found
-    from odapi_repro.reporting.evaluation_content import EvaluationReport
+    from odapi_repro.reporting.evaluation.assemble import Found
+    from odapi_repro.reporting.evaluation.content import EvaluationReport
 
 __all__ = ["main"]
 
@@ -118,7 +118,7 @@ def _run(positional: list[str], command: str) -> int:
     folder = None if FLAGS.no_report else _folder(name)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
     from odapi_repro.evaluation.breakdown import Resampling
-    from odapi_repro.reporting.evaluation_assemble import assemble_evaluation
+    from odapi_repro.reporting.evaluation.assemble import assemble_evaluation
 
     found = [
         _found(one, pipeline, label, data)
@@ -135,7 +135,7 @@ def _run(positional: list[str], command: str) -> int:
         pipeline=pipelines[0],
     )
     if folder is not None:
-        from odapi_repro.reporting.evaluation_report import write_evaluation
+        from odapi_repro.reporting.evaluation.report import write_evaluation
 
         write_evaluation(report, folder, num_pictures=FLAGS.pictures)
     _print(report, folder)
@@ -174,7 +174,7 @@ def _wants_masks(subjects: Sequence[Subject], pipelines: Sequence[Pipeline | Non
 
 
 def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
-    from odapi_repro.reporting.evaluation_assemble import Found
+    from odapi_repro.reporting.evaluation.assemble import Found
 
     if subject.is_results:
         detections = detections_of(subject.results, data.truth, where=subject.path)
@@ -185,11 +185,11 @@ def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalDa
 def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
     """What a checkpoint finds; read back where it was evaluated before."""
     from odapi_repro.evaluation.checkpoint import check_source
-    from odapi_repro.evaluation.job import Pass
-    from odapi_repro.evaluation.stages import has_stages
+    from odapi_repro.evaluation.inference.job import Pass
+    from odapi_repro.evaluation.inference.stage_tensors import has_stages
     from odapi_repro.execution.evaluations import EvaluationRequest, evaluate_checkpoint
-    from odapi_repro.reporting.evaluation_assemble import found_by_checkpoint
-    from odapi_repro.reporting.evaluation_progress import EvaluationProgress
+    from odapi_repro.reporting.evaluation.assemble import found_by_checkpoint
+    from odapi_repro.reporting.evaluation.progress import EvaluationProgress
 
     source = subject.checkpoint
     if source.saved_model:
@@ -232,7 +232,7 @@ def _default_name(subjects: Sequence[Subject], names: Sequence[str], data: EvalD
 def _folder(name: str) -> Path:
     """The folder of the results, which is free to be written."""
     from odapi_repro.execution.hardware import check_writable
-    from odapi_repro.reporting.evaluation_report import check_is_free
+    from odapi_repro.reporting.evaluation.report import check_is_free
 
     if name.startswith(".") or "/" in name or "\\" in name:
         raise UserError(
@@ -248,15 +248,15 @@ def _folder(name: str) -> Path:
 
 def _print(report: EvaluationReport, folder: Path | None) -> None:
     if FLAGS.format == "json":
-        from odapi_repro.reporting.evaluation_json import render_json
+        from odapi_repro.reporting.evaluation.json_file import render_json
 
         text = render_json(report, written=None if folder is None else str(folder))
     elif FLAGS.format == "markdown":
-        from odapi_repro.reporting.evaluation_readme import evaluation_readme
+        from odapi_repro.reporting.evaluation.readme import evaluation_readme
 
         text = evaluation_readme(report, files=())
     else:
-        from odapi_repro.reporting.evaluation_text import render_evaluation
+        from odapi_repro.reporting.evaluation.text import render_evaluation
 
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
         plain = not (sys.stdout.isatty() and encoding == "utf8")

@@ -13,12 +13,9 @@ from pathlib import Path
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, nearest, run_command
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.record_check import check_records
-from odapi_repro.datasets.records import manifest, resolve_patterns
-from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
-from odapi_repro.errors import EnvironmentMissing, UserError
-from odapi_repro.execution.executor import LocalExecutor, Runtime, check_worker_environment
+from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.errors import UserError
+from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
 from odapi_repro.execution.post_hoc_record import check_no_sweep
 from odapi_repro.execution.store import FINISHED, TrialStore
@@ -32,15 +29,20 @@ from odapi_repro.execution.study_runner import (
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.run_post_hoc import is_post_hoc, run_post_hoc
 from odapi_repro.study.cost import estimate_cost
 from odapi_repro.study.design import DESIGNS
 from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
-from odapi_repro.study.scales import SCALES
 from odapi_repro.study.trial import Trial
+from odapi_repro.study_flags import (
+    check_name,
+    conditions_of,
+    define_study_flags,
+    runtime_of,
+    study_data_of,
+)
 
 __all__ = ["main"]
 
@@ -59,6 +61,12 @@ _string(
     "training, the checkpoint's own by default",
 )
 flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+define_study_flags(
+    FLAGS,
+    checkpoint="prefix of the checkpoint to start from (fills fine_tune_checkpoint); with factors "
+    "that need no training, what to measure on: a trial's or training folder, a ckpt-N prefix or "
+    "an unpacked zoo archive; several separated by commas, oldest first",
+)
 flags.DEFINE_list(
     "ablate",
     None,
@@ -84,46 +92,7 @@ _enum(
     "one factor at a time from the reference, or every combination",
 )
 _integer("seeds", 1, "replicates of every cell, seeds 1 to N", lower_bound=1)
-_enum(
-    "scale",
-    "auto",
-    SCALES,
-    "full: the pipeline as it is; proxy: its family shrunk to minutes; smoke: a few steps; auto: "
-    "full with your own records and an accelerator, else proxy",
-)
-_integer(
-    "steps", None, "steps at the reference's batch; the schedule keeps its shape", lower_bound=1
-)
-flags.DEFINE_alias("num_train_steps", "steps", flag_values=FLAGS)
-_string("data", EMBEDDED, "embedded, or a folder with train* and val* records and a label map")
-_string("train_records", None, "globs of training records, comma-separated")
-_string("eval_records", None, "globs of evaluation records, comma-separated")
-_string("label_map", None, "label map of the records")
-_string(
-    "checkpoint",
-    None,
-    "prefix of the checkpoint to start from (fills fine_tune_checkpoint); with factors that need "
-    "no training, what to measure on: a trial's or training folder, a ckpt-N prefix or an unpacked "
-    "zoo archive; several separated by commas, oldest first",
-)
-_enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
-_integer("replicas", 0, "replicas of the reference cell; 0: every GPU, one on CPU", lower_bound=0)
-_bool("deterministic", None, "same seed, same bits; by default on CPU only")
-_bool("use_tpu", False, "as --device tpu")
-_string("tpu_name", None, "name of the Cloud TPU")
-_integer("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG", lower_bound=1)
-_integer("checkpoint_every_n", 1000, "steps between checkpoints", lower_bound=1)
-_integer(
-    "checkpoint_max_to_keep",
-    None,
-    "checkpoints kept of a training, for fusion and swa; by default 7 at full scale, else 1",
-    lower_bound=1,
-)
-_integer("sample_1_of_n_eval_examples", None, "evaluate one image of n", lower_bound=1)
-_bool("record_summaries", False, "training images into the events")
 _string("name", None, "name of the study; by default pipeline, factors and scale")
-_string("runs_dir", "runs", "where trials are kept")
-_string("results_dir", "results", "where the table goes")
 _enum("retry", None, ("failed",), "run failed trials again")
 _bool("dry_run", False, "print the plan and stop")
 
@@ -148,12 +117,12 @@ def _run(positional: list[str], command: str) -> int:
             command,
             levels=_levels(FLAGS.levels, factors),
             gpus=count_gpus(),
-            check_name=_check_name,
+            check_name=check_name,
         )
     pipeline = _pipeline(positional)
     request, data = _request(pipeline)
     study = FLAGS.name or _default_name(pipeline, request, data)
-    _check_name(study)
+    check_name(study)
     folder = Path(FLAGS.results_dir) / study
     for parent in (Path(FLAGS.runs_dir), Path(FLAGS.results_dir)):
         check_writable(parent)
@@ -203,20 +172,7 @@ def _run_and_report(
         len(plan.trials) - len(todo),
         expected_seconds=expected_seconds / len(todo) if expected_seconds and todo else None,
     )
-    full = plan.request.scale == "full"
-    executor = LocalExecutor(
-        store,
-        Runtime(
-            # A call of the compiled function costs 0.3 s on the host whatever it holds; the OD
-            # API's own 100 steps would leave a proxy with a handful of reports.
-            steps_per_iteration=100 if full else 20,
-            checkpoint_every_n=FLAGS.checkpoint_every_n,
-            checkpoint_max_to_keep=FLAGS.checkpoint_max_to_keep or (7 if full else 1),
-            tpu_name=FLAGS.tpu_name,
-            num_workers=FLAGS.num_workers,
-            record_summaries=FLAGS.record_summaries,
-        ),
-    )
+    executor = LocalExecutor(store, runtime_of(FLAGS, scale=plan.request.scale))
     try:
         run_trials(todo, executor, progress)
     finally:
@@ -260,79 +216,16 @@ def _request(pipeline: Pipeline) -> tuple[StudyRequest, StudyData]:
     names = [factor.name for factor in factors]
     levels = _levels(FLAGS.levels, names)
     at = _at(FLAGS.at)
-    data = _data(pipeline)
-    device = "tpu" if FLAGS.use_tpu else FLAGS.device
-    gpus = count_gpus()
-    if device == "auto":
-        device = "gpu" if gpus else "cpu"
-    _check_device(device, gpus)
-    scale = FLAGS.scale
-    if scale == "auto":
-        own_records = data.source.name != EMBEDDED
-        scale = "full" if own_records and device != "cpu" else "proxy"
-    deterministic = device == "cpu" if FLAGS.deterministic is None else FLAGS.deterministic
+    data = study_data_of(FLAGS, pipeline)
     request = StudyRequest(
         factors=factors,
         levels=levels,
         at=at,
         design=FLAGS.design,
         seeds=tuple(range(1, FLAGS.seeds + 1)),
-        scale=scale,
-        num_steps=FLAGS.steps,
-        num_replicas=FLAGS.replicas or (gpus if device == "gpu" else 1) * FLAGS.num_workers,
-        device=device,
-        deterministic=deterministic,
-        checkpoint=_checkpoint(pipeline, scale),
-        sample_1_of_n_eval_examples=FLAGS.sample_1_of_n_eval_examples,
+        **vars(conditions_of(FLAGS, pipeline, data)),
     )
     return request, data
-
-
-def _check_device(device: str, gpus: int) -> None:
-    if device == "gpu" and not gpus:
-        raise EnvironmentMissing(
-            "--device gpu, and no GPU is visible",
-            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
-            mend="choose --device cpu, or see odapi-repro doctor",
-        )
-    if device == "tpu" and not FLAGS.replicas:
-        raise UserError(
-            "--device tpu without the number of its cores",
-            expected="the cores of the TPU as --replicas: batches are shared between them",
-            mend="--replicas 8 for one TPU of Colab",
-        )
-
-
-def _checkpoint(pipeline: Pipeline, scale: str) -> str | None:
-    """Gives the checkpoint to start from: the flag's, or at full scale the config's if real."""
-    if FLAGS.checkpoint and scale != "full":
-        raise UserError(
-            f"--checkpoint at --scale {scale}: the shrunk model cannot hold its weights",
-            expected="--checkpoint with --scale full only",
-            mend="leave --checkpoint out, or run at --scale full",
-        )
-    own = str(pipeline.proto.train_config.fine_tune_checkpoint)
-    real = own if scale == "full" and own and PLACEHOLDER not in own else None
-    return FLAGS.checkpoint or real
-
-
-def _data(pipeline: Pipeline) -> StudyData:
-    if FLAGS.data == EMBEDDED and not FLAGS.train_records:
-        print("data: the embedded shapes set (made once, in about half a minute)", flush=True)
-    source = resolve_data_source(
-        FLAGS.data, FLAGS.train_records, FLAGS.eval_records, FLAGS.label_map
-    )
-    label_map = read_label_map(source.label_map_path)
-    train_files = resolve_patterns(source.train_patterns)
-    eval_files = resolve_patterns(source.eval_patterns)
-    for files in dict.fromkeys((train_files, eval_files)):
-        check_records(
-            files,
-            label_map,
-            num_classes=label_map.num_classes,
-            needs_masks=pipeline.predicts_masks,
-        )
-    return StudyData(source, label_map, manifest(train_files), manifest(eval_files))
 
 
 def _levels(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str]]:
@@ -382,15 +275,6 @@ def _default_name(pipeline: Pipeline, request: StudyRequest, data: StudyData) ->
         name = Path(data.source.name).name.split(".")[0]
         parts.append(re.sub(r"-\d{5}-of-\d{5}$", "", name))
     return "-".join([*parts, request.scale])
-
-
-def _check_name(name: str) -> None:
-    if not name or name.startswith(".") or "/" in name or "\\" in name:
-        raise UserError(
-            f"'{name}' cannot be the name of a study",
-            expected="a plain folder name",
-            mend="--name my_study",
-        )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.evaluation.checkpoint import CheckpointSource, check_source, find_checkpoint
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
-from odapi_repro.evaluation.model_edits import check_passes
+from odapi_repro.evaluation.inference.model_edits import check_passes
 from odapi_repro.factors import FACTORS
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS, PostHocSetting
 from odapi_repro.pipeline import Pipeline, load_pipeline
@@ -108,7 +108,7 @@ def run_post_hoc(
     _check_classes(pipeline, data.truth.category_ids)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
     from odapi_repro.execution.post_hoc_sweep import Sweep
-    from odapi_repro.reporting.post_hoc_plan_text import post_hoc_plan_text
+    from odapi_repro.reporting.post_hoc.plan_text import post_hoc_plan_text
 
     sweep = Sweep(
         plan=plan,
@@ -135,9 +135,9 @@ def _run_and_report(sweep: Sweep, folder: Path, command: str) -> int:
     from odapi_repro.execution.post_hoc_record import SweepRecord
     from odapi_repro.execution.post_hoc_runner import detect, score_cells
     from odapi_repro.execution.post_hoc_sweep import CellStore
-    from odapi_repro.reporting.post_hoc_assemble import assemble_post_hoc_report
-    from odapi_repro.reporting.post_hoc_plan_text import SweepProgress
-    from odapi_repro.reporting.post_hoc_report import (
+    from odapi_repro.reporting.post_hoc.assemble import assemble_post_hoc_report
+    from odapi_repro.reporting.post_hoc.plan_text import SweepProgress
+    from odapi_repro.reporting.post_hoc.report import (
         print_post_hoc_report,
         write_post_hoc_report,
     )

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from odapi_repro import evaluate
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.tfrecord import write_records
-from odapi_repro.evaluation.job import PLAIN
+from odapi_repro.evaluation.inference.job import PLAIN
 from odapi_repro.execution import evaluations
 from odapi_repro.execution.evaluations import EvaluationRequest, EvaluationResult
 from odapi_repro.reference import reference_named

@@ -14,7 +14,7 @@ import pytest
 from odapi_repro import run
 from odapi_repro.execution import post_hoc_runner
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline
-from odapi_repro.reporting import post_hoc_plot
+from odapi_repro.reporting.post_hoc import plot as post_hoc_plot
 from odapi_repro.study.scales import scale_pipeline
 
 sys.path.insert(0, str(Path(__file__).parent / "execution"))

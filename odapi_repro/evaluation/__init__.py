@@ -1,1 +1,1 @@
-"""Checkpoint to detections to COCO metrics; only `detection` needs TensorFlow."""
+"""Checkpoint to detections to COCO metrics and what they say; only `inference` needs TensorFlow."""

@@ -6,14 +6,19 @@ import dataclasses
 from dataclasses import dataclass
 
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.bootstrap import Interval, Intervals, difference, interval
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth, compressed_masks
-from odapi_repro.evaluation.curves import BestF1, PrecisionRecall, best_f1, precision_recall
-from odapi_repro.evaluation.error_types import ErrorTypes, error_types
-from odapi_repro.evaluation.matching import Matches, match
-from odapi_repro.evaluation.outcomes import Outcomes, outcomes_at, overlaps_of
-from odapi_repro.evaluation.recall import RecallTable, recall_table
-from odapi_repro.evaluation.scoring import IouType, Scores, score
+from odapi_repro.evaluation.error_analysis.curves import (
+    BestF1,
+    PrecisionRecall,
+    best_f1,
+    precision_recall,
+)
+from odapi_repro.evaluation.error_analysis.error_types import ErrorTypes, error_types
+from odapi_repro.evaluation.error_analysis.outcomes import Outcomes, outcomes_at, overlaps_of
+from odapi_repro.evaluation.error_analysis.recall import RecallTable, recall_table
+from odapi_repro.evaluation.scoring.matching import Matches, match
+from odapi_repro.evaluation.scoring.metrics import IouType, Scores, score
+from odapi_repro.evaluation.uncertainty.bootstrap import Interval, Intervals, difference, interval
 
 __all__ = ["Breakdown", "Resampling", "break_down", "differences"]
 

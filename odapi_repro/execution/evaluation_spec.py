@@ -17,8 +17,8 @@ from odapi_repro.datasets.records import manifest
 from odapi_repro.errors import DataError, UserError
 from odapi_repro.evaluation.checkpoint import CheckpointSource, checkpoint_digest
 from odapi_repro.evaluation.eval_data import EvalData
-from odapi_repro.evaluation.job import Pass
-from odapi_repro.evaluation.model_edits import (
+from odapi_repro.evaluation.inference.job import Pass
+from odapi_repro.evaluation.inference.model_edits import (
     check_passes,
     check_saved_model_passes,
     default_batch_size,
@@ -27,7 +27,7 @@ from odapi_repro.evaluation.model_edits import (
 )
 from odapi_repro.execution.hardware import count_gpus
 from odapi_repro.pipeline import Pipeline
-from odapi_repro.study.plan import installed_stack
+from odapi_repro.study.groundwork import installed_stack
 
 __all__ = ["WORKER", "EvaluationRequest", "Key", "filled_request", "specs_of"]
 

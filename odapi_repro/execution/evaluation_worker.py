@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from odapi_repro.errors import EnvironmentMissing
-from odapi_repro.evaluation.job import EvaluationJob, read_job
+from odapi_repro.evaluation.inference.job import EvaluationJob, read_job
 from odapi_repro.execution.events import EventWriter
 from odapi_repro.execution.in_child import die_with_parent, peak_memory_mib, work_and_exit
 
@@ -46,7 +46,7 @@ def _run(job: EvaluationJob, emit: EventWriter) -> None:
         from odapi_repro.training.extensions import enable_extensions
 
         enable_extensions(job.extensions)
-    from odapi_repro.evaluation.inference import run_job
+    from odapi_repro.evaluation.inference.passes import run_job
 
     seconds = time.monotonic() - began
     emit("imported", patches=patches, tensorflow=tf.__version__, seconds=seconds)

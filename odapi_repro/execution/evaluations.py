@@ -11,7 +11,7 @@ from typing import Any
 
 from odapi_repro.errors import DataError, EnvironmentMissing, UserError
 from odapi_repro.evaluation.evaluate import check_image_sizes
-from odapi_repro.evaluation.job import (
+from odapi_repro.evaluation.inference.job import (
     EvaluationJob,
     Pass,
     Variant,

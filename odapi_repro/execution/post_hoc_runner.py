@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
-from odapi_repro.evaluation.bootstrap import intervals_of
-from odapi_repro.evaluation.cell_detections import detections_of_cell
 from odapi_repro.evaluation.coco_data import Detections, read_detections
-from odapi_repro.evaluation.matching import match
-from odapi_repro.evaluation.resamples import Resampled, resample
-from odapi_repro.evaluation.scoring import IouType, score
+from odapi_repro.evaluation.post_processing.cell_detections import detections_of_cell
+from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.metrics import IouType, score
+from odapi_repro.evaluation.uncertainty.bootstrap import intervals_of
+from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
 from odapi_repro.execution.evaluations import WORKER, EvaluationResult, evaluate_checkpoint
 from odapi_repro.execution.post_hoc_record import SweepRecord
 from odapi_repro.execution.post_hoc_sweep import CellResult, CellStore, Sweep, checkpoint_label

@@ -17,12 +17,12 @@ from typing import Any
 from odapi_repro.evaluation.checkpoint import CheckpointSource
 from odapi_repro.evaluation.coco_data import GroundTruth
 from odapi_repro.evaluation.eval_data import EvalData
-from odapi_repro.evaluation.job import Pass, Variant
-from odapi_repro.evaluation.model_edits import default_batch_size, model_of_pass
+from odapi_repro.evaluation.inference.job import Pass, Variant
+from odapi_repro.evaluation.inference.model_edits import default_batch_size, model_of_pass
 from odapi_repro.execution.evaluations import EvaluationRequest
 from odapi_repro.execution.store import write_atomically
 from odapi_repro.pipeline import Pipeline, flatten_fields
-from odapi_repro.study.plan import installed_stack
+from odapi_repro.study.groundwork import installed_stack
 from odapi_repro.study.post_hoc_cells import PassPlan, PostHocCell
 from odapi_repro.study.post_hoc_plan import PostHocPlan
 

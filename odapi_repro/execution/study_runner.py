@@ -18,7 +18,15 @@ from odapi_repro.study.cost import TrialCost
 from odapi_repro.study.plan import Plan
 from odapi_repro.study.trial import Trial
 
-__all__ = ["StudyRecord", "cost_history", "missing_trials", "model_text", "run_trials"]
+__all__ = [
+    "StudyRecord",
+    "check_same_foundation",
+    "cost_history",
+    "described",
+    "missing_trials",
+    "model_text",
+    "run_trials",
+]
 
 STUDY_VERSION = 1
 
@@ -64,19 +72,7 @@ class StudyRecord:
                 for axis in plan.axes
             },
             trials={
-                trial.trial_id: {
-                    "cell": dict(trial.cell),
-                    "seed": trial.spec.seed,
-                    "num_steps": trial.num_steps,
-                    "global_batch_size": trial.global_batch_size,
-                    "num_replicas": trial.spec.num_replicas,
-                    "base_lr": trial.base_lr,
-                    **(
-                        {"train_records": trial.spec.train_records}
-                        if trial.spec.train_records != plan.data.train.digest
-                        else {}
-                    ),
-                }
+                trial.trial_id: described(trial, train_records=plan.data.train.digest)
                 for trial in plan.trials
             },
             design=plan.request.design,
@@ -137,17 +133,8 @@ class StudyRecord:
             for n in {**mine, **theirs}
             if not n.startswith("held.") or self._held_by_both(other, n)
         ]
-        differing = [n for n in names if mine.get(n) != theirs.get(n)]
-        if not differing:
-            return
-        shown = [f"{n}: {mine.get(n)!r} there, {theirs.get(n)!r} now" for n in differing[:6]]
-        if len(differing) > 6:
-            shown.append(f"and {len(differing) - 6} more fields")
-        raise StudyMismatch(
-            f"study '{study}' exists, and its trials were made of something else:\n    "
-            + "\n    ".join(shown),
-            expected="the same pipeline, records and held constants in one study",
-            mend="give this one another --name, or undo the change",
+        check_same_foundation(
+            study, {n: mine.get(n) for n in names}, {n: theirs.get(n) for n in names}
         )
 
     def _held_by_both(self, other: StudyRecord, name: str) -> bool:
@@ -167,6 +154,50 @@ class StudyRecord:
         folder.mkdir(parents=True, exist_ok=True)
         fields = {"version": STUDY_VERSION, **self.__dict__}
         write_atomically(folder / "study.json", json.dumps(fields, indent=1) + "\n")
+
+
+def described(trial: Trial, *, train_records: str) -> dict[str, Any]:
+    """Gives what a study notes of a trial, beside what its folder holds.
+
+    Args:
+        trial: any of the study's.
+        train_records: digest of the study's training records; noted where a trial reads others.
+    """
+    own = trial.spec.train_records
+    return {
+        "cell": dict(trial.cell),
+        "seed": trial.spec.seed,
+        "num_steps": trial.num_steps,
+        "global_batch_size": trial.global_batch_size,
+        "num_replicas": trial.spec.num_replicas,
+        "base_lr": trial.base_lr,
+        **({"train_records": own} if own != train_records else {}),
+    }
+
+
+def check_same_foundation(study: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Refuses to let a study grow by trials that are made of something else.
+
+    Args:
+        study: its name.
+        mine: field -> value as the study has it.
+        theirs: as it would be now.
+
+    Raises:
+        StudyMismatch: names the fields that differ.
+    """
+    differing = [n for n in {**mine, **theirs} if mine.get(n) != theirs.get(n)]
+    if not differing:
+        return
+    shown = [f"{n}: {mine.get(n)!r} there, {theirs.get(n)!r} now" for n in differing[:6]]
+    if len(differing) > 6:
+        shown.append(f"and {len(differing) - 6} more fields")
+    raise StudyMismatch(
+        f"study '{study}' exists, and its trials were made of something else:\n    "
+        + "\n    ".join(shown),
+        expected="the same pipeline, records and held constants in one study",
+        mend="give this one another --name, or undo the change",
+    )
 
 
 def missing_trials(

@@ -139,15 +139,15 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
     from odapi_repro.evaluation.checkpoint import find_checkpoint
     from odapi_repro.evaluation.eval_data import data_of_records
     from odapi_repro.evaluation.evaluate import check_image_sizes, score_results
-    from odapi_repro.evaluation.inference import run_job
-    from odapi_repro.evaluation.job import (
+    from odapi_repro.evaluation.inference.job import (
         PLAIN,
         EvaluationJob,
         Pass,
         detections_path,
         images_path,
     )
-    from odapi_repro.evaluation.model_edits import default_batch_size
+    from odapi_repro.evaluation.inference.model_edits import default_batch_size
+    from odapi_repro.evaluation.inference.passes import run_job
     from odapi_repro.pipeline import load_pipeline
     from odapi_repro.training.seeds import ops_in_fixed_order
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from odapi_repro import __version__
 from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import StudyRecord
+from odapi_repro.execution.trial_rows import trial_row
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.reference import reference_of
 from odapi_repro.reporting.content import LevelMapping, Reported, ScaleNote, StudyReport
@@ -79,52 +79,20 @@ def trial_rows(
 ) -> list[dict[str, Any]]:
     """Gives a row a trial, in the columns of `analysis.trials`; cells name every factor."""
     factors = _factor_order(record)
-    rows = []
-    for trial_id, trial in record.trials.items():
-        state = store.state(trial_id)
-        # Metrics count only once the trial is settled; a kill may leave them behind.
-        settled = state.state == "succeeded"
-        metrics = store.read_json(trial_id, "metrics.json") if settled else {}
-        provenance = store.read_json(trial_id, "provenance.json")
-        timings = provenance.get("timings", {})
-        images = trial["num_steps"] * trial["global_batch_size"]
-        train_records = trial.get("train_records", record.foundation["train_records"])
-        # Of a resumed training only the last attempt was timed.
-        train_seconds = None if provenance.get("resumed") else timings.get("train_seconds")
-        rows.append(
-            {
-                "trial_id": trial_id,
-                "study": study,
-                "pipeline": Path(plan.pipeline.path).stem,
-                "scale": plan.request.scale,
-                "seed": trial["seed"],
-                "status": state.state,
-                **{
-                    name: trial["cell"].get(name, _reference(name, record, plan))
-                    for name in factors
-                },
-                "global_batch_size": trial["global_batch_size"],
-                "num_replicas": trial["num_replicas"],
-                "num_steps": trial["num_steps"],
-                "images_seen": images,
-                "base_lr": trial["base_lr"],
-                **metrics.get("metrics", {}),
-                "final_loss": provenance.get("final_loss"),
-                "wall_seconds": provenance.get("wall_seconds"),
-                "train_seconds": train_seconds,
-                "eval_seconds": timings.get("eval_seconds"),
-                "images_per_second": images / train_seconds if train_seconds else None,
-                "device": record.foundation["device"],
-                "num_eval_images": metrics.get("num_images"),
-                "tensorflow": record.foundation["stack.tensorflow"],
-                "odapi_repro": __version__,
-                "deterministic": record.foundation["deterministic"],
-                "train_records": train_records[:16],
-                "eval_records": record.foundation["eval_records"][:16],
-                "message": state.message.splitlines()[0] if state.message else "",
-            }
+    return [
+        trial_row(
+            store,
+            trial_id,
+            trial,
+            cell={
+                name: trial["cell"].get(name, _reference(name, record, plan)) for name in factors
+            },
+            foundation=record.foundation,
+            study=study,
+            pipeline=Path(plan.pipeline.path).stem,
         )
-    return rows
+        for trial_id, trial in record.trials.items()
+    ]
 
 
 def _factor_order(record: StudyRecord) -> list[str]:

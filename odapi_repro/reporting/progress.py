@@ -59,6 +59,10 @@ class Progress:
         self._width = 0
         self._recent: list[tuple[float, int]] = []
 
+    def expect(self, total: int, done: int) -> None:
+        """Takes how many trials there are as far as is known, and how many have finished."""
+        self._total, self._done = total, done
+
     def __call__(self, trial: Trial, event: dict[str, Any]) -> None:
         """Takes one event of a trial."""
         name = event["event"]

@@ -6,7 +6,7 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     return stream.getvalue().encode()
 
 
-def read_trials(path: Path) -> pd.DataFrame:
+def read_trials(path: Path | IO[bytes]) -> pd.DataFrame:
     """A trials.csv as it was written: levels and names are text, other columns numbers.
 
     A level may be called "None" or "nan": only numbers have empty cells.

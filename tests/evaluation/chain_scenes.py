@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_api
 
-from odapi_repro.evaluation.chain_stages import ChainSettings
 from odapi_repro.evaluation.coco_data import (
     Detections,
     GroundTruth,
     detections_of,
     ground_truth_of,
 )
-from odapi_repro.evaluation.mask_chain import ChainReport, recall_chain
-from odapi_repro.evaluation.stages import StageRecorder, Stages
+from odapi_repro.evaluation.inference.stage_tensors import StageRecorder, Stages
+from odapi_repro.evaluation.mask_chain.chain import ChainReport, recall_chain
+from odapi_repro.evaluation.mask_chain.stages import ChainSettings
 
 SIDE = 200
 """Of every image, in pixels."""

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.job import Pass, Variant
-from odapi_repro.evaluation.model_edits import check_passes
+from odapi_repro.evaluation.inference.job import Pass, Variant
+from odapi_repro.evaluation.inference.model_edits import check_passes
 from odapi_repro.factors import FACTORS
 from odapi_repro.factors.post_hoc import (
     AS_CONFIGURED,

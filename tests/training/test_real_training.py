@@ -19,7 +19,7 @@ from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataSource
 from odapi_repro.evaluation.coco_data import ground_truth_of, read_detections
-from odapi_repro.evaluation.scoring import score
+from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.execution.executor import LocalExecutor, Runtime
 from odapi_repro.execution.store import TrialState, TrialStore
 from odapi_repro.factors import factor_named

@@ -1,0 +1,1 @@
+"""Where the points were lost: kinds of errors, recall by size and class, curves."""

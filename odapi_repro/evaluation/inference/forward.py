@@ -1,0 +1,195 @@
+"""The compiled function from preprocessed images to detections: one forward, many post-processings.
+
+A network's forward pass is the same whatever the score threshold or the NMS, so it is computed once
+for all variants of a pass. In Mask R-CNN the third stage takes the boxes that are left after NMS,
+so only stages one and two are shared (meta_architectures/faster_rcnn_meta_arch.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from odapi_repro.errors import UserError
+from odapi_repro.evaluation.inference.job import Pass, Variant
+from odapi_repro.evaluation.inference.model_edits import post_processing_of
+from odapi_repro.evaluation.inference.narrowed_nms import can_be_narrowed, narrowed
+
+__all__ = ["IS_COMPLETE", "STAGES", "Forward", "compile_forward", "variant_key"]
+
+STAGES = "stages"
+IS_COMPLETE = "is_complete"
+_KEYS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+_MASKS = "detection_masks"
+
+Forward = Callable[[Any, Any], dict[str, dict[str, Any]]]
+
+
+def variant_key(variant: Variant) -> str:
+    """Gives the name under which `compile_forward` has a variant's detections."""
+    return f"variant/{variant.name}"
+
+
+def compile_forward(
+    model: Any,
+    model_config: Any,
+    one: Pass,
+    *,
+    size: tuple[int, int] | None,
+    channels: int,
+    with_masks: bool,
+    narrow: bool = True,
+) -> Forward:
+    """Traces the function of a pass, which makes the model's variables, and gives it.
+
+    It takes images float32 [B, H, W, C] and true shapes int32 [B, 3] as `model.preprocess` gives
+    them, and gives, for each `variant_key`: `detection_boxes` float32 [B, N, 4] as shares of
+    the true image, `detection_scores` [B, N], `detection_classes` int32 [B, N] from 0,
+    `num_detections` int32 [B] and with masks `detection_masks` [B, N, h, w] relative to the boxes;
+    under `stages` what `stages.collect_stages` gives, for a pass that asks. In a flipped pass all
+    of it but the stages is mirrored back.
+
+    With `narrow`, NMS leaves candidates out, see `narrowed_nms`, and where it does a variant has
+    `is_complete` bool [B]: a batch in which it does not hold must be computed without `narrow`.
+
+    AutoGraph is kept away: the OD API is graph code from before it, and converting it is half of
+    the tracing. The batch has no fixed size, so that per-image loops are loops in the graph, too.
+
+    Raises:
+        UserError: from the variants' post-processing.
+    """
+    import tensorflow as tf
+
+    processings = [post_processing_of(model_config, variant) for variant in one.variants]
+    height, width = size or (None, None)
+
+    def forward(images: Any, true_shapes: Any) -> dict[str, dict[str, Any]]:
+        # By its name Keras takes the graph of a `wrap_function` for code of TensorFlow 1.
+        tf.compat.v1.get_default_graph().name = "forward"
+        if one.flip:
+            images = tf.reverse_sequence(images, true_shapes[:, 1], seq_axis=2, batch_axis=0)
+        predictions = _shared_predictions(model, images, true_shapes)
+        found = {}
+        for variant, processing in zip(one.variants, processings, strict=True):
+            complete: list[Any] = []
+            with _post_processing(model, processing, variant, complete.append if narrow else None):
+                detections = _detections(model, predictions, true_shapes)
+            edge = _right_edge(tf, model_config, processing, images, true_shapes)
+            outputs = _outputs(tf, detections, one.flip, edge, with_masks)
+            if complete:
+                outputs[IS_COMPLETE] = complete[0]
+            found[variant_key(variant)] = outputs
+        if one.stages:
+            from odapi_repro.evaluation.inference.stage_tensors import collect_stages
+
+            found[STAGES] = collect_stages(model, dict(predictions), true_shapes)
+        return found
+
+    # `tf.function` would trace a second time, because the first makes the variables.
+    traced: Forward = tf.compat.v1.wrap_function(
+        tf.autograph.experimental.do_not_convert(forward),
+        [
+            tf.TensorSpec([None, height, width, channels], tf.float32),
+            tf.TensorSpec([None, 3], tf.int32),
+        ],
+    )
+    return traced
+
+
+def _shared_predictions(model: Any, images: Any, true_shapes: Any) -> dict[str, Any]:
+    """Gives the predictions before any final NMS, which a third stage would hold."""
+    if not _has_third_stage(model):
+        predictions: dict[str, Any] = model.predict(images, true_shapes)
+        return predictions
+    with _attributes(model, _number_of_stages=2):
+        predictions = model.predict(images, true_shapes)
+    return predictions
+
+
+def _detections(model: Any, shared: dict[str, Any], true_shapes: Any) -> dict[str, Any]:
+    # Both add to what they are given.
+    predictions = dict(shared)
+    if _has_third_stage(model):
+        predictions = model._predict_third_stage(predictions, true_shapes)
+    detections: dict[str, Any] = model.postprocess(predictions, true_shapes)
+    return detections
+
+
+def _has_third_stage(model: Any) -> bool:
+    return getattr(model, "_number_of_stages", 0) == 3
+
+
+@contextlib.contextmanager
+def _post_processing(
+    model: Any, processing: Any, variant: Variant, on_complete: Callable[[Any], None] | None
+) -> Iterator[None]:
+    """Gives the model the NMS and the score conversion of a variant while it is traced."""
+    if processing is None:
+        yield
+        return
+    from object_detection.builders import post_processing_builder
+
+    try:
+        suppress, convert = post_processing_builder.build(processing)
+    except ValueError as error:
+        raise UserError(
+            f"variant '{variant.name}': {error}",
+            expected="values that the OD API's post_processing_builder takes",
+        ) from error
+    if on_complete is not None and can_be_narrowed(processing):
+        suppress = narrowed(suppress, processing, on_complete)
+    if hasattr(model, "_second_stage_nms_fn"):
+        changes = {"_second_stage_nms_fn": suppress, "_second_stage_score_conversion_fn": convert}
+    elif hasattr(model, "_score_conversion_fn"):
+        changes = {"_non_max_suppression_fn": suppress, "_score_conversion_fn": convert}
+    else:  # CenterNet's scores are probabilities already.
+        changes = {"_non_max_suppression_fn": suppress}
+    with _attributes(model, **changes):
+        yield
+
+
+@contextlib.contextmanager
+def _attributes(model: Any, **changes: Any) -> Iterator[None]:
+    before = {name: getattr(model, name) for name in changes}
+    try:
+        for name, value in changes.items():
+            setattr(model, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(model, name, value)
+
+
+def _right_edge(tf: Any, model_config: Any, processing: Any, images: Any, true_shapes: Any) -> Any:
+    """Gives x of the true image's right edge in the frame of the boxes: float32 [B, 1].
+
+    Boxes are relative to the true image, but for an SSD that is told not to change their frame:
+    there they stay relative to the padded input (post_processing.multiclass_non_max_suppression).
+    """
+    kept = model_config.WhichOneof("model") == "ssd" and not (
+        processing.batch_non_max_suppression.change_coordinate_frame
+    )
+    widths = tf.cast(true_shapes[:, 1:2], tf.float32)
+    return widths / tf.cast(tf.shape(images)[2], tf.float32) if kept else tf.ones_like(widths)
+
+
+def _outputs(
+    tf: Any, detections: dict[str, Any], flip: bool, edge: Any, with_masks: bool
+) -> dict[str, Any]:
+    boxes, scores, classes, count = (detections.get(key) for key in _KEYS)
+    if classes is None:  # a class-agnostic model, as prepare_eval_dict takes it
+        classes = tf.zeros_like(scores)
+    if flip:
+        ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=2)
+        boxes = tf.stack([ymin, edge - xmax, ymax, edge - xmin], axis=2)
+    found = {
+        "detection_boxes": boxes,
+        "detection_scores": scores,
+        "detection_classes": tf.cast(classes, tf.int32),
+        "num_detections": tf.cast(count, tf.int32),
+    }
+    if with_masks and _MASKS in detections:
+        masks = detections[_MASKS]
+        found[_MASKS] = tf.reverse(masks, axis=[3]) if flip else masks
+    return found

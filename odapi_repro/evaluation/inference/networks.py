@@ -1,0 +1,168 @@
+"""The network of the pass at hand: built, compiled, restored and run over all images."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.evaluation.inference.averaging import average_checkpoints
+from odapi_repro.evaluation.inference.forward import (
+    IS_COMPLETE,
+    Forward,
+    compile_forward,
+    variant_key,
+)
+from odapi_repro.evaluation.inference.images import batches, decode, encoded_images
+from odapi_repro.evaluation.inference.job import EvaluationJob, Pass
+from odapi_repro.evaluation.inference.model_edits import check_passes, model_of_pass
+from odapi_repro.evaluation.inference.network import build_model, input_size, restore
+from odapi_repro.evaluation.inference.saved_model import SavedDetector
+from odapi_repro.pipeline import load_pipeline
+
+__all__ = ["BatchOutputs", "Networks", "ReadyPass", "saved_model_pass"]
+
+_Arrays = dict[str, dict[str, NDArray[Any]]]
+
+
+class BatchOutputs(NamedTuple):
+    """What a batch of images gave.
+
+    Attributes:
+        positions: of the images among those evaluated, from 0.
+        sizes: int64 [B, 2], their height and width as they were decoded.
+        outputs: as `forward.compile_forward` gives them, as arrays.
+    """
+
+    positions: tuple[int, ...]
+    sizes: NDArray[np.int64]
+    outputs: Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyPass:
+    """A pass whose network is built and restored.
+
+    Attributes:
+        build_seconds: building the model and tracing its function; 0 where an earlier pass did.
+        restore_seconds: reading the checkpoints.
+        batches: runs the network as it is iterated over.
+    """
+
+    build_seconds: float
+    restore_seconds: float
+    batches: Iterator[BatchOutputs]
+
+
+class Networks:
+    """The network of the pass at hand; what the next pass shares with it is kept.
+
+    Raises:
+        UserError: a pass that the pipeline's model cannot run.
+    """
+
+    def __init__(self, job: EvaluationJob) -> None:
+        self._job = job
+        self._pipeline = load_pipeline(job.pipeline_path).proto
+        check_passes(self._pipeline, job.passes)
+        self._model: Any = None
+        self._model_key = b""
+        self._forward: _Forward | None = None
+        self._forward_key: object = None
+
+    def ready(self, one: Pass) -> ReadyPass:
+        """Builds and restores the network of a pass.
+
+        Raises:
+            DataError: a checkpoint that is not the model's.
+        """
+        began = time.monotonic()
+        config = model_of_pass(self._pipeline, one)
+        size, channels = input_size(config)
+        model_key = config.SerializeToString(deterministic=True)
+        if model_key != self._model_key:
+            self._forward_key = self._model = None
+            self._model, self._model_key = build_model(config), model_key
+        forward_key = (one.flip, one.stages, one.variants)
+        if self._forward is None or forward_key != self._forward_key:
+            compiled = functools.partial(
+                compile_forward,
+                *(self._model, config, one),
+                size=size,
+                channels=channels,
+                with_masks=self._job.with_masks,
+            )
+            self._forward, self._forward_key = _Forward(compiled), forward_key
+        built = time.monotonic()
+        if len(one.checkpoints) == 1:
+            restore(self._model, one.checkpoints[0])
+        else:
+            average_checkpoints(one.checkpoints, self._model)
+        return ReadyPass(
+            build_seconds=built - began,
+            restore_seconds=time.monotonic() - built,
+            batches=_forwarded(self._job, self._model, self._forward, size),
+        )
+
+
+class _Forward:
+    """The compiled function of a pass; the one that narrows nothing is made when it is needed.
+
+    Args:
+        compiled: `compile_forward` without its last argument.
+    """
+
+    def __init__(self, compiled: Callable[..., Forward]) -> None:
+        self._compiled = compiled
+        self._narrow = compiled(narrow=True)
+        self._whole: Forward | None = None
+
+    def __call__(self, images: Any, true_shapes: Any) -> _Arrays:
+        """Gives what `compile_forward` says, as arrays."""
+        outputs = _arrays(self._narrow(images, true_shapes))
+        if all(one.pop(IS_COMPLETE, np.True_).all() for one in outputs.values()):
+            return outputs
+        if self._whole is None:
+            self._whole = self._compiled(narrow=False)
+        return _arrays(self._whole(images, true_shapes))
+
+
+def _arrays(outputs: Mapping[str, Mapping[str, Any]]) -> _Arrays:
+    return {
+        key: {name: tensor.numpy() for name, tensor in tensors.items()}
+        for key, tensors in outputs.items()
+    }
+
+
+def _forwarded(
+    job: EvaluationJob, model: Any, forward: _Forward, size: tuple[int, int] | None
+) -> Iterator[BatchOutputs]:
+    for batch in batches(job, model, size):
+        outputs = forward(batch.images, batch.true_shapes)
+        yield BatchOutputs(batch.positions, batch.sizes, outputs)
+
+
+def saved_model_pass(job: EvaluationJob, one: Pass) -> ReadyPass:
+    """Loads the SavedModel of a job, which goes image by image: its signature takes one.
+
+    Raises:
+        DataError: no SavedModel of a detector.
+    """
+    began = time.monotonic()
+    detector = SavedDetector(job.saved_model)
+    key = variant_key(one.variants[0])
+
+    def found() -> Iterator[BatchOutputs]:
+        for position, encoded in enumerate(encoded_images(job).prefetch(2)):
+            image = decode(encoded)
+            outputs = detector.detect(encoded, image, with_masks=job.with_masks)
+            batch = {name: value[np.newaxis] for name, value in outputs.items()}
+            size = np.array([image.shape[:2]], np.int64)
+            yield BatchOutputs((position,), size, {key: batch})
+
+    return ReadyPass(time.monotonic() - began, 0.0, found())

@@ -1,0 +1,210 @@
+"""Runs the passes of an evaluation job: images in, detections on disk. In the child process.
+
+It replaces `model_lib_v2.eager_eval_loop` where only detections are wanted. The model, its
+preprocessing and its post-processing are the OD API's own. What differs: images are read in order
+and to the last, decoded in parallel and put together into batches; the function is compiled as a
+whole, without losses and without AutoGraph; masks go from the box straight to run lengths; nothing
+is drawn; and an exception is not swallowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from odapi_repro.errors import DataError
+from odapi_repro.evaluation.inference.forward import STAGES, variant_key
+from odapi_repro.evaluation.inference.job import (
+    EvaluationJob,
+    Pass,
+    detections_path,
+    images_path,
+    stages_path,
+)
+from odapi_repro.evaluation.inference.model_edits import check_saved_model_passes
+from odapi_repro.evaluation.inference.networks import (
+    BatchOutputs,
+    Networks,
+    ReadyPass,
+    saved_model_pass,
+)
+from odapi_repro.evaluation.inference.results_file import ResultsFile, image_results
+from odapi_repro.evaluation.inference.stage_tensors import StageRecorder
+
+__all__ = ["Emit", "PassTimings", "run_job"]
+
+# Batches whose detections wait for the thread that writes them.
+_MOST_PENDING = 4
+
+
+class Emit(Protocol):
+    """Takes an event by name with its fields, as `execution.events.EventWriter` does."""
+
+    def __call__(self, event: str, **fields: Any) -> None:
+        """Takes one event."""
+
+
+@dataclass(frozen=True)
+class PassTimings:
+    """What a pass took, in seconds.
+
+    Attributes:
+        build_seconds: building the model and tracing its function; 0 where an earlier pass did.
+        restore_seconds: reading the checkpoints.
+        first_batch_seconds: from the first image asked for to the first detections.
+        rest_seconds: from then to the last byte written.
+        images: evaluated.
+        images_in_first_batch: of them.
+    """
+
+    build_seconds: float
+    restore_seconds: float
+    first_batch_seconds: float
+    rest_seconds: float
+    images: int
+    images_in_first_batch: int
+
+
+def run_job(job: EvaluationJob, emit: Emit) -> dict[str, PassTimings]:
+    """Runs every pass of a job in turn and gives what each took.
+
+    A pass's folder appears when all of it is written. Compatibility patches, devices and
+    extensions must have been seen to before.
+
+    Args:
+        emit: gets `restored` (pass, build_seconds, restore_seconds), after each batch
+            `evaluating` (pass, images: those done), and `pass_done` (pass, and the fields of
+            `PassTimings`) when a pass's folder is there.
+
+    Raises:
+        UserError: passes that this model cannot run.
+        DataError: a checkpoint that is not the model's, an image that does not decode, or
+            another number of images than the job says.
+    """
+    if job.saved_model:
+        check_saved_model_passes(job.saved_model, job.passes)
+    networks = None if job.saved_model else Networks(job)
+    timings = {}
+    for one in job.passes:
+        ready = saved_model_pass(job, one) if networks is None else networks.ready(one)
+        name = {"pass": one.name}
+        emit(
+            "restored",
+            build_seconds=ready.build_seconds,
+            restore_seconds=ready.restore_seconds,
+            **name,
+        )
+        folder = detections_path(job.output_dir, one.name, "").parent
+        partial = folder.with_name(f".{one.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        timings[one.name] = _run_pass(job, one, ready, partial, emit)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+        emit("pass_done", **name, **dataclasses.asdict(timings[one.name]))
+    return timings
+
+
+def _run_pass(
+    job: EvaluationJob, one: Pass, ready: ReadyPass, folder: Path, emit: Emit
+) -> PassTimings:
+    done = in_first = 0
+    began = first = time.monotonic()
+    with _Sink(job, one, folder) as sink, ThreadPoolExecutor(1) as writer:
+        pending: deque[Future[None]] = deque()
+        for batch in ready.batches:
+            pending.append(writer.submit(sink.take, batch))
+            if len(pending) > _MOST_PENDING:
+                pending.popleft().result()
+            done += len(batch.positions)
+            if not in_first:
+                in_first, first = done, time.monotonic()
+            emit("evaluating", images=done, **{"pass": one.name})
+        for future in pending:
+            future.result()
+        sink.finish(done)
+    return PassTimings(
+        build_seconds=ready.build_seconds,
+        restore_seconds=ready.restore_seconds,
+        first_batch_seconds=first - began,
+        rest_seconds=time.monotonic() - first,
+        images=done,
+        images_in_first_batch=in_first,
+    )
+
+
+class _Sink:
+    """Where the outputs of a pass go: files by variant, and the stages."""
+
+    def __init__(self, job: EvaluationJob, one: Pass, folder: Path) -> None:
+        self._job = job
+        self._pass = one
+        self._open = contextlib.ExitStack()
+        self._files = {
+            variant_key(variant): self._open.enter_context(
+                ResultsFile(detections_path(folder.parent, folder.name, variant.name))
+            )
+            for variant in one.variants
+        }
+        self._stages_path = stages_path(folder.parent, folder.name)
+        self._recorder = StageRecorder() if one.stages else None
+        self._stages: dict[int, Mapping[str, NDArray[Any]]] = {}
+        self._recorded = 0
+        self._sizes: dict[int, tuple[int, int]] = {}
+
+    def __enter__(self) -> _Sink:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def take(self, batch: BatchOutputs) -> None:
+        """Writes the detections of a batch."""
+        positions, sizes, outputs = batch
+        ids = self._job.image_ids
+        for index, position in enumerate(positions):
+            height, width = (int(value) for value in sizes[index])
+            self._sizes[position] = (height, width)
+            for key, file in self._files.items():
+                own = {name: values[index] for name, values in outputs[key].items()}
+                image_id = ids[position] if position < len(ids) else position
+                results = image_results(image_id, (height, width), own, self._job.category_ids)
+                file.add(position, results)
+            if self._recorder is not None:
+                self._stages[position] = {
+                    name: values[index : index + 1] for name, values in outputs[STAGES].items()
+                }
+        while self._recorder is not None and self._recorded in self._stages:
+            self._recorder.add(self._stages.pop(self._recorded))
+            self._recorded += 1
+
+    def finish(self, images: int) -> None:
+        """Writes what is written once, after the last batch.
+
+        Raises:
+            DataError: another number of images than expected, or sizes that an earlier pass had
+                otherwise.
+        """
+        if images != self._job.num_images:
+            raise DataError(
+                f"{images} images were read",
+                expected=f"{self._job.num_images}",
+                mend="leave records and images alone while they are evaluated",
+            )
+        if self._recorder is not None:
+            self._recorder.save(self._stages_path)
+        heights, widths = zip(*(self._sizes[i] for i in range(images)), strict=True)
+        text = json.dumps({"heights": heights, "widths": widths}) + "\n"
+        images_path(self._job.output_dir).write_text(text, encoding="utf-8")

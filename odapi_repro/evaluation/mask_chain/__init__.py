@@ -1,0 +1,1 @@
+"""Recall of a two-stage detector stage by stage, from proposals to masks."""

@@ -1,0 +1,316 @@
+"""The chain of recall of a two-stage detector: at which stage each object is lost.
+
+An object passes a stage when one of the stage's candidates overlaps it enough. It is *alive* at a
+stage when it passes that stage or a later one, and *lost* at the first stage at which it is not
+alive. So what a later stage mends (a loose proposal that is refined) is not counted as lost, every
+object that is not found is lost at exactly one stage, and what is found is what COCO's own matching
+finds.
+
+Enough is the IoU threshold of the evaluation from the refined boxes on. For anchors and proposals
+it is 0.5 whatever the threshold: from there on the second stage is trained to refine a box
+(`target_assigner.create_target_assigner('FasterRCNN', 'detection')`), so a tighter one is its
+business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.errors import DataError
+from odapi_repro.evaluation.coco_data import Detections, GroundTruth, compressed_masks
+from odapi_repro.evaluation.inference.stage_tensors import Stages
+from odapi_repro.evaluation.mask_chain.overlaps import (
+    best_detections,
+    detection_overlaps,
+    first_stage_overlaps,
+    nms_overlaps,
+    proposal_overlaps,
+    second_stage_overlaps,
+)
+from odapi_repro.evaluation.mask_chain.perfect_mask import perfect_mask_ious
+from odapi_repro.evaluation.mask_chain.stages import ChainSettings, ChainStage
+from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS, match
+
+__all__ = [
+    "NOT_COUNTED",
+    "PROPOSAL_IOU",
+    "SIZES",
+    "ChainReport",
+    "PerfectMasks",
+    "ProposalRecall",
+    "recall_chain",
+]
+
+SIZES: Final = ("all", "small", "medium", "large")
+PROPOSAL_IOU: Final = 0.5
+"""Overlap from which a proposal is one that the second stage is trained to refine."""
+
+NOT_COUNTED: Final = -1
+_SMALL, _LARGE = 32.0**2, 96.0**2
+_FIRST_STAGE = ("anchor", "rpn_nms", "proposal")
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ProposalRecall:
+    """What share of the objects the first so many proposals of an image overlap.
+
+    Attributes:
+        num_proposals: by falling objectness.
+        at_50: at an IoU of 0.5, in percent, by `SIZES`; None where there is no object.
+        average: on average over the thresholds from 0.5 to 0.95.
+    """
+
+    num_proposals: int
+    at_50: tuple[float | None, ...]
+    average: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class PerfectMasks:
+    """What a mask head without error would reach with its grid, in the objects' own boxes.
+
+    Attributes:
+        mask_size: height and width of the grid.
+        mean_iou: of an object's mask with itself after the grid, by `SIZES`, in percent.
+        recall: share of the objects whose mask passes, on average over the thresholds.
+    """
+
+    mask_size: tuple[int, int]
+    mean_iou: tuple[float | None, ...]
+    recall: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ChainReport:
+    """Where the objects of a data set are lost.
+
+    S stages, T = 10 IoU thresholds (`matching.IOU_THRESHOLDS`), Z = 4 `SIZES`, A annotations.
+    For every threshold and size, `lost` over the stages and `found` sum to `objects`.
+
+    Attributes:
+        settings: of the pipeline.
+        stages: in order.
+        objects: int64 [Z], annotations that count: no crowds.
+        lost: int64 [S, T, Z].
+        found: int64 [T, Z], what COCO matches (masks where they are predicted, else boxes).
+        refined: int64 [T, Z], objects found although no proposal overlaps them by 0.5.
+        lost_at: int8 [T, A], the stage; S for found, `NOT_COUNTED` for a crowd.
+        proposals: recall by number of proposals.
+        perfect_masks: the bound of the mask head's resolution; None without masks.
+    """
+
+    settings: ChainSettings
+    stages: tuple[ChainStage, ...]
+    objects: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    found: NDArray[np.int64]
+    refined: NDArray[np.int64]
+    lost_at: NDArray[np.int8]
+    proposals: tuple[ProposalRecall, ...]
+    perfect_masks: PerfectMasks | None
+
+    def share_lost(self, stage: str, size: str = "all", iou: float | None = None) -> float | None:
+        """Gives the share of the objects lost at a stage, in percent.
+
+        Args:
+            stage: its name.
+            size: one of `SIZES`.
+            iou: a threshold; None for the average over all ten.
+
+        Returns:
+            None where there is no object of the size.
+        """
+        place = [one.name for one in self.stages].index(stage)
+        return self._share(self.lost[place], size, iou)
+
+    def share_found(self, size: str = "all", iou: float | None = None) -> float | None:
+        """Gives the share of the objects found, in percent: recall over objects.
+
+        COCO's AR is the same recall per class, then averaged over the classes.
+        """
+        return self._share(self.found, size, iou)
+
+    def largest_loss(self, size: str = "all", iou: float | None = None) -> ChainStage | None:
+        """Gives the stage that loses most; None where nothing is lost."""
+        shares = [self.share_lost(stage.name, size, iou) or 0.0 for stage in self.stages]
+        return self.stages[int(np.argmax(shares))] if max(shares) > 0 else None
+
+    def _share(self, counts: NDArray[np.int64], size: str, iou: float | None) -> float | None:
+        column = SIZES.index(size)
+        if not self.objects[column]:
+            return None
+        here = counts[:, column] if iou is None else counts[_threshold(iou), column]
+        return 100.0 * float(np.mean(here)) / int(self.objects[column])
+
+
+def recall_chain(
+    truth: GroundTruth, stages: Stages, detections: Detections, settings: ChainSettings
+) -> ChainReport:
+    """Gives the chain of one model on one data set.
+
+    Args:
+        truth: the data set, its images in the order in which they were evaluated.
+        stages: as `StageRecorder` kept them.
+        detections: the final ones, with boxes, and with masks where `settings` has a mask size.
+        settings: of the pipeline and the variant that gave them.
+
+    Raises:
+        DataError: the stages are those of another number of images, or boxes or masks are missing.
+    """
+    if stages.num_images != truth.num_images:
+        raise DataError(
+            f"the stages are those of {stages.num_images} images",
+            expected=f"those of the {truth.num_images} images of the data set, in its order",
+            mend="evaluate again, on the same images",
+        )
+    grid = box = None
+    if settings.mask_size is not None:
+        grid, box = _mask_overlaps(truth, detections, settings.mask_size)
+    passed = _passed(truth, stages, detections, settings)
+    if grid is not None and box is not None:
+        passed |= _passed_by_masks(truth, detections, passed["own_detection"], grid, box)
+    names = [stage.name for stage in settings.stages]
+    alive = np.logical_or.accumulate(np.stack([passed[name] for name in names])[::-1])[::-1]
+    # Alive once lost never comes back: the number of stages passed is the stage of the loss.
+    lost_at = alive.sum(axis=0).astype(np.int8)
+    lost_at[:, truth.is_crowd] = NOT_COUNTED
+    sizes = _sizes(truth)
+    counts = np.array(
+        [
+            [np.bincount(at[size], minlength=len(names) + 1) for size in sizes]
+            for at in lost_at.astype(np.int64)
+        ]
+    ).transpose(2, 0, 1)
+    refined = passed[names[-1]] & ~passed["proposal"]
+    return ChainReport(
+        settings=settings,
+        stages=settings.stages,
+        objects=np.array([np.count_nonzero(size) for size in sizes]),
+        lost=counts[:-1],
+        found=counts[-1],
+        refined=np.stack([np.count_nonzero(refined & size, axis=1) for size in sizes], axis=1),
+        lost_at=lost_at,
+        proposals=_proposal_recall(truth, stages, settings.max_proposals, sizes),
+        perfect_masks=None if grid is None else _perfect_masks(settings, grid, sizes),
+    )
+
+
+def _passed(
+    truth: GroundTruth, stages: Stages, detections: Detections, settings: ChainSettings
+) -> dict[str, NDArray[np.bool_]]:
+    """Gives which objects pass each stage for themselves, bool [T, A] by name."""
+    overlaps = first_stage_overlaps(truth, stages, settings.max_proposals)
+    overlaps |= second_stage_overlaps(truth, stages, settings.score_threshold)
+    overlaps["detection"] = detection_overlaps(truth, detections)
+    passed = {name: _enough(name, iou) for name, iou in overlaps.items()}
+    # A box of another class says something of the object's score, nothing of where its own is.
+    passed["score"] &= passed["refined_box"]
+    # NMS is worth its while only where it may be what lost an object.
+    asked = (passed["class"] & ~passed["detection"]).any(axis=0) & ~truth.is_crowd
+    images = np.unique(truth.images[asked]).astype(np.int64)
+    passed["nms"] = _enough("nms", nms_overlaps(truth, stages, settings, images))
+    passed["own_detection"] = _found(truth, detections, "bbox")
+    return passed
+
+
+def _passed_by_masks(
+    truth: GroundTruth,
+    detections: Detections,
+    box_found: NDArray[np.bool_],
+    grid: Floats,
+    box: Floats,
+) -> dict[str, NDArray[np.bool_]]:
+    """Gives which objects pass the stages of masks: a found box alone is no mask."""
+    by_grid = box_found & _enough("mask_grid", grid)
+    return {
+        "mask_grid": by_grid,
+        "mask_box": by_grid & _enough("mask_box", box),
+        "mask": _found(truth, detections, "segm"),
+    }
+
+
+def _enough(stage: str, overlaps: Floats) -> NDArray[np.bool_]:
+    """Whether each overlap is enough at each threshold, [T, A]; as COCOeval compares them."""
+    least = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
+    if stage in _FIRST_STAGE:
+        least = np.full(len(least), PROPOSAL_IOU)
+    return np.asarray(overlaps >= least[:, None])
+
+
+def _found(truth: GroundTruth, detections: Detections, iou_type: str) -> NDArray[np.bool_]:
+    """Which objects COCO's matching finds, [T, A]."""
+    took = match(truth, detections, iou_type).ground_truth
+    found = np.zeros((len(IOU_THRESHOLDS), truth.num_annotations), np.bool_)
+    threshold, detection = np.nonzero(took >= 0)
+    found[threshold, took[threshold, detection]] = True
+    return found
+
+
+def _mask_overlaps(
+    truth: GroundTruth, detections: Detections, mask_size: tuple[int, int]
+) -> tuple[Floats, Floats]:
+    """Gives each object's IoU with its own mask after the grid, [A]: in its own box, and found."""
+    masks = compressed_masks(truth)
+    best = best_detections(truth, detections)
+    grid, box = np.zeros(truth.num_annotations), np.zeros(truth.num_annotations)
+    assert detections.boxes is not None
+    for row in np.flatnonzero(~truth.is_crowd).tolist():
+        boxes = [truth.boxes[row]]
+        if best[row] >= 0:
+            boxes.append(detections.boxes[best[row]])
+        ious = perfect_mask_ious(masks[row], np.stack(boxes), mask_size)
+        grid[row], box[row] = ious[0], ious[-1] if best[row] >= 0 else 0.0
+    return grid, box
+
+
+def _sizes(truth: GroundTruth) -> list[NDArray[np.bool_]]:
+    """Which annotations are objects of each of `SIZES`.
+
+    Those of exactly 32 or 96 squared pixels, which COCO counts on both sides, count as the larger.
+    """
+    objects, areas = ~truth.is_crowd, truth.areas
+    small, large = areas < _SMALL, areas >= _LARGE
+    return [objects, objects & small, objects & ~small & ~large, objects & large]
+
+
+def _proposal_recall(
+    truth: GroundTruth, stages: Stages, most: int, sizes: list[NDArray[np.bool_]]
+) -> tuple[ProposalRecall, ...]:
+    """Recall of an eighth, a quarter, a half and all of the proposals."""
+    counts = tuple(sorted({max(1, most // share) for share in (8, 4, 2, 1)}))
+    overlaps = proposal_overlaps(truth, stages, counts)
+    return tuple(
+        ProposalRecall(
+            num_proposals=count,
+            at_50=tuple(_percent(iou[size] >= PROPOSAL_IOU) for size in sizes),
+            average=tuple(_percent(_enough("box", iou[size])) for size in sizes),
+        )
+        for count, iou in zip(counts, overlaps, strict=True)
+    )
+
+
+def _perfect_masks(
+    settings: ChainSettings, grid: Floats, sizes: list[NDArray[np.bool_]]
+) -> PerfectMasks:
+    assert settings.mask_size is not None
+    return PerfectMasks(
+        mask_size=settings.mask_size,
+        mean_iou=tuple(_percent(grid[size]) for size in sizes),
+        recall=tuple(_percent(_enough("mask_grid", grid[size])) for size in sizes),
+    )
+
+
+def _percent(values: NDArray[Any]) -> float | None:
+    return 100.0 * float(np.mean(values)) if values.size else None
+
+
+def _threshold(iou: float) -> int:
+    place = int(np.argmin(np.abs(IOU_THRESHOLDS - iou)))
+    if abs(IOU_THRESHOLDS[place] - iou) > 1e-6:
+        raise ValueError(f"{iou} is none of COCO's thresholds 0.5, 0.55 ... 0.95")
+    return place

@@ -1,0 +1,1 @@
+"""What is done to detections after the network, without it: NMS, voting, fusion."""

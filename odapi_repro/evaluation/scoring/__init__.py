@@ -1,0 +1,1 @@
+"""COCO's metrics, and the matching of detections and ground truth that they count."""

@@ -1,0 +1,246 @@
+"""How sure COCO's numbers are: intervals from a paired bootstrap over the images.
+
+The images of a set are a sample. Drawing as many of them again, with replacement, shows how far a
+metric varies from sample to sample; an image drawn k times counts k times. Whole images are drawn,
+not objects: those of one image share its light, its crowding and its annotator.
+
+Four things stand between resamples and an interval that covers. docs/uncertainty.md has what was
+measured of each, and of the intervals that were left aside.
+
+- **Classes that vanish.** A resample may lack a rare class, and the mean over the rest would be
+  another quantity. Such a class keeps there the value it has in the set. Which classes are averaged
+  is decided once, by the set.
+- **Rare classes.** A class seen in m images shows too little spread in resamples when m is 2 or 3:
+  the variance of a mean of m numbers comes out (m - 1) / m too small (Efron and Tibshirani, An
+  Introduction to the Bootstrap, 1993, section 5.3), too large again for the number of such images
+  varies, and 0 where they vanish. What a mean would need is put right class by class. A single
+  image says nothing of its own spread: the class gets the average of the others, image for image.
+- **Few images.** Standard errors are estimates too: quantiles are Student's t, with Welch's and
+  Satterthwaite's degrees of freedom over the classes. The interval is centred on the value: the
+  resamples' own mean and quantiles carry the excess described next a second time.
+- **AP falls as a set grows.** Interpolated precision is the highest precision from a recall on, and
+  a maximum over noise is high. The excess falls as n^(-1/2) where precision is flat and as n^(-2/3)
+  where it is steep, so that it never becomes small beside the standard error, and classes share it.
+  Two numbers from sets of one size have it both; the AP of unlimited images does not. That has an
+  interval of its own: resamples show only a third of the excess, but halves of the set show it, and
+  twice what they score above the set is taken off. In differences of two models it cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from odapi_repro.errors import UserError
+from odapi_repro.evaluation.scoring.matching import Matches
+from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES
+from odapi_repro.evaluation.uncertainty.class_mean import ClassMean
+from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
+
+__all__ = ["Interval", "Intervals", "difference", "interval", "intervals_of"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One metric, or one difference of two models, and how sure it is. Points.
+
+    Attributes:
+        metric: COCO's name.
+        value: COCO's figure, or the difference; None where there is nothing to score.
+        se: the standard error of `value`: how far it varies among sets of as many such images.
+        low, high: the interval of what such sets give on average. None where the images cannot say.
+        excess: by how much AP lies, by estimate, above that of unlimited images of this kind; None
+            for recall and differences, where it is nothing to speak of.
+        limit_low, limit_high: the interval of AP on unlimited images, around `value - excess`.
+        df: degrees of freedom of `se`.
+        confidence: of each interval, between 0 and 1.
+        num_resamples, num_images: what it was made from.
+        note: why there is no interval, or what to mind about it; empty otherwise.
+    """
+
+    metric: str
+    value: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    excess: float | None
+    limit_low: float | None
+    limit_high: float | None
+    df: float | None
+    confidence: float
+    num_resamples: int
+    num_images: int
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals(Mapping[str, Interval]):
+    """The 12 metrics over all classes, by name, and those of each class.
+
+    Attributes:
+        overall: what this mapping shows.
+        per_class: the same for each class alone, by its index.
+    """
+
+    overall: Mapping[str, Interval]
+    per_class: tuple[Mapping[str, Interval], ...]
+
+    def __getitem__(self, metric: str) -> Interval:
+        return self.overall[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.overall)
+
+    def __len__(self) -> int:
+        return len(self.overall)
+
+
+def interval(
+    matches: Matches, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Intervals:
+    """Gives the 12 metrics with intervals.
+
+    Args:
+        matches: of the detections with the ground truth.
+        resamples: how many.
+        confidence: of each interval alone, two-sided.
+        seed: of the resamples; the same seed gives the same intervals.
+
+    Raises:
+        UserError: fewer than two resamples, or a confidence that is none.
+    """
+    _check(resamples, confidence)
+    return intervals_of(resample(matches, resamples, seed), confidence=confidence)
+
+
+def difference(
+    first: Matches,
+    second: Matches,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Intervals:
+    """Gives the 12 metrics of `first` less those of `second`, with intervals.
+
+    Both are resampled with the same weights: what makes an image hard for both cancels.
+
+    Args:
+        first, second: matches of two sets of detections with one ground truth.
+        resamples, confidence, seed: as in `interval`.
+
+    Raises:
+        UserError: different ground truth, fewer than two resamples, or a confidence that is none.
+    """
+    _check(resamples, confidence)
+    if not _same_truth(first, second):
+        raise UserError(
+            "the two models were matched with different ground truth",
+            expected="detections of the same images, scored with the same annotations",
+            mend="evaluate both on one data set",
+        )
+    ours = resample(first, resamples, seed)
+    theirs = ours if first is second else resample(second, resamples, seed)
+    return intervals_of(ours.minus(theirs), confidence=confidence)
+
+
+def _check(resamples: int, confidence: float) -> None:
+    if resamples < 2:
+        raise UserError(
+            f"{resamples} resamples", expected="two or more; 1,000 give steady intervals"
+        )
+    if not 0 < confidence < 1:
+        raise UserError(f"a confidence of {confidence:g}", expected="between 0 and 1, such as 0.95")
+
+
+def _same_truth(first: Matches, second: Matches) -> bool:
+    return (first.num_images, first.num_categories) == (
+        second.num_images,
+        second.num_categories,
+    ) and all(
+        np.array_equal(getattr(first, name), getattr(second, name))
+        for name in ("truth_images", "truth_categories", "truth_ignored")
+    )
+
+
+def intervals_of(resampled: Resampled, *, confidence: float = 0.95) -> Intervals:
+    """Gives the 12 metrics with intervals from resamples at hand."""
+
+    def of(metric: int, classes: NDArray[np.intp]) -> Interval:
+        scored = classes[~np.isnan(resampled.values[metric, classes])]
+        return _interval(
+            METRIC_NAMES[metric],
+            ClassMean(
+                resampled.values[metric, scored],
+                resampled.replicates[metric, scored],
+                resampled.halves[metric, scored],
+                resampled.images[metric, scored],
+                resampled.num_images,
+            ),
+            confidence,
+            resampled.is_difference,
+        )
+
+    num_classes = resampled.values.shape[1]
+    metrics = range(len(METRIC_NAMES))
+    return Intervals(
+        {METRIC_NAMES[metric]: of(metric, np.arange(num_classes)) for metric in metrics},
+        tuple(
+            {METRIC_NAMES[metric]: of(metric, np.array([category])) for metric in metrics}
+            for category in range(num_classes)
+        ),
+    )
+
+
+def _interval(metric: str, mean: ClassMean, confidence: float, is_difference: bool) -> Interval:
+    value = float(mean.values.mean()) if len(mean.values) else None
+    bare = Interval(
+        metric=metric,
+        value=value,
+        se=None,
+        low=None,
+        high=None,
+        excess=None,
+        limit_low=None,
+        limit_high=None,
+        df=None,
+        confidence=confidence,
+        num_resamples=mean.replicates.shape[1],
+        num_images=mean.num_images,
+    )
+    if value is None:
+        return replace(bare, note="nothing to score")
+    if mean.images.max() < 2:
+        return replace(bare, note="no class is seen on two images: nothing says how far it varies")
+    variance, df = mean.variance()
+    quantile = float(special.stdtrit(df, (1 + confidence) / 2))
+    least = -100.0 if is_difference else 0.0
+
+    def ends(centre: float, variance: float) -> tuple[float, float]:
+        reach = quantile * math.sqrt(variance)
+        return max(centre - reach, least), min(centre + reach, 100.0)
+
+    low, high = ends(value, variance)
+    result = replace(bare, se=math.sqrt(variance), low=low, high=high, df=df, note=_note(mean))
+    if is_difference or not metric.startswith("AP"):
+        return result
+    excess, doubt = mean.excess()
+    limit_low, limit_high = ends(value - excess, variance + doubt)
+    return replace(result, excess=excess, limit_low=limit_low, limit_high=limit_high)
+
+
+def _note(mean: ClassMean) -> str:
+    once = int((mean.images < 2).sum())
+    if (mean.replicates == mean.values[:, None]).all():
+        return "the same in every resample"
+    if once:
+        return (
+            f"{once} of {len(mean.values)} classes are seen on one image only; their spread is "
+            "taken from the others"
+        )
+    return ""

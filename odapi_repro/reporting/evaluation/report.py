@@ -1,0 +1,107 @@
+"""Writes results/<name>/ of an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from odapi_repro.errors import UserError
+from odapi_repro.reporting.evaluation.content import EvaluationReport
+from odapi_repro.reporting.evaluation.csv_files import csv_tables
+from odapi_repro.reporting.evaluation.json_file import render_json
+from odapi_repro.reporting.evaluation.readme import CHAIN_FIGURE, evaluation_readme
+from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.tables import csv_bytes
+
+__all__ = ["EVALUATION_FILE", "check_is_free", "write_evaluation"]
+
+EVALUATION_FILE = "evaluation.json"
+"""By this file a folder in results/ is known to be an evaluation's, not a study's."""
+
+
+def write_evaluation(
+    report: EvaluationReport, folder: Path, *, num_pictures: int = 12
+) -> tuple[Path, ...]:
+    """Writes tables, plots, pictures, evaluation.json and, last, the README.md that shows them.
+
+    Each file is replaced whole; pictures of an earlier evaluation of this name that are not drawn
+    again are removed. The same detections give the same bytes.
+
+    Args:
+        report: what was found.
+        folder: results/<name>.
+        num_pictures: images on each page; 0 for none.
+
+    Returns:
+        The paths written, README.md last.
+
+    Raises:
+        UserError: the folder holds a study, or cannot be written.
+    """
+    check_is_free(folder)
+    # Matplotlib takes a second to import.
+    from odapi_repro.reporting.evaluation.plots import render_evaluation_plots
+
+    files = {
+        **{name: csv_bytes(table) for name, table in csv_tables(report).items()},
+        **render_evaluation_plots(report),
+        **_chain(report),
+        **_pictures(report, num_pictures),
+        EVALUATION_FILE: render_json(report, written=str(folder)).encode(),
+    }
+    files["README.md"] = evaluation_readme(report, files=files).encode()
+    try:
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        for stale in (folder / "pictures").glob("*.png"):
+            if f"pictures/{stale.name}" not in files:
+                stale.unlink()
+        written = tuple(write_atomically(folder / name, content) for name, content in files.items())
+        if not any(name.startswith("pictures/") for name in files):
+            (folder / "pictures").rmdir()
+    except OSError as error:
+        raise UserError(
+            f"the results cannot be written: {error.strerror or error}",
+            expected="a folder that can be written, with space left",
+            mend="name another one with --results_dir, or leave it out with --no_report",
+            where=str(folder),
+        ) from error
+    return written
+
+
+def check_is_free(folder: Path) -> None:
+    """Refuses a folder that holds something else than an evaluation.
+
+    Raises:
+        UserError: it does.
+    """
+    if (folder / "README.md").exists() and not (folder / EVALUATION_FILE).exists():
+        raise UserError(
+            "this folder holds the results of a study",
+            expected="a new name, or that of an earlier evaluation",
+            mend="choose another --name",
+            where=str(folder),
+        )
+
+
+def _chain(report: EvaluationReport) -> dict[str, bytes]:
+    if report.model.chain is None:
+        return {}
+    from odapi_repro.reporting.evaluation.mask_chain_plot import chain_figure
+    from odapi_repro.reporting.style import encode, plot_style
+
+    with plot_style():
+        return {CHAIN_FIGURE: encode(chain_figure(report.model.chain), "svg")}
+
+
+def _pictures(report: EvaluationReport, count: int) -> dict[str, bytes]:
+    if not count or report.read_images is None:
+        return {}
+    from odapi_repro.reporting.evaluation.pages import pages
+    from odapi_repro.reporting.evaluation.pictures import render_page
+
+    shown = pages(report, count)
+    images = report.read_images(sorted({tile.image for page in shown for tile in page.tiles}))
+    return {
+        f"pictures/{page.name}.png": render_page(page, images)
+        for page in shown
+        if any(tile.image in images for tile in page.tiles)
+    }

@@ -1,0 +1,1 @@
+"""What `run --checkpoint` says of factors that need no training: plan and folder of results."""

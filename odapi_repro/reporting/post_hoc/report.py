@@ -1,0 +1,41 @@
+"""Writes results/<study>/ of a sweep without training."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from odapi_repro.analysis.image_effects import image_effects_table
+from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.post_hoc.content import PostHocReport
+from odapi_repro.reporting.post_hoc.text import post_hoc_readme, post_hoc_terminal
+from odapi_repro.reporting.tables import csv_bytes
+
+__all__ = ["print_post_hoc_report", "write_post_hoc_report"]
+
+
+def write_post_hoc_report(report: PostHocReport, folder: Path) -> tuple[Path, ...]:
+    """Writes trials.csv, effects.csv, the plot and, last, the README.md that shows them.
+
+    Returns:
+        The paths written, README.md last.
+    """
+    from odapi_repro.reporting.post_hoc.plot import render_post_hoc_plots  # imports matplotlib
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "trials.csv": csv_bytes(report.table),
+        "effects.csv": csv_bytes(image_effects_table(report.effects)),
+        **render_post_hoc_plots(report),
+    }
+    files["README.md"] = post_hoc_readme(report, plots=sorted(files)).encode()
+    return tuple(write_atomically(folder / name, content) for name, content in files.items())
+
+
+def print_post_hoc_report(report: PostHocReport, stream: TextIO | None = None) -> None:
+    """Prints the table and the headline; in ASCII unless the stream is a terminal for more."""
+    stream = sys.stdout if stream is None else stream
+    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+    ascii_only = not (stream.isatty() and encoding == "utf8")
+    stream.write(post_hoc_terminal(report, ascii_only=ascii_only))

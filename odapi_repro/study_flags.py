@@ -1,0 +1,185 @@
+"""The flags that commands which train have in common, and what they come to."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from absl import flags
+
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.record_check import check_records
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
+from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.execution.executor import Runtime
+from odapi_repro.execution.hardware import count_gpus
+from odapi_repro.pipeline import Pipeline
+from odapi_repro.pipeline.binding import PLACEHOLDER
+from odapi_repro.study.groundwork import TrialConditions
+from odapi_repro.study.scales import SCALES
+from odapi_repro.study.study_data import StudyData
+
+__all__ = ["check_name", "conditions_of", "define_study_flags", "runtime_of", "study_data_of"]
+
+
+def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
+    """Defines the flags of scale, data, device, training and folders.
+
+    Args:
+        values: of the command.
+        checkpoint: what `--checkpoint` means to it.
+    """
+    string = functools.partial(flags.DEFINE_string, flag_values=values)
+    integer = functools.partial(flags.DEFINE_integer, flag_values=values, lower_bound=1)
+    boolean = functools.partial(flags.DEFINE_bool, flag_values=values)
+    enum = functools.partial(flags.DEFINE_enum, flag_values=values)
+    enum(
+        "scale",
+        "auto",
+        SCALES,
+        "full: the pipeline as it is; proxy: its family shrunk to minutes; smoke: a few steps; "
+        "auto: full with your own records and an accelerator, else proxy",
+    )
+    integer("steps", None, "steps at the reference's batch; the schedule keeps its shape")
+    flags.DEFINE_alias("num_train_steps", "steps", flag_values=values)
+    string("data", EMBEDDED, "embedded, or a folder with train* and val* records and a label map")
+    string("train_records", None, "globs of training records, comma-separated")
+    string("eval_records", None, "globs of evaluation records, comma-separated")
+    string("label_map", None, "label map of the records")
+    string("checkpoint", None, checkpoint)
+    enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
+    flags.DEFINE_integer(
+        "replicas",
+        0,
+        "replicas of the reference cell; 0: every GPU, one on CPU",
+        lower_bound=0,
+        flag_values=values,
+    )
+    boolean("deterministic", None, "same seed, same bits; by default on CPU only")
+    boolean("use_tpu", False, "as --device tpu")
+    string("tpu_name", None, "name of the Cloud TPU")
+    integer("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG")
+    integer("checkpoint_every_n", 1000, "steps between checkpoints")
+    integer(
+        "checkpoint_max_to_keep",
+        None,
+        "checkpoints kept of a training, for fusion and swa; by default 7 at full scale, else 1",
+    )
+    integer("sample_1_of_n_eval_examples", None, "evaluate one image of n")
+    boolean("record_summaries", False, "training images into the events")
+    string("runs_dir", "runs", "where trials are kept")
+    string("results_dir", "results", "where the table goes")
+
+
+def conditions_of(values: Any, pipeline: Pipeline, data: StudyData) -> TrialConditions:
+    """Gives what the flags ask of every trial.
+
+    Args:
+        values: parsed flags.
+        pipeline: whose own checkpoint counts at full scale.
+        data: resolved from the same flags; your own records on an accelerator mean full scale.
+
+    Raises:
+        UserError: flags that contradict each other.
+        EnvironmentMissing: a device that is not there.
+    """
+    device = "tpu" if values.use_tpu else values.device
+    gpus = count_gpus()
+    if device == "auto":
+        device = "gpu" if gpus else "cpu"
+    _check_device(device, gpus, replicas_told=bool(values.replicas))
+    scale = values.scale
+    if scale == "auto":
+        own_records = data.source.name != EMBEDDED
+        scale = "full" if own_records and device != "cpu" else "proxy"
+    return TrialConditions(
+        scale=scale,
+        num_steps=values.steps,
+        num_replicas=values.replicas or (gpus if device == "gpu" else 1) * values.num_workers,
+        device=device,
+        deterministic=device == "cpu" if values.deterministic is None else values.deterministic,
+        checkpoint=_checkpoint(values.checkpoint, pipeline, scale),
+        sample_1_of_n_eval_examples=values.sample_1_of_n_eval_examples,
+    )
+
+
+def study_data_of(values: Any, pipeline: Pipeline) -> StudyData:
+    """Gives the records that the flags name, checked.
+
+    Raises:
+        UserError: records or a label map that are missing or do not fit the pipeline.
+    """
+    if values.data == EMBEDDED and not values.train_records:
+        print("data: the embedded shapes set (made once, in about half a minute)", flush=True)
+    source = resolve_data_source(
+        values.data, values.train_records, values.eval_records, values.label_map
+    )
+    label_map = read_label_map(source.label_map_path)
+    train_files = resolve_patterns(source.train_patterns)
+    eval_files = resolve_patterns(source.eval_patterns)
+    for files in dict.fromkeys((train_files, eval_files)):
+        check_records(
+            files,
+            label_map,
+            num_classes=label_map.num_classes,
+            needs_masks=pipeline.predicts_masks,
+        )
+    return StudyData(source, label_map, manifest(train_files), manifest(eval_files))
+
+
+def runtime_of(values: Any, *, scale: str) -> Runtime:
+    """Gives what decides how trials run, and not what comes out."""
+    full = scale == "full"
+    return Runtime(
+        # A call of the compiled function costs 0.3 s on the host whatever it holds; the OD
+        # API's own 100 steps would leave a proxy with a handful of reports.
+        steps_per_iteration=100 if full else 20,
+        checkpoint_every_n=values.checkpoint_every_n,
+        checkpoint_max_to_keep=values.checkpoint_max_to_keep or (7 if full else 1),
+        tpu_name=values.tpu_name,
+        num_workers=values.num_workers,
+        record_summaries=values.record_summaries,
+    )
+
+
+def check_name(study: str) -> None:
+    """Refuses what cannot be a folder in results/.
+
+    Raises:
+        UserError: for such a name.
+    """
+    if not study or study.startswith(".") or "/" in study or "\\" in study:
+        raise UserError(
+            f"'{study}' cannot be the name of a study",
+            expected="a plain folder name",
+            mend="--name my_study",
+        )
+
+
+def _check_device(device: str, gpus: int, *, replicas_told: bool) -> None:
+    if device == "gpu" and not gpus:
+        raise EnvironmentMissing(
+            "--device gpu, and no GPU is visible",
+            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
+            mend="choose --device cpu, or see odapi-repro doctor",
+        )
+    if device == "tpu" and not replicas_told:
+        raise UserError(
+            "--device tpu without the number of its cores",
+            expected="the cores of the TPU as --replicas: batches are shared between them",
+            mend="--replicas 8 for one TPU of Colab",
+        )
+
+
+def _checkpoint(named: str | None, pipeline: Pipeline, scale: str) -> str | None:
+    """Gives the checkpoint to start from: the flag's, or at full scale the config's if real."""
+    if named and scale != "full":
+        raise UserError(
+            f"--checkpoint at --scale {scale}: the shrunk model cannot hold its weights",
+            expected="--checkpoint with --scale full only",
+            mend="leave --checkpoint out, or run at --scale full",
+        )
+    own = str(pipeline.proto.train_config.fine_tune_checkpoint)
+    real = own if scale == "full" and own and PLACEHOLDER not in own else None
+    return named or real

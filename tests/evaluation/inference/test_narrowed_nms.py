@@ -1,0 +1,123 @@
+"""NMS on fewer candidates gives the same boxes, or says that they were too few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from object_detection.protos import post_processing_pb2
+
+from odapi_repro.evaluation.inference import narrowed_nms
+from odapi_repro.evaluation.inference.forward import IS_COMPLETE
+from odapi_repro.evaluation.inference.narrowed_nms import can_be_narrowed, narrowed
+from odapi_repro.evaluation.inference.networks import FallingBack
+
+ANCHORS, CLASSES = 4000, 3
+
+
+def processing(**fields: Any) -> Any:
+    made = post_processing_pb2.PostProcessing()
+    nms = made.batch_non_max_suppression
+    nms.score_threshold, nms.iou_threshold = 1e-8, 0.5
+    nms.max_detections_per_class = nms.max_total_detections = 100
+    for name, value in fields.items():
+        setattr(nms, name, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"soft_nms_sigma": 0.5},
+        {"use_class_agnostic_nms": True},
+        {"use_combined_nms": True},
+        {"use_static_shapes": True},
+    ],
+)
+def test_only_nms_class_by_class_is_narrowed(fields: dict[str, Any]) -> None:
+    assert can_be_narrowed(processing())
+    assert not can_be_narrowed(processing(**fields))
+
+
+@pytest.mark.parametrize(("is_complete", "expected"), [(True, "narrow"), (False, "whole")])
+def test_a_batch_with_too_few_candidates_is_computed_again(
+    is_complete: bool, expected: str
+) -> None:
+    class Tensor(np.ndarray[Any, Any]):
+        def numpy(self) -> Any:
+            return np.asarray(self)
+
+    def compiled(*, narrow: bool) -> Callable[..., Any]:
+        outputs: dict[str, Any] = {"found": np.array(["narrow" if narrow else "whole"])}
+        if narrow:
+            outputs[IS_COMPLETE] = np.array([True, is_complete])
+        return lambda images, shapes: {"a": {k: v.view(Tensor) for k, v in outputs.items()}}
+
+    found = FallingBack(compiled)(None, None)
+    assert {name: list(values) for name, values in found["a"].items()} == {"found": [expected]}
+
+
+@pytest.fixture(scope="module")
+def suppressed() -> Callable[..., tuple[list[Any], list[Any], Any]]:
+    """Gives what the OD API's NMS finds, what the narrowed one finds, and whether it was enough."""
+    from odapi_repro.training.compat import apply_patches
+
+    apply_patches()
+    import tensorflow as tf
+    from object_detection.builders import post_processing_builder
+
+    random = np.random.default_rng(5)
+    corners = np.sort(random.random((2, ANCHORS, 2, 2), np.float32), axis=2)
+    # Half of the scores are one of ten, so that there are ties.
+    scores = random.random((2, ANCHORS, CLASSES), np.float32) ** 4
+    scores[:, ::2] = np.round(scores[:, ::2], 1)
+    boxes = tf.constant(corners.reshape(2, ANCHORS, 1, 4))
+    options = {
+        "clip_window": tf.constant([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]]),
+        "additional_fields": {"anchor_indices": tf.zeros([2, ANCHORS])},
+    }
+
+    def run(config: Any) -> tuple[list[Any], list[Any], Any]:
+        suppress, _ = post_processing_builder.build(config)
+        complete: list[Any] = []
+        fewer = narrowed(suppress, config, complete.append)
+        found = [
+            [value.numpy() for value in function(boxes, tf.constant(scores), **options)[:3]]
+            for function in (suppress, fewer)
+        ]
+        return found[0], found[1], complete[0].numpy() if complete else None
+
+    return run
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("fields", [{}, {"max_detections_per_class": 20}, {"score_threshold": 0.3}])
+def test_the_boxes_are_the_same_to_the_last_bit(
+    suppressed: Callable[..., tuple[list[Any], list[Any], Any]], fields: dict[str, Any]
+) -> None:
+    theirs, ours, complete = suppressed(processing(**fields))
+    # In the second image boxes are lost to the window, so not every class comes to 20.
+    assert complete.tolist() == [True, "max_detections_per_class" not in fields]
+    for one, other in zip(theirs, ours, strict=True):
+        assert np.array_equal(one[complete], other[complete])
+
+
+@pytest.mark.tensorflow
+def test_too_few_candidates_are_noticed(
+    suppressed: Callable[..., tuple[list[Any], list[Any], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowed_nms, "MOST_ANCHORS", 30)
+    theirs, ours, complete = suppressed(processing())
+    assert not complete.any()
+    assert not np.array_equal(theirs[1], ours[1])
+
+
+@pytest.mark.tensorflow
+def test_few_anchors_are_left_alone(
+    suppressed: Callable[..., tuple[list[Any], list[Any], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowed_nms, "MOST_ANCHORS", ANCHORS)
+    _, _, complete = suppressed(processing())
+    assert complete is None
