@@ -173,18 +173,23 @@ def in_rounds(cells: Sequence[WantedCell]) -> list[tuple[WantedCell, int]]:
     return sorted(trials, key=lambda trial: trial[1])
 
 
-def check_budget(design: Design, *, trials: int) -> None:
+def check_budget(design: Design, *, trials: int, finished: int = 0) -> None:
     """Refuses a design that a budget cannot pay even on its luckiest course.
+
+    Args:
+        design: to be run.
+        trials: of the budget.
+        finished: trials of the design that have run before, and cost nothing more.
 
     Raises:
         UserError: with what the design needs.
     """
     price = design.price()
-    if price.trials_min > trials:
+    if price.trials_min > trials + finished:
         raise UserError(
             f"a budget of {trials} trials is too small for {design.name} of {design.count} "
             "deviations",
-            expected=f"{price}",
+            expected=f"{price}" + (f", {finished} of which have run" if finished else ""),
             mend="raise --budget, name fewer deviations or group them, use fewer seeds, or choose "
             "a design with fewer cells",
         )
