@@ -14,6 +14,7 @@ COMMANDS = {
     "diff": "two configs compared in quantities and fields, factor by factor",
     "fix": "write the config that reaches the reference on your hardware, with reasons",
     "run": "train and evaluate the trials of a study, and leave a table in results/",
+    "explain": "share the gap between a config and its reference among the deviations",
     "evaluate": "a checkpoint or a results file scored as COCO scores it, and where points went",
     "zoo": "the reference pipelines, their reported numbers and published effect sizes",
     "doctor": "what this environment has and lacks, fit to be pasted into a bug report",

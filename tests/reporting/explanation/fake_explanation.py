@@ -231,10 +231,10 @@ def evaluation_table() -> pd.DataFrame:
     """AP on one of fifty shards, for both ends and two seeds."""
     return pd.DataFrame(
         [
-            ("reference", 1, "r1", "1/50", 20, 200, 1.4, 2.9),
-            ("reference", 2, "r2", "1/50", 20, 200, 1.6, 3.1),
-            ("user", 1, "u1", "1/50", 20, 200, 0.8, 2.0),
-            ("user", 2, "u2", "1/50", 20, 200, 1.0, 2.2),
+            ("reference", 1, "r1", 0.02, 20, 200, 1.4, 2.9),
+            ("reference", 2, "r2", 0.02, 20, 200, 1.6, 3.1),
+            ("user", 1, "u1", 0.02, 20, 200, 0.8, 2.0),
+            ("user", 2, "u2", 0.02, 20, 200, 1.0, 2.2),
         ],
         columns=["cell", "seed", "trial_id", "share", "images", "draws", "mean_delta", "sd"],
     )

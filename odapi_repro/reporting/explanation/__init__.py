@@ -1,0 +1,1 @@
+"""What `explain` says of a gap: figures, tables and the folder of results."""

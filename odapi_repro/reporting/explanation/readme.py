@@ -1,0 +1,151 @@
+"""README.md of results/<study>/: what explains the gap, how far that holds, how to get it again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from odapi_repro.reporting.explanation.advice import Advice
+from odapi_repro.reporting.explanation.content import ExplanationReport
+from odapi_repro.reporting.explanation.fewer_images import section as fewer_images_section
+from odapi_repro.reporting.explanation.interactions import (
+    interaction_lines,
+    interaction_table,
+    path_table,
+)
+from odapi_repro.reporting.explanation.next_steps import change_lines, run_lines
+from odapi_repro.reporting.explanation.notes import caveats, design_notes, shares_notes
+from odapi_repro.reporting.explanation.setup_sections import (
+    cost_section,
+    held_lines,
+    mapping_section,
+    reported_section,
+    scale_section,
+    unvaried_section,
+)
+from odapi_repro.reporting.explanation.tables import (
+    cells_table,
+    effect_table,
+    estimands_table,
+    parts_table,
+)
+from odapi_repro.reporting.explanation.wording import headline
+
+__all__ = ["readme_text", "report_command"]
+
+
+def readme_text(report: ExplanationReport, *, files: Collection[str]) -> str:
+    """The whole README; `files` are the names of those beside it."""
+    advice = Advice(report)
+    sections = [
+        f"# {report.explanation.study}\n\n**{headline(report)}**",
+        _parts(report),
+        _shares(report, files),
+        _estimands(report),
+        _interactions(report, files),
+        _list("What to change first", change_lines(report, advice)),
+        _list("What to run next", run_lines(report, advice)),
+        unvaried_section(report),
+        fewer_images_section(report),
+        mapping_section(report),
+        scale_section(report),
+        _list("What was held constant", held_lines(report)),
+        reported_section(report),
+        _list("How it was measured", design_notes(report)),
+        _cells(report),
+        _list("What may not be concluded", caveats(report)),
+        _again(report),
+        cost_section(report),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def report_command(report: ExplanationReport) -> str:
+    """The command that reports again from the committed files, and trains nothing."""
+    return f"python -m odapi_repro.explain --from results/{report.explanation.study}"
+
+
+def _parts(report: ExplanationReport) -> str:
+    record = report.explanation
+    text = (
+        f"From the number published for `{record.reference}` to the one got with "
+        f"`{record.pipeline}`, in {record.metric} lost on the way. Only `config` is shared out "
+        "among deviations below."
+    )
+    if record.scale != "full":
+        text += (
+            f" It was measured at {record.scale} scale, on {record.data}, and is not comparable "
+            "with the other parts."
+        )
+    return f"## The gap in four parts\n\n{parts_table(report).markdown()}\n\n{text}"
+
+
+def _shares(report: ExplanationReport, files: Collection[str]) -> str:
+    parts = ["## What the deviations cost"]
+    if "waterfall.png" in files:
+        parts.append("![From the user's config to the reference](waterfall.png)")
+    elif "effects.png" in files:
+        parts.append("![Each level against the reference's](effects.png)")
+    if not report.shares:
+        return "\n\n".join([*parts, "No share of the gap is known yet; see the cells below."])
+    parts.append(effect_table(report, report.shares, summed=True).markdown())
+    beside = [
+        "All effects are in [effects.csv](effects.csv), all trials in [trials.csv](trials.csv)."
+    ]
+    if "waterfall.svg" in files:
+        beside.append("The figure is there as [SVG](waterfall.svg), too.")
+    parts.append(" ".join([*shares_notes(report), *beside]))
+    return "\n\n".join(parts)
+
+
+def _estimands(report: ExplanationReport) -> str:
+    if not report.diverged:
+        return ""
+    shown = (report.gap, *report.shares, *([report.rest] if report.rest else []))
+    return (
+        "## The same given convergence\n\n"
+        f"{estimands_table(report, shown).markdown()}\n\n"
+        "Two estimands. A diverged run as 0 (`ap_or_0`) is what a user gets, and sums to the gap; "
+        "given convergence (`given_convergence`) is what a deviation does where training works at "
+        "all, and is read with the share that diverged beside it: trainings that converged are a "
+        "choice of the luckier ones."
+    )
+
+
+def _interactions(report: ExplanationReport, files: Collection[str]) -> str:
+    table, lines = interaction_table(report), interaction_lines(report)
+    paths = path_table(report)
+    parts = ["## Interactions"]
+    if "interactions.png" in files:
+        parts.append("![Interactions](interactions.png)")
+    if table is not None:
+        parts.append(table.markdown())
+    if paths is not None:
+        parts += [
+            paths.markdown(),
+            "Where the two paths give a deviation another share, it depends on what was moved "
+            "before it.",
+        ]
+    if lines:
+        parts.append("\n".join(f"- {line}" for line in lines))
+    return "\n\n".join(parts) if len(parts) > 1 else ""
+
+
+def _cells(report: ExplanationReport) -> str:
+    text = "Means over replicates"
+    text += ", a diverged run counting as 0." if report.diverged else "."
+    same = len(report.explanation.same)
+    if same:
+        text += f" {same} further cells come to the training of one of these and were not repeated."
+    return f"## Cells\n\n{cells_table(report).markdown()}\n\n{text}"
+
+
+def _again(report: ExplanationReport) -> str:
+    return (
+        f"## Run it again\n\n```\n{report.explanation.command}\n```\n\n"
+        "From the files of this folder, without training:\n\n"
+        f"```\n{report_command(report)}\n```"
+    )
+
+
+def _list(title: str, lines: Collection[str]) -> str:
+    return "\n".join([f"## {title}", "", *(f"- {line}" for line in lines)]) if lines else ""

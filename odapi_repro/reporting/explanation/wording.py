@@ -1,0 +1,210 @@
+"""Effects, deviations and verdicts in words, and the headline of an explanation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from odapi_repro.analysis.attribution import Attribution, Combination, StudiedDeviation
+from odapi_repro.analysis.verdicts import Verdict
+from odapi_repro.reporting.explanation.content import ExplainedEffect, ExplanationReport
+from odapi_repro.reporting.tables import number
+from odapi_repro.reporting.wording import signed
+
+__all__ = [
+    "between",
+    "cell_text",
+    "change_text",
+    "count_of",
+    "decimals",
+    "headline",
+    "joined",
+    "returned_text",
+    "verdict_of_mending",
+]
+
+_MOST_NAMED: Final = 3
+
+
+def decimals(report: ExplanationReport) -> int:
+    """Digits behind the point: AP has one, a loss three."""
+    return 1 if report.unit else 3
+
+
+def between(low: float, high: float, digits: int = 1) -> str:
+    """The ends of an interval with their signs, empty where there is none."""
+    if math.isnan(low):
+        return ""
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def returned_text(effect: ExplainedEffect, digits: int = 1) -> str:
+    """What mending a deviation returns, with its interval: "+9.3 [+7.1 to +11.5]"."""
+    if math.isnan(effect.returned):
+        return "not measured yet"
+    ends = between(*effect.ends, digits)
+    return (
+        f"{signed(effect.returned, digits)} [{ends}]" if ends else signed(effect.returned, digits)
+    )
+
+
+def verdict_of_mending(row: Attribution) -> str:
+    """The verdict as it reads from the user's end, where the deviation is taken out."""
+    if math.isnan(row.delta):
+        return "not measured yet"
+    if row.method == "same_training":
+        return "nothing: the same training"
+    told: dict[Verdict, str] = {
+        "loss": "resolved: mending helps",
+        "gain": "resolved: mending hurts",
+        "equivalent": f"equivalent within ±{row.margin:g}",
+        "unresolved": "unresolved",
+        "single_run": "one run: no interval",
+    }
+    return told[row.verdict]
+
+
+def change_text(report: ExplanationReport, deviation: StudiedDeviation, *, to: int = 0) -> str:
+    """From the user's level to another: that of the configs, and that of the trials where not.
+
+    Args:
+        report: that the deviation is of.
+        deviation: which may move several factors.
+        to: the level that it is mended to, the reference's by default.
+    """
+    single = len(deviation.factors) == 1
+    told = []
+    for factor in deviation.factors:
+        here = deviation.levels[1][factor], deviation.levels[to][factor]
+        mapped = report.mapped.get(factor)
+        full = here
+        if mapped is not None and to == 0:
+            full = mapped.full_user, mapped.full_reference
+        text = " → ".join(full)
+        if full != here:
+            text += f" (here {' → '.join(here)})"
+        told.append(text if single else f"{factor} {text}")
+    return "; ".join(told)
+
+
+def cell_text(
+    deviations: Collection[StudiedDeviation], cell: Combination, labels: Mapping[str, str]
+) -> str:
+    """A cell in words: an end by its name, else which deviations stand at the user's level."""
+    if not any(cell):
+        return "reference"
+    if all(level == 1 for level in cell):
+        return "user"
+    moved = [
+        one.name if level == 1 else ", ".join(f"{name} {labels[name]}" for name in one.factors)
+        for one, level in zip(deviations, cell, strict=True)
+        if level
+    ]
+    return f"reference with the user's {joined(moved)}"
+
+
+def joined(names: Collection[str]) -> str:
+    """Names in a row: "a", "a and b", "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def count_of(count: int, noun: str) -> str:
+    """A number and its noun: "1 trial", "3 trials"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def headline(report: ExplanationReport) -> str:
+    """What was found, in one sentence, never stronger than its intervals."""
+    record = report.explanation
+    if record.scale == "smoke":
+        return "Smoke run: it proves that the command works; its numbers mean nothing."
+    wanted = sum(len(cell.seeds) for cell in report.result.wanted)
+    waiting = f" ({count_of(wanted, 'trial')} still to run)" if wanted else ""
+    if math.isnan(report.gap.row.delta):
+        return f"Nothing to explain yet: both ends have to be trained first{waiting}."
+    return f"{_gap(report)}{_shares(report)}{waiting}."
+
+
+def _gap(report: ExplanationReport) -> str:
+    record, row = report.explanation, report.gap.row
+    digits, metric = decimals(report), record.metric
+    scale = "" if record.scale == "full" else f" at {record.scale} scale"
+    user, reference = record.pipeline, record.reference
+    size = number(abs(row.delta), digits)
+    ends = between(*report.gap.ends, digits)
+    told = f"[95 % interval {ends}, n={row.n}]"
+    if row.p_diverged_to > row.p_diverged_from:
+        how = f", {told}" if ends else " (no interval)"
+        return (
+            f"{user} diverged in {row.p_diverged_to:.0%} of its runs{scale}, against "
+            f"{row.p_diverged_from:.0%} of {reference}; counting those as 0 it is {size} {metric} "
+            f"{_way(row)}{how}"
+        )
+    if row.verdict in ("loss", "gain"):
+        ends = " to ".join(number(end, digits) for end in sorted((abs(row.low), abs(row.high))))
+        return (
+            f"{user} scores {size} {metric} {_way(row)} than {reference}{scale} "
+            f"[95 % interval {ends}, n={row.n}]"
+        )
+    if row.verdict == "equivalent":
+        return f"{user} and {reference} are equivalent within {row.margin:g} {metric}{scale} {told}"
+    if not ends:
+        runs = "one run each" if row.n == 1 else "the runs of each end are all alike"
+        return (
+            f"{user} scored {size} {metric} {_way(row)} than {reference}{scale} "
+            f"({runs}: no interval)"
+        )
+    return (
+        f"No gap between {user} and {reference} was resolved{scale}: mending everything returns "
+        f"{signed(report.gap.returned, digits)} {metric} {told}"
+    )
+
+
+def _way(row: Attribution) -> str:
+    return "lower" if row.delta < 0 else "higher"
+
+
+def _shares(report: ExplanationReport) -> str:
+    """What accounts for it: the resolved losses, the largest first, and how many are left open."""
+    digits = decimals(report)
+    losses = sorted(
+        (one for one in report.shares if one.row.verdict == "loss"),
+        key=lambda one: -abs(one.returned),
+    )
+    open_ones = [one for one in report.shares if one.row.verdict in ("unresolved", "single_run")]
+    parts = []
+    if losses:
+        named = [
+            f"{one.row.factor} costs {number(abs(one.row.delta), digits)} [{_sizes(one, digits)}]"
+            for one in losses[:_MOST_NAMED]
+        ]
+        more = len(losses) - _MOST_NAMED
+        parts.append(joined([*named, *([_more(more)] if more > 0 else [])]))
+    if open_ones and not losses and all(one.row.verdict == "single_run" for one in open_ones):
+        largest = max(open_ones, key=lambda one: abs(one.returned))
+        parts.append(
+            f"the largest difference seen is {largest.row.factor} "
+            f"({signed(largest.row.delta, digits)}), and without a second run none is resolved"
+        )
+    elif open_ones:
+        whose = "deviation is" if len(open_ones) == 1 else "deviations are"
+        names = [one.row.factor for one in open_ones]
+        told = f" ({joined(names)})" if len(names) <= _MOST_NAMED else ""
+        parts.append(f"{len(open_ones)} {whose} not decided{told}")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _more(count: int) -> str:
+    return "1 more costs less" if count == 1 else f"{count} more cost less"
+
+
+def _costs(effect: ExplainedEffect) -> str:
+    names = effect.definition.deviations
+    return f"{joined(names)} together cost" if len(names) > 1 else f"{names[0]} costs"
+
+
+def _sizes(effect: ExplainedEffect, digits: int) -> str:
+    ends = sorted(abs(end) for end in effect.ends)
+    return " to ".join(number(end, digits) for end in ends)
