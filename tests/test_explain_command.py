@@ -15,8 +15,8 @@ import pytest
 from odapi_repro import explain
 from odapi_repro.execution.executor import LocalExecutor
 
-for folder in ("execution", "study"):
-    sys.path.insert(0, str(Path(__file__).parent / folder))
+sys.path.insert(0, str(Path(__file__).parent / "execution"))
+sys.path.insert(0, str(Path(__file__).parent / "study"))
 from fake_trials import FAKE_WORKER, MASK_RCNN, small_records
 from issue_10530 import REFERENCE, edited, issue_10530
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,11 @@ def test_issue_10530_has_four_deviations_and_the_warm_up_follows_the_schedule() 
         ("bfloat16", "inert"),
     }
     assert plan.explanation.eval_share == 1 / 50
+
+
+def test_the_example_in_the_repository_is_the_config_of_the_issue(repository: Path) -> None:
+    example = load_pipeline(repository / "examples" / "issue_10530.config")
+    assert example.proto == issue_10530().proto
 
 
 def test_its_reference_cell_is_the_trial_that_a_study_of_one_factor_runs() -> None:
