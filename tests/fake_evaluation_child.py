@@ -22,7 +22,13 @@ import numpy as np
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.tfrecord import read_records
-from odapi_repro.evaluation.job import EvaluationJob, Pass, detections_path, images_path, read_job
+from odapi_repro.evaluation.inference.job import (
+    EvaluationJob,
+    Pass,
+    detections_path,
+    images_path,
+    read_job,
+)
 from odapi_repro.execution.events import EventWriter
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,22 +23,37 @@ ROOMS = (
     "execution",
     "reporting",
 )
+# Within a large room it flows down its own list; what lies beside the folders imports any of them.
+FOLDERS = {
+    "evaluation": (
+        "coco_data",
+        "checkpoint",
+        "inference",
+        "scoring",
+        "post_processing",
+        "mask_chain",
+        "error_analysis",
+        "uncertainty",
+    ),
+}
+MOST_MODULES = 25
 WITH_TENSORFLOW = (
     "training",
-    "evaluation",
+    "evaluation/inference",
     "execution/worker.py",
     "execution/evaluation_worker.py",
 )
 
 
-def imported_modules(path: Path) -> set[str]:
+@cache
+def imported_modules(path: Path) -> frozenset[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-    return names
+    return frozenset(names)
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -56,6 +72,36 @@ def test_every_room_is_a_package_and_known_here() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] != "_"}
     assert folders == set(ROOMS)
     assert all((PACKAGE / room / "__init__.py").exists() for room in ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("room", "folder"), [(room, folder) for room, folders in FOLDERS.items() for folder in folders]
+)
+def test_a_folder_of_a_room_imports_only_from_the_folders_above_it(room: str, folder: str) -> None:
+    above = FOLDERS[room][: FOLDERS[room].index(folder) + 1]
+    allowed = tuple(f"odapi_repro.{room}.{one}" for one in above)
+    wrong = [
+        (path.name, module)
+        for path in (PACKAGE / room / folder).rglob("*.py")
+        for module in imported_modules(path)
+        if module.startswith(f"odapi_repro.{room}") and not module.startswith(allowed)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", FOLDERS)
+def test_every_folder_of_a_large_room_is_known_here(room: str) -> None:
+    folders = {one.name for one in (PACKAGE / room).iterdir() if (one / "__init__.py").exists()}
+    assert folders == set(FOLDERS[room])
+
+
+def test_no_folder_is_so_full_that_a_reader_loses_his_way() -> None:
+    full = {
+        str(folder.relative_to(PACKAGE)): count
+        for folder in (PACKAGE, *PACKAGE.rglob("*"))
+        if folder.is_dir() and (count := len(list(folder.glob("[!_]*.py")))) > MOST_MODULES
+    }
+    assert not full
 
 
 def test_tensorflow_is_imported_only_where_the_child_process_runs() -> None:

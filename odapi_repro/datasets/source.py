@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.embedded import embedded_dataset
+from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
-__all__ = ["EMBEDDED", "DataSource", "resolve_data_source"]
+__all__ = ["EMBEDDED", "DataSource", "EvalSource", "resolve_data_source", "resolve_eval_source"]
 
 EMBEDDED = "embedded"
 """The name of the embedded data set on the command line."""
@@ -30,7 +30,23 @@ _SPLITS = {
     "val": re.compile(r"(?<![a-z])e?val", re.IGNORECASE),
 }
 _MASK_PEEK = 20  # images to look at before deciding that records hold no masks
-_EXPLICIT = "--train_records 'GLOB' --eval_records 'GLOB' --label_map FILE"
+_FLAGS = {"train": "--train_records", "val": "--eval_records"}
+_BOTH = ("train", "val")
+
+
+@dataclass(frozen=True)
+class EvalSource:
+    """Records to evaluate on and their label map.
+
+    Attributes:
+        name: `embedded` or the folder's name.
+        eval_patterns: globs of the evaluation records.
+        label_map_path: the label map, not yet read.
+    """
+
+    name: str
+    eval_patterns: tuple[str, ...]
+    label_map_path: Path
 
 
 @dataclass(frozen=True)
@@ -71,13 +87,7 @@ def resolve_data_source(
     if train or evaluation:
         return _explicit(data, train, evaluation, label_map)
     if data == EMBEDDED:
-        if label_map:
-            raise DataError(
-                "--label_map is given with --data embedded",
-                expected="no label map: the embedded data set has its own",
-                mend="leave --label_map out, or name your records",
-            )
-        made = embedded_dataset()
+        made = _embedded(label_map)
         return DataSource(
             name=EMBEDDED,
             train_patterns=(made.train_pattern,),
@@ -85,11 +95,41 @@ def resolve_data_source(
             label_map_path=made.label_map_path,
             has_masks=True,
         )
-    folder = _folder(data)
-    by_split = _record_files(folder)
+    folder = _folder(data, _BOTH)
+    by_split = _record_files(folder, _BOTH)
     label_map_path = _label_map(label_map, folder)
-    train, evaluation = (_collapsed(folder, by_split[split]) for split in ("train", "val"))
+    train, evaluation = (_collapsed(folder, by_split[split], _BOTH) for split in _BOTH)
     return _checked(folder.resolve().name, train, evaluation, label_map_path)
+
+
+def resolve_eval_source(data: str, label_map: str | os.PathLike[str] | None = None) -> EvalSource:
+    """Gives what to evaluate on, where nothing is to be trained.
+
+    `data` is `embedded` or a folder that holds record files with `val` (or `eval`) in their names;
+    training records may lie beside them, whole or not.
+
+    Raises:
+        DataError: anything missing or ambiguous.
+    """
+    if data == EMBEDDED:
+        made = _embedded(label_map)
+        return EvalSource(EMBEDDED, (made.val_pattern,), made.label_map_path)
+    wanted = ("val",)
+    folder = _folder(data, wanted)
+    names = _record_files(folder, wanted)["val"]
+    label_map_path = _label_map(label_map, folder)
+    patterns = _collapsed(folder, names, wanted)
+    return EvalSource(folder.resolve().name, patterns, label_map_path)
+
+
+def _embedded(label_map: str | os.PathLike[str] | None) -> EmbeddedDataset:
+    if label_map:
+        raise DataError(
+            "--label_map is given with --data embedded",
+            expected="no label map: the embedded data set has its own",
+            mend="leave --label_map out, or name your records",
+        )
+    return embedded_dataset()
 
 
 def _explicit(
@@ -107,7 +147,7 @@ def _explicit(
         )
     folder = Path(data).expanduser() if data and data != EMBEDDED else None
     if folder is not None:
-        folder = _folder(data)
+        folder = _folder(data, _BOTH)
     name = Path(resolve_patterns(train)[0]).name.split(".")[0]
     return _checked(name, train, evaluation, _label_map(label_map, folder))
 
@@ -129,7 +169,12 @@ def _patterns(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(pattern for pattern in patterns if pattern)
 
 
-def _folder(data: str) -> Path:
+def _named(splits: Iterable[str], records: str) -> str:
+    """The flags that name the records of `splits`, each by `records`, and their label map."""
+    return " ".join([*(f"{_FLAGS[split]} '{records}'" for split in splits), "--label_map FILE"])
+
+
+def _folder(data: str, wanted: Sequence[str]) -> Path:
     folder = Path(data).expanduser()
     if data and folder.is_dir():
         return folder
@@ -142,13 +187,13 @@ def _folder(data: str) -> Path:
         found = f"--data {data} does not exist"
     raise DataError(
         found,
-        expected=f"--data {EMBEDDED}, --data FOLDER, or {_EXPLICIT}",
+        expected=f"--data {EMBEDDED}, --data FOLDER, or {_named(wanted, 'GLOB')}",
         mend=f"did you mean '{EMBEDDED}'?" if near else "name a folder that holds the records",
     )
 
 
-def _record_files(folder: Path) -> dict[str, list[str]]:
-    """Gives the names of the record files in `folder` by split; both splits have some."""
+def _record_files(folder: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """Gives the names of the record files in `folder` by split; those wanted have some."""
     try:
         names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     except OSError as error:
@@ -169,28 +214,27 @@ def _record_files(folder: Path) -> dict[str, list[str]]:
         raise DataError(
             "the folder holds no record file",
             expected="files such as train.record or val-00000-of-00010.tfrecord",
-            mend=f"name the files: {_EXPLICIT}",
+            mend=f"name the files: {_named(wanted, 'GLOB')}",
             where=str(folder),
         )
-    missing = [split for split, found in by_split.items() if not found]
+    missing = [split for split in wanted if not by_split[split]]
     if missing:
         listed = ", ".join(records[:3]) + (", ..." if len(records) > 3 else "")
         raise DataError(
             f"no record file is named {' or '.join(f'{split}*' for split in missing)} "
             f"(there: {listed})",
-            expected="train* and val* record files",
-            mend=f"name the files: --train_records '{folder / records[0]}' "
-            f"--eval_records '{folder / records[0]}' (or others) --label_map FILE",
+            expected=f"{' and '.join(f'{split}*' for split in wanted)} record files",
+            mend=f"name the files: {_named(wanted, str(folder / records[0]))} (or others)",
             where=str(folder),
         )
     return by_split
 
 
-def _collapsed(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
+def _collapsed(folder: Path, names: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """Gives globs for `names`: one for each whole set of shards, one for each single file.
 
     Raises:
-        DataError: a set lacks shards; training on what is left must be the user's own wish.
+        DataError: a set lacks shards; doing with what is left must be the user's own wish.
     """
     patterns: list[str] = []
     shards: dict[tuple[str, str, str], list[int]] = collections.defaultdict(list)
@@ -209,8 +253,7 @@ def _collapsed(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
                 f"{len(indices)} of {int(total)} shards of {Path(pattern).name} are there; the "
                 f"first that is missing is number {absent[0]}",
                 expected="all shards",
-                mend=f"copy the others, or name what is there: --train_records '{pattern}' and "
-                "--eval_records",
+                mend=f"copy the others, or name what is there: {_named(wanted, pattern)}",
                 where=str(folder),
             )
         patterns.append(pattern)

@@ -16,8 +16,9 @@ from odapi_repro.evaluation.error_analysis.curves import (
 from odapi_repro.evaluation.error_analysis.error_types import ErrorTypes, error_types
 from odapi_repro.evaluation.error_analysis.outcomes import Outcomes, outcomes_at, overlaps_of
 from odapi_repro.evaluation.error_analysis.recall import RecallTable, recall_table
+from odapi_repro.evaluation.scoring.iou_types import IouType
 from odapi_repro.evaluation.scoring.matching import Matches, match
-from odapi_repro.evaluation.scoring.metrics import IouType, Scores, score
+from odapi_repro.evaluation.scoring.metrics import Scores, score
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval, Intervals, difference, interval
 
 __all__ = ["Breakdown", "Resampling", "break_down", "differences"]

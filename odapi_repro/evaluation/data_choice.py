@@ -10,7 +10,7 @@ from typing import Any
 
 from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.records import resolve_patterns
-from odapi_repro.datasets.source import resolve_data_source
+from odapi_repro.datasets.source import resolve_eval_source
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.eval_data import EvalData, data_of_json, data_of_records
 from odapi_repro.pipeline import Pipeline
@@ -98,7 +98,7 @@ def choose_data(
     if choice.ground_truth:
         return data_of_json(choice.ground_truth, choice.images or None, sample_1_of_n=one_of or 1)
     if choice.data:
-        source = resolve_data_source(choice.data, label_map=choice.label_map or None)
+        source = resolve_eval_source(choice.data, choice.label_map or None)
         name, patterns, label_map = source.name, source.eval_patterns, source.label_map_path
     elif choice.eval_records:
         patterns = tuple(text.strip() for text in choice.eval_records.split(",") if text.strip())

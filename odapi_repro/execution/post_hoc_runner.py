@@ -11,8 +11,9 @@ from typing import Any
 from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
 from odapi_repro.evaluation.coco_data import Detections, read_detections
 from odapi_repro.evaluation.post_processing.cell_detections import detections_of_cell
+from odapi_repro.evaluation.scoring.iou_types import IouType
 from odapi_repro.evaluation.scoring.matching import match
-from odapi_repro.evaluation.scoring.metrics import IouType, score
+from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.evaluation.uncertainty.bootstrap import intervals_of
 from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
 from odapi_repro.execution.evaluations import WORKER, EvaluationResult, evaluate_checkpoint

@@ -185,6 +185,12 @@ def _shrink_faster_rcnn(proto: PipelineProto, size: int) -> list[ScaleNote]:
         ),
         _clip("proposals", model.first_stage_max_proposals, 32, "seconds a step; fewer objects"),
         _clip(
+            "RoIs per image",
+            model.second_stage_batch_size,
+            16,
+            "seconds a step; no more than the proposals they are drawn from",
+        ),
+        _clip(
             "crop",
             f"{model.initial_crop_size} / {model.maxpool_stride}",
             "7 / 1",

@@ -10,7 +10,7 @@ import pytest
 import odapi_repro.datasets.source as source_module
 from odapi_repro.datasets.embedded import EmbeddedDataset
 from odapi_repro.datasets.records import resolve_patterns
-from odapi_repro.datasets.source import resolve_data_source
+from odapi_repro.datasets.source import resolve_data_source, resolve_eval_source
 from odapi_repro.errors import DataError
 
 _PETS = Path(__file__).parents[3] / "shared" / "data"
@@ -72,6 +72,50 @@ def test_missing_shards_are_the_users_own_decision(folder: Path) -> None:
     (folder / "coco_train.record-00001-of-00003").unlink()
     with pytest.raises(DataError, match=r"2 of 3 shards(.|\n)*number 1(.|\n)*--train_records"):
         resolve_data_source(str(folder))
+
+
+@pytest.mark.parametrize("there", ["", "coco_train.record-00001-of-00003"])
+def test_to_evaluate_no_training_records_are_needed(folder: Path, there: str) -> None:
+    for path in folder.glob("coco_train*"):
+        if path.name != there:
+            path.unlink()
+    source = resolve_eval_source(str(folder))
+    assert source.eval_patterns == (str(folder / "coco_val.record-?????-of-00001"),)
+    assert source.label_map_path == folder / "shapes_label_map.pbtxt"
+    assert source.name == folder.name
+    with pytest.raises(DataError, match=r"named train\*|of 3 shards"):
+        resolve_data_source(str(folder))
+
+
+def test_to_evaluate_the_validation_records_are_those_of_the_whole_source(
+    folder: Path, small: EmbeddedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "embedded_dataset", lambda: small)
+    for data in (str(folder), "embedded"):
+        alone, whole = resolve_eval_source(data), resolve_data_source(data)
+        assert (alone.name, alone.eval_patterns, alone.label_map_path) == (
+            whole.name,
+            whole.eval_patterns,
+            whole.label_map_path,
+        )
+
+
+@pytest.mark.parametrize(
+    ("removed", "message"),
+    [
+        ("coco_val*", r"no record file is named val\* \(there: coco_train"),
+        ("coco_*", "holds no record file"),
+        ("*.pbtxt", "no label map is named or found"),
+    ],
+)
+def test_to_evaluate_what_lacks_is_named_and_nothing_of_training_is_asked_for(
+    folder: Path, removed: str, message: str
+) -> None:
+    for path in folder.glob(removed):
+        path.unlink()
+    with pytest.raises(DataError, match=message) as caught:
+        resolve_eval_source(str(folder))
+    assert "--train_records" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

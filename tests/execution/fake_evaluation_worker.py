@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from odapi_repro.errors import DataError
-from odapi_repro.evaluation.job import (
+from odapi_repro.evaluation.inference.job import (
     EvaluationJob,
     Pass,
     detections_path,
@@ -24,7 +24,7 @@ from odapi_repro.evaluation.job import (
     read_job,
     stages_path,
 )
-from odapi_repro.evaluation.results_file import ResultsFile
+from odapi_repro.evaluation.inference.results_file import ResultsFile
 from odapi_repro.execution.events import EventWriter
 from odapi_repro.execution.in_child import die_with_parent, work_and_exit
 

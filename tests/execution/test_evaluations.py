@@ -17,7 +17,7 @@ from odapi_repro.evaluation.checkpoint import CheckpointSource
 from odapi_repro.evaluation.coco_data import read_detections
 from odapi_repro.evaluation.coco_data.columns import GroundTruth
 from odapi_repro.evaluation.eval_data import EvalData
-from odapi_repro.evaluation.job import Pass, Variant
+from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.execution.evaluation_spec import filled_request, specs_of
 from odapi_repro.execution.evaluation_store import evaluation_id
 from odapi_repro.execution.evaluations import (

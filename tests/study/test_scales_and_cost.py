@@ -43,6 +43,16 @@ def test_a_smaller_scale_says_everything_it_clips(pipeline, scale: str) -> None:
     assert (steps <= 10) == (scale == "smoke")
 
 
+def test_regions_of_a_second_stage_are_among_what_a_proxy_clips() -> None:
+    """The factor `rois_per_image` studies them: its levels at the proxy are not those in full."""
+    full = load_pipeline(MASK_RCNN)
+    scaled = scale_pipeline(full, "proxy")
+    here = scaled.pipeline.model.second_stage_batch_size
+    (note,) = [note for note in scaled.notes if note.what == "RoIs per image"]
+    assert (note.full, note.here, note.kept) == ("64", str(here), False)
+    assert here <= scaled.pipeline.model.first_stage_max_proposals
+
+
 def test_steps_set_the_length_of_a_proxy() -> None:
     plan = plan_of("batch_size", num_steps=40)
     assert plan.setting.recipe.num_steps == 40

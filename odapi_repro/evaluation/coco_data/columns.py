@@ -39,6 +39,7 @@ class GroundTruth:
             medium and large (the area of the mask, in COCO's files).
         is_crowd: bool [A].
         masks: [A] as COCO has them, or None where any annotation has none.
+        where: the file they come from, for messages; empty for what was made in memory.
     """
 
     image_ids: tuple[int, ...] | tuple[str, ...]
@@ -54,6 +55,7 @@ class GroundTruth:
     areas: NDArray[np.float64]
     is_crowd: NDArray[np.bool_]
     masks: tuple[Segmentation, ...] | None = None
+    where: str = ""
 
     def __post_init__(self) -> None:
         if list(self.category_ids) != sorted(set(self.category_ids)):
@@ -159,6 +161,7 @@ class Detections:
         boxes: float64 [D, 4], x y width height in pixels, or None for masks alone.
         scores: float64 [D], finite.
         masks: [D] compressed run lengths of the image's size, or None for boxes alone.
+        where: the file they come from, for messages; empty for what was made in memory.
     """
 
     images: NDArray[np.int32]
@@ -166,6 +169,7 @@ class Detections:
     boxes: NDArray[np.float64] | None
     scores: NDArray[np.float64]
     masks: tuple[Mapping[str, Any], ...] | None = None
+    where: str = ""
 
     @property
     def num(self) -> int:
@@ -175,7 +179,8 @@ class Detections:
     def subset(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Detections:
         """Gives the detections of a mask (bool [D]) or of indices, in the order of these."""
         rows = _rows(chosen)
-        return Detections(
+        return dataclasses.replace(
+            self,
             images=self.images[rows],
             categories=self.categories[rows],
             boxes=None if self.boxes is None else self.boxes[rows],

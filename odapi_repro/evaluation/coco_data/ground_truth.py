@@ -82,6 +82,7 @@ def ground_truth_of(content: Any, where: str = "") -> GroundTruth:
         areas=_areas(annotations),
         is_crowd=_crowds(annotations),
         masks=_masks(annotations),
+        where=where,
     )
 
 

@@ -113,6 +113,7 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
             "the ground truth holds boxes, and masks are asked for",
             expected="'segmentation' in every annotation",
             mend="score boxes, or name ground truth with masks",
+            where=truth.where,
         )
     masks = []
     for index, (mask, image) in enumerate(zip(truth.masks, truth.images.tolist(), strict=True)):
@@ -124,6 +125,7 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
                 expected="polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or run lengths of the "
                 "image's size",
                 mend="correct it, or score boxes only",
+                where=truth.where,
             )
         if isinstance(mask, Mapping) and not isinstance(mask["counts"], list):
             masks.append(mask)
@@ -139,6 +141,7 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
             f"{wanted[bad[0]]} pixels of its image",
             expected="sound run lengths",
             mend="write the masks again, or score boxes only",
+            where=truth.where,
         )
     return tuple(masks)
 

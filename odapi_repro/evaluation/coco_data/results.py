@@ -54,6 +54,7 @@ def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detectio
             boxes=np.empty((0, 4)),
             scores=np.empty(0),
             masks=None if truth.masks is None else (),
+            where=where,
         )
     first = rows.rows[0]
     has_boxes = first.get("bbox", []) != []
@@ -77,6 +78,7 @@ def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detectio
             rows.values("score", mend="write results; are these a ground truth's annotations?"),
         ),
         masks=detection_masks(rows, images, truth) if has_masks else None,
+        where=where,
     )
 
 

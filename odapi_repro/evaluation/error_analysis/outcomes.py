@@ -110,7 +110,8 @@ def outcomes_at(matches: Matches, overlaps: Overlaps, threshold: float = 0.5) ->
 
     - localisation: its class's nearest object overlaps it by less than `threshold`, but by 0.1;
     - classification: an object of another class overlaps it by `threshold`;
-    - duplicate: an object of its class does, which another detection has found;
+    - duplicate: an object of its class does, which another detection has found (or which COCO
+      never counts as found, see `matching.match`: the annotation with the id 0);
     - background: no object overlaps it by 0.1;
     - both: what is left, an object of another class that it overlaps too little.
 

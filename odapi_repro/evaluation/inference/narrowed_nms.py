@@ -5,6 +5,15 @@ threshold of 1e-8 for every class, and NMS goes through them class by class unti
 hundred boxes; then all but the hundred best of all classes are thrown away. NMS takes candidates by
 falling score, so those that come after the last box that is kept decide nothing: leaving them out
 gives the same boxes. How many are needed is not known before, so it is checked after.
+
+Why the check is right (`core/post_processing.multiclass_non_max_suppression`): left out is what
+scores less than some number, in all classes alike. So of each class the boxes that are kept are the
+first of those that would be kept, in the same places; the window is applied to them after NMS, box
+by box; and what follows (sorting by score, ties by place; the frame of the coordinates) depends on
+no other box. The detections can differ only by boxes that score less than all that are there, so
+they are the same where there is no room for any: `max_total_detections` are there, or
+`max_detections_per_class` of each class. Boxes lost to the window are not counted, so a class that
+had its boxes before may seem to have room: such an image is only computed again.
 """
 
 from __future__ import annotations
@@ -58,7 +67,8 @@ def narrowed(suppress: Suppress, processing: Any, on_complete: Callable[[Any], N
         nothing = tf.constant(nms.score_threshold - 1.0, scores.dtype)
         found = suppress(boxes, tf.where(is_kept, scores, nothing), **options)
         loses = tf.reduce_any(~is_kept & (scores > nms.score_threshold), axis=[1, 2])
-        on_complete(~loses | (found[-1] >= nms.max_total_detections))
+        most = min(nms.max_total_detections, nms.max_detections_per_class * scores.shape[2])
+        on_complete(~loses | (found[-1] >= most))
         return found
 
     return suppress_best

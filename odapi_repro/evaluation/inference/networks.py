@@ -25,7 +25,10 @@ from odapi_repro.evaluation.inference.network import build_model, input_size, re
 from odapi_repro.evaluation.inference.saved_model import SavedDetector
 from odapi_repro.pipeline import load_pipeline
 
-__all__ = ["BatchOutputs", "Networks", "ReadyPass", "saved_model_pass"]
+__all__ = ["MOST_LOST", "BatchOutputs", "FallingBack", "Networks", "ReadyPass", "saved_model_pass"]
+
+# Batches of a pass that may be computed twice, on few candidates for NMS and on all.
+MOST_LOST = 4
 
 _Arrays = dict[str, dict[str, NDArray[Any]]]
 
@@ -72,7 +75,7 @@ class Networks:
         check_passes(self._pipeline, job.passes)
         self._model: Any = None
         self._model_key = b""
-        self._forward: _Forward | None = None
+        self._forward: FallingBack | None = None
         self._forward_key: object = None
 
     def ready(self, one: Pass) -> ReadyPass:
@@ -97,7 +100,7 @@ class Networks:
                 channels=channels,
                 with_masks=self._job.with_masks,
             )
-            self._forward, self._forward_key = _Forward(compiled), forward_key
+            self._forward, self._forward_key = FallingBack(compiled), forward_key
         built = time.monotonic()
         if len(one.checkpoints) == 1:
             restore(self._model, one.checkpoints[0])
@@ -110,23 +113,36 @@ class Networks:
         )
 
 
-class _Forward:
-    """The compiled function of a pass; the one that narrows nothing is made when it is needed.
+class FallingBack:
+    """The compiled function of a pass: on few candidates for NMS where they are enough.
+
+    A batch for which they were not is computed again, on all of them, by a function that is traced
+    when it is first needed. After some such batches in one pass the rest of it goes to that
+    function at once: then they are no exception, and each of them costs two forward passes.
 
     Args:
         compiled: `compile_forward` without its last argument.
+        most_lost: batches of a pass that may be computed twice.
     """
 
-    def __init__(self, compiled: Callable[..., Forward]) -> None:
+    def __init__(self, compiled: Callable[..., Forward], most_lost: int = MOST_LOST) -> None:
         self._compiled = compiled
         self._narrow = compiled(narrow=True)
         self._whole: Forward | None = None
+        self._most_lost = most_lost
+        self._lost = 0
+
+    def start_pass(self) -> None:
+        """Forgets what the batches of the last pass, of other weights or images, needed."""
+        self._lost = 0
 
     def __call__(self, images: Any, true_shapes: Any) -> _Arrays:
         """Gives what `compile_forward` says, as arrays."""
-        outputs = _arrays(self._narrow(images, true_shapes))
-        if all(one.pop(IS_COMPLETE, np.True_).all() for one in outputs.values()):
-            return outputs
+        if self._lost < self._most_lost:
+            outputs = _arrays(self._narrow(images, true_shapes))
+            if all(one.pop(IS_COMPLETE, np.True_).all() for one in outputs.values()):
+                return outputs
+            self._lost += 1
         if self._whole is None:
             self._whole = self._compiled(narrow=False)
         return _arrays(self._whole(images, true_shapes))
@@ -140,8 +156,9 @@ def _arrays(outputs: Mapping[str, Mapping[str, Any]]) -> _Arrays:
 
 
 def _forwarded(
-    job: EvaluationJob, model: Any, forward: _Forward, size: tuple[int, int] | None
+    job: EvaluationJob, model: Any, forward: FallingBack, size: tuple[int, int] | None
 ) -> Iterator[BatchOutputs]:
+    forward.start_pass()
     for batch in batches(job, model, size):
         outputs = forward(batch.images, batch.true_shapes)
         yield BatchOutputs(batch.positions, batch.sizes, outputs)

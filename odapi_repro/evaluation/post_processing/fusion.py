@@ -46,6 +46,7 @@ def concatenate(members: Sequence[Detections]) -> Detections:
         boxes=np.concatenate([boxes_of(one) for one in members]),
         scores=np.concatenate([one.scores for one in members]),
         masks=tuple(m for each in masks for m in each) if len(masks) == len(members) else None,
+        where=", ".join(dict.fromkeys(one.where for one in members if one.where)),
     )
 
 

@@ -15,16 +15,15 @@ import contextlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth, mask_areas
+from odapi_repro.evaluation.scoring.iou_types import IouType
 
-__all__ = ["ENGINES", "EvalArrays", "IouType", "eval_arrays"]
-
-IouType = Literal["bbox", "segm"]
+__all__ = ["ENGINES", "EvalArrays", "eval_arrays"]
 
 _Array = NDArray[np.float64]
 

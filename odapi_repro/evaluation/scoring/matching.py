@@ -14,19 +14,14 @@ match, and most detections have none, so the rounds are few and short.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.errors import DataError
-from odapi_repro.evaluation.coco_data import (
-    Detections,
-    GroundTruth,
-    compressed_masks,
-    mask_areas,
-)
+from odapi_repro.evaluation.coco_data import Detections, GroundTruth, mask_areas
+from odapi_repro.evaluation.scoring.iou_types import of_type
 from odapi_repro.evaluation.scoring.near_pairs import Pairs, group_numbers, near_pairs
 
 __all__ = [
@@ -110,7 +105,7 @@ def match(truth: GroundTruth, detections: Detections, iou_type: str = "bbox") ->
     among equal scores and equal overlaps, and to the annotation of id 0, which never counts as
     found.
     """
-    truth, detections = _of_type(truth, detections, iou_type)
+    truth, detections = of_type(truth, detections, iou_type)
     groups, order, ranks = _coco_order(truth, detections)
     chosen = detections.subset(order)
     truth_ignored = truth.is_crowd | _out_of_range(truth.areas)
@@ -145,32 +140,6 @@ def match(truth: GroundTruth, detections: Detections, iou_type: str = "bbox") ->
         truth_images=truth.images,
         truth_categories=truth.categories,
         truth_ignored=truth_ignored,
-    )
-
-
-def _of_type(
-    truth: GroundTruth, detections: Detections, iou_type: str
-) -> tuple[GroundTruth, Detections]:
-    """Gives both with what is matched, boxes or compressed masks, and without the other."""
-    if iou_type == "bbox":
-        if detections.boxes is None:
-            raise DataError(
-                "the detections hold masks, and boxes are asked for",
-                expected="'bbox' in every detection",
-                mend="match masks, or write the boxes too",
-            )
-        return replace(truth, masks=None), replace(detections, masks=None)
-    if iou_type != "segm":
-        raise ValueError(f"iou_type is {iou_type!r}, not 'bbox' or 'segm'")
-    if detections.masks is None and detections.num:
-        raise DataError(
-            "the detections hold boxes, and masks are asked for",
-            expected="'segmentation' in every detection",
-            mend="match boxes, or write the masks too",
-        )
-    masks = compressed_masks(truth)
-    return replace(truth, masks=masks), replace(
-        detections, boxes=None, masks=detections.masks or ()
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.errors import DataError, UserError
-from odapi_repro.evaluation.coco_data import Detections, GroundTruth, compressed_masks
-from odapi_repro.evaluation.scoring.engines import ENGINES, IouType, eval_arrays
+from odapi_repro.evaluation.coco_data import Detections, GroundTruth
+from odapi_repro.evaluation.scoring.engines import ENGINES, eval_arrays
+from odapi_repro.evaluation.scoring.iou_types import IouType, of_type
 
-__all__ = ["ENGINES", "METRIC_NAMES", "IouType", "Scores", "score"]
+__all__ = ["ENGINES", "METRIC_NAMES", "Scores", "score"]
 
 METRIC_NAMES: Final = (
     "AP",
@@ -102,8 +102,9 @@ def score(
             "a detection has a score that is not finite",
             expected="finite scores: they order the detections",
             mend="look for a diverged training in what found them",
+            where=detections.where,
         )
-    truth, detections = _of_type(truth, detections, iou_type)
+    truth, detections = of_type(truth, detections, iou_type)
     arrays = eval_arrays(truth, detections, iou_type, engine)
     by_class = _by_class(arrays.precision, arrays.recall)
     return Scores(
@@ -113,35 +114,6 @@ def score(
         precision=arrays.precision,
         recall=arrays.recall,
         scores=arrays.scores,
-    )
-
-
-def _of_type(
-    truth: GroundTruth, detections: Detections, iou_type: IouType
-) -> tuple[GroundTruth, Detections]:
-    """Gives both with only what is scored: boxes without masks, or masks and no boxes."""
-    if iou_type == "bbox":
-        if detections.boxes is None:
-            raise DataError(
-                "the detections hold masks, and boxes are asked for",
-                expected="'bbox' in every detection",
-                mend="score masks, or write the boxes too",
-            )
-        return (
-            dataclasses.replace(truth, masks=None),
-            dataclasses.replace(detections, masks=None),
-        )
-    if iou_type != "segm":
-        raise ValueError(f"iou_type is {iou_type!r}, not 'bbox' or 'segm'")
-    if detections.masks is None and detections.num:
-        raise DataError(
-            "the detections hold boxes, and masks are asked for",
-            expected="'segmentation' in every detection",
-            mend="score boxes, or write the masks too",
-        )
-    return (
-        dataclasses.replace(truth, masks=compressed_masks(truth)),
-        dataclasses.replace(detections, boxes=None, masks=detections.masks or ()),
     )
 
 

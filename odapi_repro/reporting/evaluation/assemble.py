@@ -14,7 +14,7 @@ from odapi_repro.evaluation.eval_data import COCO_VAL_IMAGES, EvalData
 from odapi_repro.evaluation.inference.stage_tensors import read_stages
 from odapi_repro.evaluation.mask_chain.chain import ChainReport, recall_chain
 from odapi_repro.evaluation.mask_chain.stages import chain_settings
-from odapi_repro.evaluation.scoring.metrics import IouType
+from odapi_repro.evaluation.scoring.iou_types import IouType
 from odapi_repro.evaluation.uncertainty.bootstrap import Intervals
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.reference import reference_of
@@ -206,6 +206,12 @@ def _caveats(data: EvalData, *, reported: bool) -> tuple[str, ...]:
         found.append(
             f"That the reported numbers were reached or missed: they are of {COCO_VAL_IMAGES:,}"
             f" images of COCO, these of {images:,}."
+        )
+    if (data.truth.ids == 0).any():
+        found.append(
+            "That all that was found was counted: by COCO's own evaluation the annotation with the"
+            " id 0 is never found, and what finds it is wrong. Annotations numbered from 1 have no"
+            " such one."
         )
     if data.sample_1_of_n > 1:
         found.append(f"What all images would give: one of {data.sample_1_of_n} was evaluated.")

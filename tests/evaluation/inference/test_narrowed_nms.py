@@ -12,7 +12,7 @@ from object_detection.protos import post_processing_pb2
 from odapi_repro.evaluation.inference import narrowed_nms
 from odapi_repro.evaluation.inference.forward import IS_COMPLETE
 from odapi_repro.evaluation.inference.narrowed_nms import can_be_narrowed, narrowed
-from odapi_repro.evaluation.inference.networks import FallingBack
+from odapi_repro.evaluation.inference.networks import MOST_LOST, FallingBack
 
 ANCHORS, CLASSES = 4000, 3
 
@@ -41,22 +41,59 @@ def test_only_nms_class_by_class_is_narrowed(fields: dict[str, Any]) -> None:
     assert not can_be_narrowed(processing(**fields))
 
 
-@pytest.mark.parametrize(("is_complete", "expected"), [(True, "narrow"), (False, "whole")])
-def test_a_batch_with_too_few_candidates_is_computed_again(
-    is_complete: bool, expected: str
-) -> None:
-    class Tensor(np.ndarray[Any, Any]):
-        def numpy(self) -> Any:
-            return np.asarray(self)
+class Tensor(np.ndarray[Any, Any]):
+    def numpy(self) -> Any:
+        return np.asarray(self)
 
-    def compiled(*, narrow: bool) -> Callable[..., Any]:
-        outputs: dict[str, Any] = {"found": np.array(["narrow" if narrow else "whole"])}
-        if narrow:
-            outputs[IS_COMPLETE] = np.array([True, is_complete])
-        return lambda images, shapes: {"a": {k: v.view(Tensor) for k, v in outputs.items()}}
 
-    found = FallingBack(compiled)(None, None)
-    assert {name: list(values) for name, values in found["a"].items()} == {"found": [expected]}
+class Networks:
+    """Compiled functions that say what they are, and on which batches they were called."""
+
+    def __init__(self, *, is_complete: bool) -> None:
+        self.is_complete = is_complete
+        self.called: list[tuple[str, int]] = []
+        self.traced: list[str] = []
+
+    def __call__(self, *, narrow: bool) -> Callable[..., Any]:
+        name = "narrow" if narrow else "whole"
+        self.traced.append(name)
+
+        def found(images: int, shapes: None) -> dict[str, Any]:
+            self.called.append((name, images))
+            outputs: dict[str, Any] = {"found": np.array([name])}
+            if narrow:
+                outputs[IS_COMPLETE] = np.array([True, self.is_complete])
+            return {"variant": {key: value.view(Tensor) for key, value in outputs.items()}}
+
+        return found
+
+
+def test_a_batch_with_enough_candidates_is_computed_once() -> None:
+    networks = Networks(is_complete=True)
+    falling_back = FallingBack(networks)
+    for batch in range(20):
+        (found,) = falling_back(batch, None).values()
+        assert {name: list(values) for name, values in found.items()} == {"found": ["narrow"]}
+    assert networks.called == [("narrow", batch) for batch in range(20)]
+    assert networks.traced == ["narrow"]
+
+
+def test_after_some_batches_with_too_few_candidates_all_are_taken_for_the_rest_of_the_pass() -> (
+    None
+):
+    networks = Networks(is_complete=False)
+    falling_back = FallingBack(networks)
+    for _ in range(2):
+        networks.called.clear()
+        falling_back.start_pass()
+        for batch in range(20):
+            (found,) = falling_back(batch, None).values()
+            assert {name: list(values) for name, values in found.items()} == {"found": ["whole"]}
+        assert [batch for name, batch in networks.called if name == "whole"] == list(range(20))
+        assert [batch for name, batch in networks.called if name == "narrow"] == list(
+            range(MOST_LOST)
+        )
+    assert networks.traced == ["narrow", "whole"]
 
 
 @pytest.fixture(scope="module")

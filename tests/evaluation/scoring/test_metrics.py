@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.errors import DataError, UserError
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
+from odapi_repro.evaluation.scoring.matching import match
 from odapi_repro.evaluation.scoring.metrics import ENGINES, METRIC_NAMES, Scores, score
 
 Json = dict[str, Any]
@@ -418,15 +419,31 @@ def test_what_is_scored_is_left_as_it_was(kind: str, engine: str) -> None:
     assert coco_set == before
 
 
-def test_masks_are_not_made_from_boxes_nor_boxes_from_masks() -> None:
+@pytest.mark.parametrize("function", [score, match])
+def test_masks_are_not_made_from_boxes_nor_boxes_from_masks(function: Any) -> None:
     boxes = random_set(0, crowds=False)
     masks = with_masks(boxes)
-    with pytest.raises(DataError, match="the detections hold boxes, and masks are asked for"):
-        ours((masks[0], boxes[1]), "segm")
-    with pytest.raises(DataError, match="the detections hold masks, and boxes are asked for"):
-        ours(masks, "bbox")
-    with pytest.raises(DataError, match="the ground truth holds boxes, and masks are asked for"):
-        ours((boxes[0], masks[1]), "segm")
+    for (truth, results), kind, message in (
+        ((masks[0], boxes[1]), "segm", "found.json: the detections hold boxes, and masks are"),
+        (masks, "bbox", "found.json: the detections hold masks, and boxes are asked for"),
+        ((boxes[0], masks[1]), "segm", "truth.json: the ground truth holds boxes, and masks are"),
+    ):
+        columns = ground_truth_of(truth, where="truth.json")
+        found = detections_of(results, columns, where="found.json")
+        with pytest.raises(DataError, match=f"^{message}"):
+            function(columns, found, kind)
+
+
+def test_a_part_of_what_a_file_holds_still_says_which_file() -> None:
+    truth, results = with_masks(random_set(0, crowds=False))
+    columns = ground_truth_of(truth, where="truth.json")
+    found = detections_of(results, columns, where="found.json")
+    assert columns.subset(np.arange(2)).where == "truth.json"
+    assert found.subset(np.arange(2)).where == "found.json"
+    no_mask = {**truth["annotations"][0], "segmentation": {"size": [1, 1], "counts": "1"}}
+    broken = {**truth, "annotations": [no_mask, *truth["annotations"][1:]]}
+    with pytest.raises(DataError, match=r"^truth\.json: the mask of annotation"):
+        score(ground_truth_of(broken, where="truth.json"), found, "segm")
 
 
 def test_a_score_that_is_no_number_is_not_ranked() -> None:

@@ -1,0 +1,39 @@
+"""What the flags name is what is evaluated on, and no more is asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from odapi_repro.datasets.embedded import embedded_dataset
+from odapi_repro.datasets.shapes_spec import ShapesSpec
+from odapi_repro.errors import DataError
+from odapi_repro.evaluation.data_choice import DataChoice, choose_data
+
+
+@pytest.fixture
+def only_val(tmp_path: Path) -> Path:
+    """A folder as someone leaves it who only evaluates."""
+    spec = ShapesSpec(train_images=1, val_images=3, train_shards=1, val_shards=2)
+    made = embedded_dataset(tmp_path / "shapes", spec=spec)
+    folder = tmp_path / "only_val"
+    folder.mkdir()
+    for path in (made.label_map_path, *made.label_map_path.parent.glob("*val*")):
+        shutil.copy(path, folder)
+    return folder
+
+
+def test_a_folder_without_training_records_is_evaluated(only_val: Path) -> None:
+    data = choose_data(DataChoice(data=str(only_val)), None, with_masks=True, where="ckpt-1")
+    assert (data.name, data.truth.num_images) == ("only_val", 3)
+    assert len(data.record_files) == 2
+
+
+def test_what_lacks_is_asked_for_by_the_flags_of_evaluate(only_val: Path) -> None:
+    (next(only_val.glob("*val*"))).unlink()
+    with pytest.raises(DataError, match="1 of 2 shards") as caught:
+        choose_data(DataChoice(data=str(only_val)), None, with_masks=True, where="ckpt-1")
+    assert "--eval_records" in str(caught.value)
+    assert "--train_records" not in str(caught.value)
