@@ -216,7 +216,8 @@ def _unreadable(where: str, what: str) -> StudyMismatch:
     return StudyMismatch(
         f"the record {what}",
         expected="the file as odapi_repro wrote it",
-        mend="choose another --name; the trials themselves are in the runs folder",
+        mend="bring it back from version control, or remove the folder and give the study's own "
+        "command again: trials that have run are in the runs folder",
         where=where,
     )
 

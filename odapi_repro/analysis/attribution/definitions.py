@@ -43,6 +43,7 @@ Kind = Literal[
     "interaction",
     "shapley_value",
     "shapley_interaction",
+    "rest",
 ]
 
 

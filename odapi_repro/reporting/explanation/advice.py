@@ -17,11 +17,8 @@ from odapi_repro.analysis.attribution import (
 )
 from odapi_repro.analysis.attribution.definitions import EffectDefinition, combined, difference
 from odapi_repro.analysis.power import smallest_effect
-from odapi_repro.reporting.explanation.content import (
-    CONFIDENCE,
-    ExplainedEffect,
-    ExplanationReport,
-)
+from odapi_repro.reporting.explanation.content import CONFIDENCE, ExplanationReport
+from odapi_repro.reporting.explanation.effects import ExplainedEffect
 from odapi_repro.study.designs import RACE_CONFIDENCE
 
 __all__ = ["MOST_REPLICATES", "Advice", "Change", "Replicates"]
@@ -86,10 +83,17 @@ class Advice:
 
     @cached_property
     def undecided(self) -> tuple[ExplainedEffect, ...]:
-        """The shares of which neither an effect nor its absence was shown."""
+        """The measured shares of which neither an effect nor its absence was shown."""
         return tuple(
-            one for one in self.report.shares if one.row.verdict in ("unresolved", "single_run")
+            one
+            for one in self.report.shares
+            if one.row.verdict in ("unresolved", "single_run") and not math.isnan(one.returned)
         )
+
+    @cached_property
+    def unmeasured(self) -> tuple[ExplainedEffect, ...]:
+        """The shares whose cells have not finished."""
+        return tuple(one for one in self.report.shares if math.isnan(one.returned))
 
     @cached_property
     def harmless(self) -> tuple[ExplainedEffect, ...]:
@@ -128,6 +132,16 @@ class Advice:
             for index, one in enumerate(self._varied)
             if cells and all(cell[index] for cell in cells)
         )
+
+    @cached_property
+    def likeliest_to_diverge(self) -> ExplainedEffect | None:
+        """The share whose trainings diverge more often than without it by most, if any do."""
+        risks = [
+            (one.row.p_diverged_to - one.row.p_diverged_from, one)
+            for one in self.report.shares
+            if one.row.p_diverged_to > one.row.p_diverged_from
+        ]
+        return max(risks, key=lambda risk: risk[0])[1] if risks else None
 
     @property
     def _varied(self) -> Sequence[StudiedDeviation]:

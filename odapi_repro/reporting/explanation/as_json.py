@@ -11,14 +11,16 @@ from typing import Any
 from odapi_repro import __version__
 from odapi_repro.analysis.attribution import Attribution, GapPart
 from odapi_repro.reporting.explanation.advice import Advice
-from odapi_repro.reporting.explanation.content import ExplainedEffect, ExplanationReport
+from odapi_repro.reporting.explanation.cells import cell_summaries
+from odapi_repro.reporting.explanation.changes import change_lines
+from odapi_repro.reporting.explanation.content import ExplanationReport
+from odapi_repro.reporting.explanation.effects import ExplainedEffect
 from odapi_repro.reporting.explanation.fewer_images import fewer_images
 from odapi_repro.reporting.explanation.interactions import interaction_lines
-from odapi_repro.reporting.explanation.next_steps import change_lines, run_lines
+from odapi_repro.reporting.explanation.next_steps import run_lines
 from odapi_repro.reporting.explanation.notes import caveats, design_notes
 from odapi_repro.reporting.explanation.readme import report_command
 from odapi_repro.reporting.explanation.setup_sections import spending
-from odapi_repro.reporting.explanation.tables import cell_summaries
 from odapi_repro.reporting.explanation.wording import headline
 
 __all__ = ["SCHEMA", "explanation_json", "render"]

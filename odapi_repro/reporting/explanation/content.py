@@ -12,9 +12,7 @@ from typing import Final
 import pandas as pd
 
 from odapi_repro.analysis.attribution import (
-    Attribution,
     Combination,
-    EffectDefinition,
     GapPart,
     GapParts,
     KnownNumber,
@@ -27,6 +25,7 @@ from odapi_repro.analysis.attribution.definitions import combined
 from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE, Estimand
 from odapi_repro.analysis.trials import LEADING_COLUMNS, order_columns
 from odapi_repro.analysis.verdicts import LOWER_IS_BETTER
+from odapi_repro.reporting.explanation.effects import ExplainedEffect, explained
 from odapi_repro.reporting.tables import csv_bytes, read_trials
 from odapi_repro.study.design_choice import design_of, race_of
 from odapi_repro.study.designs import (
@@ -39,7 +38,7 @@ from odapi_repro.study.designs import (
 )
 from odapi_repro.study.explanation import Explanation, MappedLevel
 
-__all__ = ["CONFIDENCE", "INTERACTION_KINDS", "ExplainedEffect", "ExplanationReport"]
+__all__ = ["CONFIDENCE", "INTERACTION_KINDS", "ExplanationReport"]
 
 CONFIDENCE: Final = 0.95
 """Of all intervals; a race computes them a little wider, so that they hold it."""
@@ -47,31 +46,6 @@ CONFIDENCE: Final = 0.95
 INTERACTION_KINDS: Final = frozenset({"interaction", "shapley_interaction", "disagreement"})
 
 _LEAST_REST: Final = 1e-6
-
-
-@dataclass(frozen=True)
-class ExplainedEffect:
-    """One effect of the design, under both estimands.
-
-    Attributes:
-        definition: what it is a difference of.
-        row: its attribution, a diverged trial counting for 0 (for a loss: left out).
-        converged: the same given convergence; None where no trial of the design diverged.
-    """
-
-    definition: EffectDefinition
-    row: Attribution
-    converged: Attribution | None
-
-    @property
-    def returned(self) -> float:
-        """What mending it returns: the reference's level minus the user's; NaN where unknown."""
-        return -self.row.delta + 0.0
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The interval of `returned`, NaN where there is none."""
-        return -self.row.high + 0.0, -self.row.low + 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +137,7 @@ class ExplanationReport:
     def effects(self) -> tuple[ExplainedEffect, ...]:
         """The effects of the design, the gap first."""
         definitions = self.design.effects(self.outcomes)
-        return _paired(definitions, self.result.rows)
+        return explained(definitions, self.result.rows)
 
     @property
     def gap(self) -> ExplainedEffect:
@@ -215,7 +189,7 @@ class ExplanationReport:
             alpha=self.race.level if self.race else None,
             cells=cells,
         )
-        return _paired([definition], rows)[0]
+        return explained([definition], rows)[0]
 
     @cached_property
     def interactions(self) -> tuple[ExplainedEffect, ...]:
@@ -299,17 +273,6 @@ class ExplanationReport:
             (order[factor].index(label) if label in order[factor] else len(order[factor]), label)
             for factor, label in zip(self.explanation.factors, labels, strict=True)
         )
-
-
-def _paired(
-    definitions: tuple[EffectDefinition, ...] | list[EffectDefinition],
-    rows: tuple[Attribution, ...],
-) -> tuple[ExplainedEffect, ...]:
-    count = len(definitions)
-    second: tuple[Attribution | None, ...] = rows[count:] or (None,) * count
-    return tuple(
-        ExplainedEffect(*found) for found in zip(definitions, rows[:count], second, strict=True)
-    )
 
 
 def _or_0(value: float) -> float:

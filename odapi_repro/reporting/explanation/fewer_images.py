@@ -11,11 +11,8 @@ from odapi_repro.reporting.explanation.wording import decimals
 from odapi_repro.reporting.tables import Table, number
 from odapi_repro.reporting.wording import signed
 
-__all__ = ["EVALUATION_COLUMNS", "SubsetScores", "evaluation_table", "fewer_images", "section"]
+__all__ = ["SubsetScores", "evaluation_table", "fewer_images", "section"]
 
-EVALUATION_COLUMNS: Final = (
-    *("cell", "seed", "trial_id", "share", "images", "draws", "mean_delta", "sd"),
-)
 _LARGEST_FRACTION: Final = 1000
 
 
@@ -68,7 +65,7 @@ def evaluation_table(report: ExplanationReport) -> Table:
     rows = tuple(
         (
             report.explanation.pipeline if one.cell == "user" else report.explanation.reference,
-            f"{one.images} ({share_text(one.share)} of the images)",
+            f"{one.images} of {report.explanation.num_eval_images:,}",
             str(one.trainings),
             signed(one.bias, digits),
             number(one.sd, digits),
@@ -87,12 +84,19 @@ def section(report: ExplanationReport) -> str:
     yours = next((one for one in found if one.cell == "user"), found[0])
     size = number(abs(yours.bias), digits)
     way = f"{size} {metric} {'higher' if yours.bias > 0 else 'lower'}"
+    whole = report.explanation.num_eval_images
+    told = f"The config evaluates on {share_text(yours.share)} of the evaluation shards"
+    if yours.images > max(1, round(yours.share * whole)):
+        told += (
+            f"; that many of these {whole:,} images would be hardly more than noise, so parts of "
+            f"{yours.images} were scored"
+        )
     text = (
-        f"Scoring {share_text(yours.share)} of the images, here {yours.images}, reads {way} on "
-        f"average than scoring all of them, and single parts scatter by {number(yours.sd, digits)} "
-        f"{metric} (one standard deviation) about that. No training is behind this: the "
-        "detections of both ends were scored again on random parts. A small part reads high "
-        "because interpolated precision takes the best from a recall on."
+        f"{told}. A part of {yours.images} reads {way} on average than all images do, and single "
+        f"parts scatter by {number(yours.sd, digits)} {metric} (one standard deviation) about "
+        "that. No training is behind this: the detections of both ends were scored again on "
+        "random parts. A small part reads high because interpolated precision takes the best "
+        "from a recall on."
     )
     return f"## Evaluated on fewer images\n\n{evaluation_table(report).markdown()}\n\n{text}"
 

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.figure import Figure
 
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.forest import draw_effects, draw_ends
 from odapi_repro.reporting.explanation.heat_map import draw_interactions, has_heat_map
 from odapi_repro.reporting.explanation.interactions import end_effects
-from odapi_repro.reporting.explanation.waterfall import draw_waterfall, has_waterfall
+from odapi_repro.reporting.explanation.waterfall import draw_waterfall
+from odapi_repro.reporting.explanation.waterfall_bars import has_waterfall
 from odapi_repro.reporting.style import encode, plot_style
 
-__all__ = ["render_figures"]
+__all__ = ["draw_figures", "render_figures"]
 
 
 def render_figures(report: ExplanationReport) -> dict[str, bytes]:
     """By name: waterfall (of a grid with more levels: effects) and interactions, PNG and SVG."""
     files: dict[str, bytes] = {}
     with plot_style():
-        for name, figure in _figures(report).items():
+        for name, figure in draw_figures(report).items():
             for image_format in ("png", "svg"):
                 files[f"{name}.{image_format}"] = encode(figure, image_format)
     return files
 
 
-def _figures(report: ExplanationReport) -> dict[str, Figure]:
-    figures: dict[str, Figure] = {}
+def draw_figures(report: ExplanationReport) -> dict[str, Figure]:
+    """The figures by name, in the style of whoever draws them."""
+    found: dict[str, Figure] = {}
     if has_waterfall(report):
-        figures["waterfall"] = draw_waterfall(report)
+        found["waterfall"] = draw_waterfall(report)
     elif _has_levels(report):
-        figures["effects"] = draw_effects(report)
+        found["effects"] = draw_effects(report)
     if has_heat_map(report):
-        figures["interactions"] = draw_interactions(report)
+        found["interactions"] = draw_interactions(report)
     elif _has_ends(report):
-        figures["interactions"] = draw_ends(report)
-    return figures
+        found["interactions"] = draw_ends(report)
+    return found
 
 
 def _has_levels(report: ExplanationReport) -> bool:
     return any(len(one.levels) > 2 for one in report.explanation.deviations) and any(
-        one.definition.primary and one.row.delta == one.row.delta for one in report.effects
+        one.definition.primary and not math.isnan(one.row.delta) for one in report.effects
     )
 
 
 def _has_ends(report: ExplanationReport) -> bool:
     return len(report.explanation.deviations) > 1 and any(
-        one.row.delta == one.row.delta for ends in end_effects(report) for one in ends[:2]
+        not math.isnan(one.row.delta) for ends in end_effects(report) for one in ends[:2]
     )

@@ -38,7 +38,8 @@ def draw_interactions(report: ExplanationReport) -> Figure:
     names = [one.name for one in report.explanation.deviations]
     rows = {frozenset(one.definition.deviations): one.row for one in report.interactions}
     known = [row for row in rows.values() if not math.isnan(row.delta)]
-    top = max((abs(row.delta) for row in known), default=0.0) or 1.0
+    # A map of noise shall not shout.
+    top = max([2 * report.explanation.design.margin, *(abs(row.delta) for row in known)])
     side = 1.05 * (len(names) - 1)
     figure = Figure(figsize=(max(5.6, 2.6 + side), 1.9 + 0.72 * side), layout="constrained")
     axes = figure.add_subplot()
@@ -60,9 +61,14 @@ def draw_interactions(report: ExplanationReport) -> Figure:
     if scale != "full":
         title.append(f"{scale} scale: differences only")
     figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    figure.supxlabel(
+    note = (
         "Negative: together they cost more than the sum of both.\n"
-        "Bold in a frame: resolved; the others are not.",
+        "Bold in a frame: resolved; pale: not."
+    )
+    if any(one.definition.aliases for one in report.interactions):
+        note += "\nA square may stand for other pairs that are told with it: see the table."
+    figure.supxlabel(
+        note,
         x=0.01,
         ha="left",
         fontsize=8.5,
@@ -81,7 +87,7 @@ def _square(
     colours: mpl.colors.Colormap,
 ) -> None:
     if row is None or math.isnan(row.delta):
-        told = "with another" if row is None else "not measured"
+        told = "told with\nanother" if row is None else "not measured"
         axes.text(x, y, told, ha="center", va="center", fontsize=8.5, color=MUTED)
         return
     resolved = row.verdict in _RESOLVED
@@ -91,12 +97,12 @@ def _square(
             (x - 0.47, y - 0.46),
             0.94,
             0.92,
-            facecolor=colours(0.15 + 0.7 * place),
+            facecolor=colours(0.5 + (0.7 if resolved else 0.25) * (place - 0.5)),
             edgecolor=INK if resolved else "none",
             linewidth=1.6,
         )
     )
-    dark = abs(place - 0.5) * 2 > _DARK
+    dark = resolved and abs(place - 0.5) * 2 > _DARK
     colour = "white" if dark else INK
     digits = decimals(report)
     weight = "bold" if resolved else "normal"
@@ -115,4 +121,4 @@ def _square(
 
 
 def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(name.replace("_", " "), 12)).replace(" ", "_")
+    return "\n".join(textwrap.wrap(name.replace("_", "_ "), 14)).replace("_ ", "_")

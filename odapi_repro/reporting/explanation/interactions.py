@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from odapi_repro.analysis.attribution import StudiedDeviation
 from odapi_repro.errors import UserError
-from odapi_repro.reporting.explanation.content import ExplainedEffect, ExplanationReport
-from odapi_repro.reporting.explanation.tables import estimate_cells
+from odapi_repro.reporting.explanation.content import ExplanationReport
+from odapi_repro.reporting.explanation.effects import ExplainedEffect
+from odapi_repro.reporting.explanation.tables import estimate_cells, with_interval
 from odapi_repro.reporting.explanation.wording import between, count_of, decimals, joined
 from odapi_repro.reporting.tables import Table, number
 from odapi_repro.reporting.wording import signed
@@ -89,16 +91,21 @@ def path_table(report: ExplanationReport) -> Table | None:
                 text
                 for family in families
                 for text in (
-                    estimate_cells(shares[family, name].row, digits)
+                    (
+                        with_interval(shares[family, name].row, digits),
+                        shares[family, name].row.verdict,
+                    )
                     if (family, name) in shares
-                    else ("-", "-", "-", "moved with others")
+                    else ("moved with others", "-")
                 )
             ),
         )
         for name in names
     )
-    columns = ("95 % interval", "n", "verdict")
-    header = ("deviation", "mending from yours", *columns, "adding to the reference", *columns)
+    header = (
+        *("deviation", "on the path from yours", "verdict"),
+        *("on the path from the reference", "verdict"),
+    )
     return Table(header, rows, numeric_from=1)
 
 
@@ -146,9 +153,9 @@ def what_would_tell(report: ExplanationReport) -> str:
 
 def _telling(report: ExplanationReport) -> Design | None:
     """The design with the fewest new trials that tells interactions of two."""
-    varied, seeds = report.explanation.deviations, report.design.seeds
-    if any(len(one.levels) > 2 for one in varied):
-        return None
+    # Of a grid with more levels the two ends of each.
+    varied = [StudiedDeviation(one.name, one.levels[:2]) for one in report.explanation.deviations]
+    seeds = report.design.seeds
     makers: list[Callable[[], Design]] = []
     if len(varied) <= MOST_EXACT:
         makers.append(lambda: Shapley(varied, seeds=seeds))
@@ -183,21 +190,25 @@ def _sentence(report: ExplanationReport, effect: ExplainedEffect) -> str:
         if row.delta < 0
         else f"together cost {size} {metric} less than the sum of both"
     )
-    also = f" (or {row.aliases})" if row.aliases else ""
+    others = [
+        f"{'minus ' if one.coefficient < 0 else ''}{' x '.join(one.deviations)}"
+        for one in effect.definition.aliases
+    ]
+    also = f" (or {' or '.join(others)}, which this fraction cannot tell from it)" if others else ""
     return f"{pair}{also} {told} [{ends}]."
 
 
 def _ends_table(report: ExplanationReport) -> Table:
     digits = decimals(report)
     header = (
-        *("deviation", "added to the reference", "95 % interval"),
-        *("in your config", "95 % interval", "difference", "95 % interval", "n", "verdict"),
+        *("deviation", "added to the reference", "in your config"),
+        *("difference", "95 % interval", "n", "verdict"),
     )
     rows = tuple(
         (
             difference.row.factor,
-            *estimate_cells(low.row, digits)[:2],
-            *estimate_cells(high.row, digits)[:2],
+            with_interval(low.row, digits),
+            with_interval(high.row, digits),
             *estimate_cells(difference.row, digits),
         )
         for low, high, difference in end_effects(report)

@@ -1,30 +1,24 @@
-"""The advice in sentences: what to change first, what is not decided, what to run next."""
+"""What to run next, in sentences: what is missing, what would decide, what needs no training."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
-from odapi_repro.analysis.attribution import Attribution
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
-from odapi_repro.reporting.explanation.advice import MOST_REPLICATES, Advice, Change, Replicates
+from odapi_repro.reporting.explanation.advice import MOST_REPLICATES, Advice, Replicates
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.wording import (
-    between,
     cell_text,
-    change_text,
     count_of,
     decimals,
     joined,
-    returned_text,
 )
 from odapi_repro.reporting.tables import number
-from odapi_repro.reporting.wording import signed
-from odapi_repro.study.designs import Bisection, SampledShapley
+from odapi_repro.study.designs import SampledShapley
 from odapi_repro.study.explanation import UnvariedDeviation
 
-__all__ = ["change_lines", "run_lines", "seeds_for"]
+__all__ = ["run_lines", "seeds_for"]
 
 # The last part of a field -> the factor that needs no training.
 _EVALUATION_FIELDS: Final = {
@@ -35,33 +29,6 @@ _EVALUATION_FIELDS: Final = {
     "max_detections_per_class": "detections_per_class",
 }
 _MOST_LISTED: Final = 6
-
-
-def change_lines(report: ExplanationReport, advice: Advice) -> list[str]:
-    """What to change first, what better stays, and what is not decided."""
-    lines = [_change(report, one) for one in advice.changes]
-    if advice.after is not None and not math.isnan(advice.after.delta):
-        lines.append(_after(report, advice, advice.after))
-    if not lines:
-        lines.append(_nothing(report, advice))
-    lines += [
-        f"Keep your {one.effect.row.factor}: mending it returns "
-        f"{returned_text(one.effect, decimals(report))}, a resolved loss."
-        for one in advice.keeps
-    ]
-    if advice.undecided:
-        told = [
-            f"{one.row.factor} ({returned_text(one, decimals(report))})" for one in advice.undecided
-        ]
-        lines.append(
-            f"Not decided, and so neither recommended nor cleared: {joined(told)}; in brackets "
-            "what mending returned."
-        )
-    if advice.harmless:
-        names = joined([one.row.factor for one in advice.harmless])
-        margin = report.explanation.design.margin
-        lines.append(f"No need to change, equivalent within ±{margin:g} points: {names}.")
-    return lines
 
 
 def run_lines(report: ExplanationReport, advice: Advice) -> list[str]:
@@ -76,60 +43,6 @@ def run_lines(report: ExplanationReport, advice: Advice) -> list[str]:
         *_scale(report, advice),
     ]
     return lines or ["Nothing: every deviation is decided."]
-
-
-def _change(report: ExplanationReport, change: Change) -> str:
-    effect, digits = change.effect, decimals(report)
-    moved = [
-        one for one in report.explanation.deviations if one.name in effect.definition.deviations
-    ]
-    share = returned_text(effect, digits)
-    if len(moved) == 1:
-        text = f"Mend {moved[0].name}, {change_text(report, moved[0])}: its share is {share}"
-    else:
-        names = joined([one.name for one in moved])
-        text = f"Mend {names} together: their share is {share}"
-    alone = change.alone
-    if alone is not None and effect.row.kind != "path_share" and len(report.shares) > 1:
-        ends = between(-alone.high, -alone.low, digits)
-        told = signed(-alone.delta, digits) + (f" [{ends}]" if ends else "")
-        text += f", and mended alone in your config it returned {told}"
-        if alone.verdict != "loss":
-            text += f" ({alone.verdict.replace('_', ' ')})"
-    if effect.row.p_diverged_to > effect.row.p_diverged_from:
-        text += (
-            f"; trainings with it diverge in {effect.row.p_diverged_to:.0%}, without in "
-            f"{effect.row.p_diverged_from:.0%}"
-        )
-    settings = "; ".join(f"`{field}: {value}`" for field, value in change.settings)
-    return f"{text}. Write {settings}." if settings else f"{text}."
-
-
-def _after(report: ExplanationReport, advice: Advice, row: Attribution) -> str:
-    digits, ends = decimals(report), between(row.low, row.high, decimals(report))
-    size = f"{signed(row.delta, digits)}{f' [{ends}]' if ends else ''}"
-    told = {
-        "loss": "a gap is left",
-        "gain": "more than the reference",
-        "equivalent": f"equivalent to the reference within ±{row.margin:g}",
-    }.get(row.verdict, "no gap is resolved any more, which does not say that there is none")
-    few = "this" if len(advice.changes) == 1 else "all of these"
-    return f"With {few} mended, your config scored {size} against the reference: {told}."
-
-
-def _nothing(report: ExplanationReport, advice: Advice) -> str:
-    if isinstance(report.design, Bisection):
-        state = report.design.state(report.outcomes)
-        if state.culprits == ():
-            return (
-                f"Nothing: your config scored within {report.design.margin:g} of the reference in "
-                "the trials that decide."
-            )
-    if not report.shares or all(math.isnan(one.returned) for one in report.shares):
-        return "Not known yet: no share of the gap has been measured."
-    if not advice.undecided:
-        return "Nothing: no deviation costs anything that was resolved."
-    return "No deviation is known to cost anything: none of the losses is resolved."
 
 
 def _unfinished(report: ExplanationReport) -> list[str]:
@@ -174,7 +87,14 @@ def _divergence(report: ExplanationReport, advice: Advice) -> list[str]:
             f"{told}, all with your {joined(causes)}: mend what makes it diverge before anything "
             "else is weighed, and look at its losses (train.log)."
         ]
-    return [f"{told}, in cells that have no deviation in common: look at their losses (train.log)."]
+    likeliest = advice.likeliest_to_diverge
+    if likeliest is not None:
+        row = likeliest.row
+        told += (
+            f", most often with your {row.factor} ({row.p_diverged_to:.0%}, without it "
+            f"{row.p_diverged_from:.0%})"
+        )
+    return [f"{told}; no deviation is in all of these: look at their losses (train.log)."]
 
 
 def _decisions(report: ExplanationReport, advice: Advice) -> list[str]:
@@ -227,8 +147,8 @@ def _decide(report: ExplanationReport, one: Replicates) -> str:
         )
     if one.replicates is None:
         return (
-            f"{name}: to show {what} would take more than {MOST_REPLICATES} replicates a cell; "
-            "let it be, unless it matters at full scale."
+            f"{name}: to show {what} would take more than {MOST_REPLICATES} replicates a cell, and "
+            "is left open."
         )
     return (
         f"{name}: {one.replicates} replicates of each of its {count_of(row.cells, 'cell')} would "

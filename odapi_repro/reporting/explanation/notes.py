@@ -6,7 +6,7 @@ import math
 
 from odapi_repro.analysis.power import smallest_effect
 from odapi_repro.reporting.explanation.content import ExplanationReport
-from odapi_repro.reporting.explanation.wording import count_of, decimals, joined
+from odapi_repro.reporting.explanation.wording import SHARE_KINDS, count_of, decimals, joined
 from odapi_repro.reporting.tables import number
 from odapi_repro.study.designs import AblationPath, Bisection
 
@@ -19,8 +19,9 @@ def shares_notes(report: ExplanationReport) -> list[str]:
     rows = [one.row for one in report.shares]
     metric = report.explanation.metric
     notes = [
+        f"Shares are {SHARE_KINDS[rows[0].kind]}.",
         f"Effects are yours minus the reference's in {metric}: a negative one costs {metric}, and "
-        "mending it returns as much. n counts the trainings on the side that has fewer."
+        "mending it returns as much. n counts the trainings on the side that has fewer.",
     ]
     methods = {row.method for row in rows}
     if methods & {"pooled", "welch", "divergence"}:
@@ -30,9 +31,10 @@ def shares_notes(report: ExplanationReport) -> list[str]:
             "divergence": "the chance of divergence where trainings diverged",
         }
         told = joined([text for method, text in how.items() if method in methods])
+        family = sum(one.row.family == rows[0].family for one in report.effects)
         notes.append(
             f"Intervals are for one effect each, with {told}; verdicts are adjusted for the "
-            f"{count_of(len(rows), 'effect')} of their family (Holm), so that an interval "
+            f"{count_of(family, 'effect')} of their family (Holm), so that an interval "
             "that excludes 0 may still be `unresolved`."
         )
     notes.append(
@@ -70,7 +72,7 @@ def design_notes(report: ExplanationReport) -> list[str]:
     seeds = f"Effects are estimated from {_seeds(choice.seeds)}"
     if choice.order_seeds:
         seeds += f"; what is tried next is decided by {_seeds(choice.order_seeds)}"
-    lines.append(f"{seeds}.")
+    lines.append(f"{seeds}{', to begin with' if report.race else ''}.")
     lines += _course(report)
     race = report.result.race
     if race is not None:
@@ -89,15 +91,15 @@ def design_notes(report: ExplanationReport) -> list[str]:
     sd, n = _spread(report)
     if sd > 0:
         family = len(report.shares) or 1
-        one = smallest_effect((-1.0, 1.0), sd=sd, n=n)
+        seen = report.design.smallest_effect(sd, comparisons=family)
+        metric = report.explanation.metric
         lines.append(
-            f"Between the trainings of a cell {report.explanation.metric} varies with a standard "
-            f"deviation of {number(sd, 2)}; two cells of {n} show a difference of "
-            f"{number(one, 1)} with 80 % power, as one comparison"
+            f"Between the trainings of a cell {metric} varies with a standard deviation of "
+            f"{number(sd, 2)}. Two cells of {n} show a difference of "
+            f"{number(smallest_effect((-1.0, 1.0), sd=sd, n=n), 1)} with 80 % power"
             + (
-                f" ({number(smallest_effect((-1.0, 1.0), sd=sd, n=n, comparisons=family), 1)} as "
-                f"one of {family})."
-                if family > 1
+                f"; a share of this design, judged as one of {family}, {number(seen, 1)}."
+                if math.isfinite(seen) and report.race is None
                 else "."
             )
         )

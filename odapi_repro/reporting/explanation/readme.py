@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from odapi_repro.reporting.explanation.advice import Advice
+from odapi_repro.reporting.explanation.cells import cells_table
+from odapi_repro.reporting.explanation.changes import change_lines
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.fewer_images import section as fewer_images_section
 from odapi_repro.reporting.explanation.interactions import (
@@ -12,7 +14,7 @@ from odapi_repro.reporting.explanation.interactions import (
     interaction_table,
     path_table,
 )
-from odapi_repro.reporting.explanation.next_steps import change_lines, run_lines
+from odapi_repro.reporting.explanation.next_steps import run_lines
 from odapi_repro.reporting.explanation.notes import caveats, design_notes, shares_notes
 from odapi_repro.reporting.explanation.setup_sections import (
     cost_section,
@@ -23,7 +25,6 @@ from odapi_repro.reporting.explanation.setup_sections import (
     unvaried_section,
 )
 from odapi_repro.reporting.explanation.tables import (
-    cells_table,
     effect_table,
     estimands_table,
     parts_table,
@@ -88,6 +89,9 @@ def _shares(report: ExplanationReport, files: Collection[str]) -> str:
     if not report.shares:
         return "\n\n".join([*parts, "No share of the gap is known yet; see the cells below."])
     parts.append(effect_table(report, report.shares, summed=True).markdown())
+    levels = [one for one in report.others if one.row.kind == "main_effect"]
+    if levels:
+        parts += ["Levels beside yours:", effect_table(report, levels).markdown()]
     beside = [
         "All effects are in [effects.csv](effects.csv), all trials in [trials.csv](trials.csv)."
     ]
@@ -100,7 +104,7 @@ def _shares(report: ExplanationReport, files: Collection[str]) -> str:
 def _estimands(report: ExplanationReport) -> str:
     if not report.diverged:
         return ""
-    shown = (report.gap, *report.shares, *([report.rest] if report.rest else []))
+    shown = (*report.shares, *([report.rest] if report.rest else []), report.gap)
     return (
         "## The same given convergence\n\n"
         f"{estimands_table(report, shown).markdown()}\n\n"

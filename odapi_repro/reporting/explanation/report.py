@@ -8,8 +8,8 @@ from typing import Final
 import pandas as pd
 
 from odapi_repro.errors import StudyMismatch, UserError
+from odapi_repro.execution.explain_subsets import EVALUATION_COLUMNS
 from odapi_repro.reporting.explanation.content import ExplanationReport
-from odapi_repro.reporting.explanation.fewer_images import EVALUATION_COLUMNS
 from odapi_repro.reporting.explanation.readme import readme_text
 from odapi_repro.reporting.explanation.tables import effects_frame
 from odapi_repro.reporting.files import write_atomically

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from odapi_repro.analysis.attribution import (
     Attribution,
-    Combination,
-    StudiedDeviation,
     attribution_table,
-    labels_of,
 )
-from odapi_repro.reporting.explanation.content import ExplainedEffect, ExplanationReport
-from odapi_repro.reporting.explanation.wording import between, cell_text, decimals
-from odapi_repro.reporting.tables import Table, number
+from odapi_repro.reporting.explanation.content import ExplanationReport
+from odapi_repro.reporting.explanation.effects import ExplainedEffect
+from odapi_repro.reporting.explanation.wording import between, decimals
+from odapi_repro.reporting.tables import Table
 from odapi_repro.reporting.wording import signed
 
 __all__ = [
     "PART_TITLES",
-    "CellSummary",
-    "cell_summaries",
-    "cells_table",
     "effect_table",
     "effects_frame",
     "estimands_table",
     "estimate_cells",
     "levels_of",
+    "name_of",
     "parts_table",
+    "with_interval",
 ]
 
 PART_TITLES: Final = {
@@ -52,7 +47,11 @@ def effects_frame(report: ExplanationReport) -> pd.DataFrame:
 
 
 def effect_table(
-    report: ExplanationReport, effects: Sequence[ExplainedEffect], *, summed: bool = False
+    report: ExplanationReport,
+    effects: Sequence[ExplainedEffect],
+    *,
+    summed: bool = False,
+    most_named: int | None = None,
 ) -> Table:
     """Effects with interval and verdict, the user's level minus the reference's.
 
@@ -60,6 +59,7 @@ def effect_table(
         report: that they are of.
         effects: a row each.
         summed: whether rows follow for the rest that is not shared out, and for the gap.
+        most_named: deviations that moved together are named up to so many, the others counted.
     """
     digits = decimals(report)
     contexts = len({one.row.context for one in effects}) > 1
@@ -70,20 +70,16 @@ def effect_table(
         *(("cannot be told from",) if aliases else ()),
         *(f"effect on {report.explanation.metric}", "95 % interval", "n", "verdict"),
     )
-    named = [(one.row.factor, levels_of(report, one), one) for one in effects]
-    if summed:
-        if report.rest is not None:
-            named.append(("not shared out (interactions)", "", report.rest))
-        named.append(("the gap", "reference → user", report.gap))
+    ends = [*([report.rest] if report.rest else []), report.gap] if summed else []
     rows = tuple(
         (
-            name,
-            levels,
+            name_of(one, most_named),
+            levels_of(report, one),
             *((one.row.context if one in effects else "",) if contexts else ()),
             *((one.row.aliases,) if aliases else ()),
             *estimate_cells(one.row, digits),
         )
-        for name, levels, one in named
+        for one in (*effects, *ends)
     )
     return Table(header, rows, numeric_from=len(header) - 4)
 
@@ -93,15 +89,17 @@ def estimands_table(report: ExplanationReport, effects: Sequence[ExplainedEffect
     digits = decimals(report)
     header = (
         *("deviation", "diverged, reference → yours"),
-        *("a diverged run counts as 0", "95 % interval", "n", "verdict"),
-        *("given convergence", "95 % interval", "n", "verdict"),
+        *("a diverged run counts as 0", "verdict", "given convergence", "n", "verdict"),
     )
     rows = tuple(
         (
-            one.row.factor,
+            name_of(one),
             f"{_percent(one.row.p_diverged_from)} → {_percent(one.row.p_diverged_to)}",
-            *estimate_cells(one.row, digits),
-            *estimate_cells(one.converged, digits),
+            with_interval(one.row, digits),
+            one.row.verdict,
+            with_interval(one.converged, digits),
+            str(one.converged.n),
+            one.converged.verdict,
         )
         for one in effects
         if one.converged is not None
@@ -143,72 +141,31 @@ def parts_table(report: ExplanationReport) -> Table:
     return Table(header, tuple(rows), numeric_from=5)
 
 
-@dataclass(frozen=True)
-class CellSummary:
-    """One cell of the study.
-
-    Attributes:
-        name: in words.
-        labels: factor -> label.
-        values: of the replicates that finished, by seed, AP or 0.
-        diverged: how many of them diverged.
-        left_out: trials that failed, were interrupted or have not run.
-        wanted: seeds of which the design still wants a trial.
-    """
-
-    name: str
-    labels: dict[str, str]
-    values: tuple[float, ...]
-    diverged: int
-    left_out: int
-    wanted: tuple[int, ...]
-
-    @property
-    def mean(self) -> float:
-        """Of the replicates, NaN without any."""
-        return math.fsum(self.values) / len(self.values) if self.values else math.nan
-
-    @property
-    def sd(self) -> float:
-        """Between the replicates, NaN with fewer than two."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+def name_of(effect: ExplainedEffect, most: int | None = None) -> str:
+    """What a table calls an effect: its deviations, or what is not one of them."""
+    if effect.row.kind == "gap":
+        return "the gap"
+    if effect.row.kind == "rest":
+        return "not shared out (interactions)"
+    names = effect.definition.deviations
+    if most is None or len(names) <= most:
+        return effect.row.factor
+    return f"{' + '.join(names[: most - 1])} + {len(names) - most + 1} more"
 
 
-def cell_summaries(report: ExplanationReport) -> list[CellSummary]:
-    """Every cell that has a trial or waits for one, the reference first."""
-    outcomes, deviations = report.outcomes, report.explanation.deviations
-    wanted = {cell.combination: cell.seeds for cell in report.result.wanted}
-    cells = sorted(
-        {*outcomes.by_cell, *outcomes.left_out, *wanted},
-        key=lambda cell: (sum(level != 0 for level in cell), [-level for level in cell]),
-    )
-    return [_summary(report, deviations, cell, wanted.get(cell, ())) for cell in cells]
-
-
-def cells_table(report: ExplanationReport) -> Table:
-    """A row a cell: its levels in the trials, what it scored, what is missing."""
-    digits, factors = decimals(report), report.explanation.factors
-    header = (
-        *factors,
-        *(f"{report.explanation.metric}, mean", "sd", "n", "diverged", "missing"),
-    )
-    rows = tuple(
-        (
-            *(one.labels[name] for name in factors),
-            number(one.mean, digits),
-            number(one.sd, digits),
-            str(len(one.values)),
-            str(one.diverged),
-            _missing(one),
-        )
-        for one in cell_summaries(report)
-    )
-    return Table(header, rows, numeric_from=len(factors))
+def with_interval(row: Attribution, digits: int = 1) -> str:
+    """An effect with its interval: "-5.6 [-6.2 to -5.1]"."""
+    if math.isnan(row.delta):
+        return "not measured yet"
+    ends = between(row.low, row.high, digits)
+    return f"{signed(row.delta, digits)} [{ends}]" if ends else signed(row.delta, digits)
 
 
 def levels_of(report: ExplanationReport, effect: ExplainedEffect) -> str:
     """The levels that an effect compares, of the reference and of the user, as in the trials."""
     row = effect.row
+    if row.kind == "rest":
+        return ""
     named = {one.name: one for one in report.explanation.deviations}
     moved = [named[name] for name in effect.definition.deviations if name in named]
     if len(moved) == 1 and (row.from_level, row.to_level) == ("reference", "user"):
@@ -219,44 +176,17 @@ def levels_of(report: ExplanationReport, effect: ExplainedEffect) -> str:
     return f"{row.from_level} → {row.to_level}"
 
 
-def estimate_cells(row: Attribution | None, digits: int) -> tuple[str, str, str, str]:
+def estimate_cells(row: Attribution, digits: int) -> tuple[str, str, str, str]:
     """Effect, interval, n and verdict of a row, as tables print them."""
-    if row is None or math.isnan(row.delta):
-        return ("-", "-", "-" if row is None else str(row.n), "not measured yet")
+    if math.isnan(row.delta):
+        return ("-", "-", str(row.n), "not measured yet")
     ends = "exactly 0: the same training" if row.method == "same_training" else ""
     ends = ends or between(row.low, row.high, digits) or "none"
     return (signed(row.delta, digits), ends, str(row.n), row.verdict)
 
 
-def _summary(
-    report: ExplanationReport,
-    deviations: Sequence[StudiedDeviation],
-    cell: Combination,
-    wanted: tuple[int, ...],
-) -> CellSummary:
-    labels = labels_of(deviations, cell)
-    outcomes = report.outcomes
-    return CellSummary(
-        cell_text(deviations, cell, labels),
-        labels,
-        outcomes.sample(cell, report.estimand),
-        outcomes.diverged(cell),
-        outcomes.left_out.get(cell, 0),
-        wanted,
-    )
-
-
 def _percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{share:.0%}"
-
-
-def _missing(cell: CellSummary) -> str:
-    told = []
-    if cell.wanted:
-        told.append(f"seeds {', '.join(map(str, cell.wanted))}")
-    if cell.left_out:
-        told.append(f"{cell.left_out} not finished")
-    return "; ".join(told) or "-"
 
 
 def _total_remark(report: ExplanationReport) -> str:

@@ -8,16 +8,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
 from odapi_repro.reporting.explanation.advice import Advice
+from odapi_repro.reporting.explanation.cells import cells_table
+from odapi_repro.reporting.explanation.changes import change_lines
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.interactions import (
     interaction_lines,
     interaction_table,
     path_table,
 )
-from odapi_repro.reporting.explanation.next_steps import change_lines, run_lines
+from odapi_repro.reporting.explanation.next_steps import run_lines
 from odapi_repro.reporting.explanation.notes import shares_notes
 from odapi_repro.reporting.explanation.tables import (
-    cells_table,
     effect_table,
     estimands_table,
     parts_table,
@@ -34,7 +35,7 @@ def render_terminal(report: ExplanationReport, *, ascii_only: bool = True) -> st
     """The tables, what to change and what to run; matplotlib is not imported for it."""
     advice = Advice(report)
     blocks = [
-        *_block("The gap in four parts", parts_table(report).text()),
+        *_block("The gap in four parts", _parts(report)),
         *_shares(report),
         *_interactions(report),
         *_block("What to change first", _listed(change_lines(report, advice))),
@@ -56,15 +57,29 @@ def print_report(report: ExplanationReport, stream: TextIO | None = None) -> Non
     stream.write(render_terminal(report, ascii_only=not (stream.isatty() and encoding == "utf8")))
 
 
+def _parts(report: ExplanationReport) -> str:
+    lines = []
+    for name, what, value, ends, remark in parts_table(report).rows:
+        number = f"{value} [{ends}]" if ends[:1] in "+-0" and len(ends) > 1 else value
+        reason = remark.removeprefix("not known: ")
+        told = f"unknown: {reason}" if value == "unknown" else f"{number}, {what}"
+        if value != "unknown" and remark:
+            told += f"; {remark}"
+        lines += textwrap.wrap(
+            told, _WIDTH - 2, initial_indent=f"{name:13}", subsequent_indent=" " * 13
+        )
+    return "\n".join(lines)
+
+
 def _shares(report: ExplanationReport) -> list[str]:
     if not report.shares:
         # A path or a bisection that is still looking for its way: what it has seen.
         return _block("Cells so far", cells_table(report).text())
-    lines = _wrapped(shares_notes(report)[:1])
-    shares = effect_table(report, report.shares, summed=True).text()
+    lines = _wrapped(shares_notes(report)[:2])
+    shares = effect_table(report, report.shares, summed=True, most_named=3).text()
     found = _block("Shares of the gap", "\n".join([shares, "", *lines]))
     if report.diverged:
-        both = estimands_table(report, (report.gap, *report.shares)).text()
+        both = estimands_table(report, (*report.shares, report.gap)).text()
         found += _block("Where trainings diverged", both)
     return found
 
@@ -87,7 +102,7 @@ def _listed(lines: Sequence[str]) -> str:
         part
         for line in lines
         for part in textwrap.wrap(
-            line,
+            line.translate(_ASCII),
             _WIDTH - 2,
             initial_indent="- ",
             subsequent_indent="  ",
@@ -101,5 +116,7 @@ def _wrapped(lines: Iterable[str]) -> list[str]:
     return [
         part
         for line in lines
-        for part in textwrap.wrap(line, _WIDTH, break_on_hyphens=False, break_long_words=False)
+        for part in textwrap.wrap(
+            line.translate(_ASCII), _WIDTH, break_on_hyphens=False, break_long_words=False
+        )
     ]

@@ -6,89 +6,26 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
-from odapi_repro.reporting.explanation.content import ExplainedEffect, ExplanationReport
-from odapi_repro.reporting.explanation.wording import (
-    change_text,
-    decimals,
-    joined,
-    returned_text,
-    verdict_of_mending,
-)
+from odapi_repro.reporting.explanation.content import ExplanationReport
+from odapi_repro.reporting.explanation.waterfall_bars import WaterfallBar, waterfall_bars
+from odapi_repro.reporting.explanation.wording import SHARE_KINDS
 from odapi_repro.reporting.style import INK, MUTED
-from odapi_repro.reporting.tables import number
 
-__all__ = ["WaterfallBar", "draw_waterfall", "has_waterfall", "verdict_style", "waterfall_bars"]
+__all__ = ["draw_waterfall", "verdict_style"]
 
-RETURNS: Final = "#0072b2"
-TAKES: Final = "#d55e00"
-DIVERGED: Final = "#b3261e"
-_WIDTH_OF_NAMES = 37
-_SOFT_BREAK = "\u200b"
-_HALF = 0.31
+_RETURNS: Final = "#0072b2"
+_TAKES: Final = "#d55e00"
+_DIVERGED: Final = "#b3261e"
+_WIDTH_OF_NAMES: Final = 37
+_SOFT_BREAK: Final = "\u200b"
+_HALF: Final = 0.31
 # Where everything lies above this share of the largest AP, an axis from 0 would leave slivers.
-_CUT_ABOVE = 0.4
-# A difference in the share of diverged trainings that is worth a mark.
-_MARKED_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class WaterfallBar:
-    """One row of the figure.
-
-    Attributes:
-        title: what it is called; an end or deviations.
-        detail: its levels, or how an end was measured.
-        start, stop: where the bar begins and ends; NaN where it is not measured.
-        low, high: ends of the interval of `stop`, NaN where there is none.
-        value: the number in words, with its interval.
-        verdict: in words; empty for an end.
-        style: `end`, `resolved`, `equivalent`, `unresolved`, `single_run` or `rest`.
-        seeds: the replicates of an end that converged.
-        diverged: how many trainings diverged, in words; empty for none.
-    """
-
-    title: str
-    detail: str
-    start: float
-    stop: float
-    low: float
-    high: float
-    value: str
-    verdict: str
-    style: str
-    seeds: tuple[float, ...] = ()
-    diverged: str = ""
-
-
-def has_waterfall(report: ExplanationReport) -> bool:
-    """Whether both ends are measured, a share is known, and every deviation has two levels."""
-    two_levels = all(len(one.levels) == 2 for one in report.explanation.deviations)
-    known = [one for one in report.shares if not math.isnan(one.returned)]
-    return two_levels and bool(known) and not math.isnan(report.gap.row.delta)
-
-
-def waterfall_bars(report: ExplanationReport) -> tuple[WaterfallBar, ...]:
-    """The rows from top to bottom: the user's end, the deviations, the rest, the reference."""
-    record = report.explanation
-    user, reference = report.ends
-    bars = [_end(report, record.pipeline, report.design.user, user)]
-    at = user
-    for one in report.shares:
-        bars.append(_step(report, one, at))
-        at += 0.0 if math.isnan(one.returned) else one.returned
-    if any(math.isnan(one.returned) for one in report.shares):
-        bars.append(_unknown(at, reference))
-    elif report.rest is not None:
-        bars.append(_rest(report, report.rest, at))
-    bars.append(_end(report, record.reference, report.design.reference, reference))
-    return tuple(bars)
+_CUT_ABOVE: Final = 0.4
 
 
 def draw_waterfall(report: ExplanationReport) -> Figure:
@@ -151,92 +88,16 @@ def verdict_style(style: str, colour: str) -> dict[str, Any]:
     return drawn[style]
 
 
-def _end(report: ExplanationReport, title: str, cell: tuple[int, ...], mean: float) -> WaterfallBar:
-    values = report.counted.sample(cell, report.estimand)
-    converged = report.counted.sample(cell, GIVEN_CONVERGENCE)
-    diverged = report.counted.diverged(cell)
-    runs = f"n = {len(values)}" if len(values) > 1 else "one run"
-    is_user = cell == report.design.user
-    return WaterfallBar(
-        title,
-        f"{'as it is' if is_user else 'the reference'}, trained here, {runs}",
-        math.nan,
-        mean,
-        math.nan,
-        math.nan,
-        f"{number(mean, decimals(report))} {report.explanation.metric}",
-        "",
-        "end",
-        converged if len(values) > 1 else (),
-        f"{diverged} of {len(values)} diverged, counted as 0" if diverged else "",
-    )
-
-
-def _step(report: ExplanationReport, effect: ExplainedEffect, at: float) -> WaterfallBar:
-    row, (low, high) = effect.row, effect.ends
-    style = {"loss": "resolved", "gain": "resolved"}.get(row.verdict, row.verdict)
-    named = {one.name: one for one in report.explanation.deviations}
-    moved = [named[name] for name in effect.definition.deviations]
-    detail = change_text(report, moved[0]) if len(moved) == 1 else "mended together"
-    diverged = ""
-    if row.p_diverged_to - row.p_diverged_from >= _MARKED_SHARE:
-        diverged = f"{row.p_diverged_to:.0%} diverged, {row.p_diverged_from:.0%} when mended"
-    return WaterfallBar(
-        joined(effect.definition.deviations),
-        detail,
-        at,
-        at + effect.returned,
-        at + low,
-        at + high,
-        returned_text(effect, decimals(report)),
-        verdict_of_mending(row) if not math.isnan(effect.returned) else "",
-        style,
-        diverged=diverged,
-    )
-
-
-def _rest(report: ExplanationReport, effect: ExplainedEffect, at: float) -> WaterfallBar:
-    low, high = effect.ends
-    return WaterfallBar(
-        "interactions",
-        "not shared out",
-        at,
-        at + effect.returned,
-        at + low,
-        at + high,
-        returned_text(effect, decimals(report)),
-        verdict_of_mending(effect.row)
-        .replace("resolved: mending helps", "resolved")
-        .replace("resolved: mending hurts", "resolved"),
-        "rest",
-    )
-
-
-def _unknown(at: float, reference: float) -> WaterfallBar:
-    nan = math.nan
-    return WaterfallBar(
-        "not known yet",
-        "what the missing ones return, and interactions",
-        at,
-        reference,
-        nan,
-        nan,
-        f"{reference - at:+.1f}",
-        "",
-        "rest",
-    )
-
-
 def _label(bar: WaterfallBar) -> str:
-    # Names break after an underscore, levels only between two changes.
+    # A name may break after an underscore.
     name = bar.title.replace("_", f"_{_SOFT_BREAK} ")
-    detail = bar.detail.replace(" → ", "\u00a0→\u00a0").replace("(here ", "(here\u00a0")
-    wrapped = [
-        part
-        for line in (name, *detail.split("; "))
-        for part in textwrap.wrap(line, _WIDTH_OF_NAMES)
-    ]
-    return "\n".join(wrapped).replace(f"_{_SOFT_BREAK} ", "_").replace(_SOFT_BREAK, "")
+    lines = textwrap.wrap(name, _WIDTH_OF_NAMES)
+    for text in bar.detail.split("; "):
+        # The levels of the trials go below those of the configs where both do not fit.
+        fits = len(text) <= _WIDTH_OF_NAMES
+        parts = [text] if fits else text.replace(" (here ", "\n(here ").split("\n")
+        lines += [line for part in parts for line in textwrap.wrap(part, _WIDTH_OF_NAMES)]
+    return "\n".join(lines).replace(f"_{_SOFT_BREAK} ", "_").replace(_SOFT_BREAK, "")
 
 
 def _limits(bars: Sequence[WaterfallBar]) -> tuple[float, float, bool]:
@@ -259,7 +120,7 @@ def _draw(axes: Axes, y: float, bar: WaterfallBar, low: float) -> None:
     if math.isnan(bar.stop):
         return
     start = low if bar.style == "end" else bar.start
-    colour = RETURNS if bar.stop >= start else TAKES
+    colour = _RETURNS if bar.stop >= start else _TAKES
     look = verdict_style(bar.style, colour)
     axes.barh(y, bar.stop - start, 2 * _HALF, left=start, zorder=3, **look)
     if not math.isnan(bar.low):
@@ -270,12 +131,12 @@ def _draw(axes: Axes, y: float, bar: WaterfallBar, low: float) -> None:
     if bar.seeds:
         axes.plot(bar.seeds, [y] * len(bar.seeds), "o", ms=4, mfc="white", mec=INK, zorder=5)
     if bar.style == "end" and bar.diverged:
-        axes.plot(low, y, "x", color=DIVERGED, ms=8, mew=2.2, zorder=6, clip_on=False)
+        axes.plot(low, y, "x", color=_DIVERGED, ms=8, mew=2.2, zorder=6, clip_on=False)
 
 
 def _beside_text(bar: WaterfallBar) -> list[tuple[str, str]]:
     """The lines to the right of a row, each with its colour."""
-    told = [(bar.value, INK), (bar.verdict, MUTED), (bar.diverged, DIVERGED)]
+    told = [(bar.value, INK), (bar.verdict, MUTED), (bar.diverged, _DIVERGED)]
     return list(dict.fromkeys((text, colour) for text, colour in told if text))
 
 
@@ -322,13 +183,7 @@ def _title(report: ExplanationReport) -> str:
 def _note(report: ExplanationReport) -> str:
     shares = [one for one in report.shares if not math.isnan(one.returned)]
     replicates = sorted({one.row.replicates for one in shares if one.row.replicates})
-    text = {
-        "both_ends": "shares: the mean of mending a deviation alone and of adding it alone",
-        "path_share": "shares: in the order of the path, each after those above it",
-        "restored_share": "shares: in the order of the search",
-        "main_effect": "shares: main effects, the mean over the levels of the others",
-        "shapley_value": "shares: Shapley values, the mean over orders of mending",
-    }[report.shares[0].row.kind]
+    text = f"shares: {SHARE_KINDS[report.shares[0].row.kind]}"
     if replicates and replicates[-1] > 1:
         low, high = replicates[0], replicates[-1]
         told = f"{low}" if low == high else f"{low} to {high}"

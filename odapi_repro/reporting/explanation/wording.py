@@ -8,11 +8,13 @@ from typing import Final
 
 from odapi_repro.analysis.attribution import Attribution, Combination, StudiedDeviation
 from odapi_repro.analysis.verdicts import Verdict
-from odapi_repro.reporting.explanation.content import ExplainedEffect, ExplanationReport
+from odapi_repro.reporting.explanation.content import ExplanationReport
+from odapi_repro.reporting.explanation.effects import ExplainedEffect
 from odapi_repro.reporting.tables import number
 from odapi_repro.reporting.wording import signed
 
 __all__ = [
+    "SHARE_KINDS",
     "between",
     "cell_text",
     "change_text",
@@ -25,6 +27,15 @@ __all__ = [
 ]
 
 _MOST_NAMED: Final = 3
+
+SHARE_KINDS: Final = {
+    "both_ends": "the mean of mending a deviation alone and of adding it alone",
+    "path_share": "in the order of the path, each after those above it",
+    "restored_share": "in the order of the search",
+    "main_effect": "main effects, the mean over the levels of the others",
+    "shapley_value": "Shapley values, the mean over orders of mending",
+}
+"""What a share is, by the kind of its effect."""
 
 
 def decimals(report: ExplanationReport) -> int:
@@ -96,9 +107,13 @@ def cell_text(
         return "reference"
     if all(level == 1 for level in cell):
         return "user"
+    levels = list(zip(deviations, cell, strict=True))
+    mended = [one.name for one, level in levels if not level]
+    if set(cell) == {0, 1} and len(mended) < len(cell) / 2:
+        return f"user with the reference's {joined(mended)}"
     moved = [
         one.name if level == 1 else ", ".join(f"{name} {labels[name]}" for name in one.factors)
-        for one, level in zip(deviations, cell, strict=True)
+        for one, level in levels
         if level
     ]
     return f"reference with the user's {joined(moved)}"
@@ -122,6 +137,8 @@ def headline(report: ExplanationReport) -> str:
         return "Smoke run: it proves that the command works; its numbers mean nothing."
     wanted = sum(len(cell.seeds) for cell in report.result.wanted)
     waiting = f" ({count_of(wanted, 'trial')} still to run)" if wanted else ""
+    if math.isnan(report.gap.row.delta) and not wanted:
+        return f"Nothing to explain: {record.metric} could not be scored at both ends."
     if math.isnan(report.gap.row.delta):
         return f"Nothing to explain yet: both ends have to be trained first{waiting}."
     return f"{_gap(report)}{_shares(report)}{waiting}."
@@ -136,18 +153,19 @@ def _gap(report: ExplanationReport) -> str:
     ends = between(*report.gap.ends, digits)
     told = f"[95 % interval {ends}, n={row.n}]"
     if row.p_diverged_to > row.p_diverged_from:
-        how = f", {told}" if ends else " (no interval)"
+        how = f"[95 % interval {ends}, n={row.n}]" if ends else "(no interval)"
         return (
             f"{user} diverged in {row.p_diverged_to:.0%} of its runs{scale}, against "
-            f"{row.p_diverged_from:.0%} of {reference}; counting those as 0 it is {size} {metric} "
-            f"{_way(row)}{how}"
+            f"{row.p_diverged_from:.0%} of {reference}; counting those as 0, mending everything "
+            f"returns {signed(report.gap.returned, digits)} {metric} {how}"
         )
     if row.verdict in ("loss", "gain"):
-        ends = " to ".join(number(end, digits) for end in sorted((abs(row.low), abs(row.high))))
         return (
             f"{user} scores {size} {metric} {_way(row)} than {reference}{scale} "
-            f"[95 % interval {ends}, n={row.n}]"
+            f"[95 % interval {_sizes(report.gap, digits)}, n={row.n}]"
         )
+    if row.method == "same_training":
+        return f"{user} and {reference} come to the same training{scale}"
     if row.verdict == "equivalent":
         return f"{user} and {reference} are equivalent within {row.margin:g} {metric}{scale} {told}"
     if not ends:
@@ -173,7 +191,8 @@ def _shares(report: ExplanationReport) -> str:
         (one for one in report.shares if one.row.verdict == "loss"),
         key=lambda one: -abs(one.returned),
     )
-    open_ones = [one for one in report.shares if one.row.verdict in ("unresolved", "single_run")]
+    measured = [one for one in report.shares if not math.isnan(one.returned)]
+    open_ones = [one for one in measured if one.row.verdict in ("unresolved", "single_run")]
     parts = []
     if losses:
         named = [
@@ -193,6 +212,9 @@ def _shares(report: ExplanationReport) -> str:
         names = [one.row.factor for one in open_ones]
         told = f" ({joined(names)})" if len(names) <= _MOST_NAMED else ""
         parts.append(f"{len(open_ones)} {whose} not decided{told}")
+    missing = len(report.shares) - len(measured)
+    if missing:
+        parts.append(f"{count_of(missing, 'share')} {'is' if missing == 1 else 'are'} not measured")
     return "".join(f"; {part}" for part in parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -217,10 +218,17 @@ def report(
     evaluation: pd.DataFrame | None = None,
     **options: Any,
 ) -> ExplanationReport:
-    """The report of a study as its trials came out."""
+    """The report of a study as its trials came out; that of `CASE` is made once."""
+    if explanation is None and surface is CASE and rows is None and evaluation is None:
+        return _case()
     explanation = explanation or record(len(surface.main))
     found = rows_of(explanation, surface, **options) if rows is None else rows
     return ExplanationReport(explanation, pd.DataFrame(list(found)), evaluation)
+
+
+@functools.cache
+def _case() -> ExplanationReport:
+    return report(record(4))
 
 
 def raced(replicates: tuple[int, ...] = (2, 3, 5), max_trials: int | None = None) -> RaceChoice:
@@ -238,3 +246,32 @@ def evaluation_table() -> pd.DataFrame:
         ],
         columns=["cell", "seed", "trial_id", "share", "images", "draws", "mean_delta", "sd"],
     )
+
+
+def cell_rows(
+    explanation: Explanation, values: dict[tuple[int, ...], Sequence[float | None]]
+) -> list[dict]:
+    """Trials with these AP, seeds from 1; None for a diverged one."""
+    return [
+        trial(
+            explanation,
+            labels_of(explanation.deviations, cell),
+            seed,
+            Outcome(0.0, diverged=True) if ap is None else Outcome(ap),
+        )
+        for cell, found in values.items()
+        for seed, ap in enumerate(found, start=1)
+    ]
+
+
+TWO = {(0, 0): (30, 31), (1, 0): (20, 22), (0, 1): (28, 29), (1, 1): (15, 17)}
+"""Means 30.5, 21, 28.5 and 16: a gap of -14.5, of which the Shapley values by hand are
+((21 - 30.5) + (16 - 28.5)) / 2 = -11 and ((28.5 - 30.5) + (16 - 21)) / 2 = -3.5, and the
+interaction is 16 - 21 - 28.5 + 30.5 = -3."""
+
+
+@functools.cache
+def two(design: str = "shapley", **changes: Any) -> ExplanationReport:
+    """The report of `TWO`."""
+    explanation = record(2, design, **{"seeds": (1, 2), **changes})
+    return ExplanationReport(explanation, pd.DataFrame(cell_rows(explanation, TWO)))
