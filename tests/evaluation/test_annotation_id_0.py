@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from small_sets import Json, random_set
+from small_sets import Json, data_set, random_set, results
 
 from odapi_repro.evaluation.breakdown import Breakdown, Resampling, break_down
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
@@ -103,3 +103,20 @@ def test_it_is_an_object_that_is_missed_and_its_detection_is_wrong(coco_set: Coc
     )
     changed = {kind: wrong[kind] - right[kind] for kind in wrong if wrong[kind] != right[kind]}
     assert changed == {"missed": 1, "duplicate": 1, "false_positive": 1, "false_negative": 1}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_crowd_of_id_0_is_ignored_at_the_overlaps_at_which_it_is_taken(engine: str) -> None:
+    box = [33.0, 32.0, 97.0, 8.0]
+    data = data_set([(2, 1, box)], crowds=[(1, 1, [31.0, 4.0, 60.0, 16.0])], images=2)
+    data["annotations"].reverse()  # the crowd first, so that it gets the id 0
+    # The better one overlaps the crowd by half of its own area: it is wrong above that.
+    found = results([(2, 1, box, 0.1), (1, 1, [16.0, 8.0, 31.0, 4.0], 0.5)])
+    numbered = numbered_from(0, (data, found))
+    theirs = 100 * by_pycocotools(numbered).stats
+    ours = broken_down(numbered, engine)
+    assert ours.intervals is not None
+    assert 0 < theirs[0] < theirs[1]
+    for name, expected in zip(METRIC_NAMES[:3], theirs, strict=False):
+        assert ours.scores.metrics[name] == pytest.approx(expected, abs=1e-9)
+        assert ours.intervals[name].value == pytest.approx(expected, abs=1e-9)

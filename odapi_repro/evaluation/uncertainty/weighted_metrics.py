@@ -52,7 +52,9 @@ def weighted_metrics(
     rows, copies = _unrolled(matches, weights)
     edges = np.searchsorted(matches.categories[rows], np.arange(matches.num_categories + 1))
     areas = range(len(AREA_RANGES) if sizes else 1)
-    is_matched = np.asarray(matches.matched.any(axis=(0, 1)))
+    # Without a match it counts at all thresholds or at none, unless it took a crowd of id 0.
+    differs = (matches.ignored != matches.ignored[:, :1]).any(axis=(0, 1))
+    is_matched = np.asarray(matches.matched.any(axis=(0, 1)) | differs)
 
     def events_of(category: int) -> list[Events]:
         part = slice(edges[category], edges[category + 1])

@@ -75,7 +75,8 @@ def events_of_class(
 
     Args:
         matches: of all classes.
-        is_matched: [N], at some threshold in some area range; most detections never are.
+        is_matched: [N], at some threshold in some area range, or ignored at some and not at
+            others; most detections are neither.
         rows: the class's detections by falling score.
         copies: of each row, as in `Events`.
         area: range.
