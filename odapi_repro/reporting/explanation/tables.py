@@ -14,7 +14,7 @@ from odapi_repro.analysis.attribution import (
 )
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.effects import ExplainedEffect
-from odapi_repro.reporting.explanation.wording import between, decimals
+from odapi_repro.reporting.explanation.wording import between, decimals, unknown_text
 from odapi_repro.reporting.tables import Table
 from odapi_repro.reporting.wording import signed
 
@@ -156,7 +156,7 @@ def name_of(effect: ExplainedEffect, most: int | None = None) -> str:
 def with_interval(row: Attribution, digits: int = 1) -> str:
     """An effect with its interval: "-5.6 [-6.2 to -5.1]"."""
     if math.isnan(row.delta):
-        return "not measured yet"
+        return unknown_text(row)
     ends = between(row.low, row.high, digits)
     return f"{signed(row.delta, digits)} [{ends}]" if ends else signed(row.delta, digits)
 
@@ -179,7 +179,7 @@ def levels_of(report: ExplanationReport, effect: ExplainedEffect) -> str:
 def estimate_cells(row: Attribution, digits: int) -> tuple[str, str, str, str]:
     """Effect, interval, n and verdict of a row, as tables print them."""
     if math.isnan(row.delta):
-        return ("-", "-", str(row.n), "not measured yet")
+        return ("-", "-", str(row.n), unknown_text(row))
     ends = "exactly 0: the same training" if row.method == "same_training" else ""
     ends = ends or between(row.low, row.high, digits) or "none"
     return (signed(row.delta, digits), ends, str(row.n), row.verdict)

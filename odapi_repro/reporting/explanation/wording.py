@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from odapi_repro.analysis.attribution import Attribution, Combination, StudiedDeviation
+from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
 from odapi_repro.analysis.verdicts import Verdict
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.effects import ExplainedEffect
@@ -23,6 +24,7 @@ __all__ = [
     "headline",
     "joined",
     "returned_text",
+    "unknown_text",
     "verdict_of_mending",
 ]
 
@@ -50,10 +52,18 @@ def between(low: float, high: float, digits: int = 1) -> str:
     return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
+def unknown_text(row: Attribution) -> str:
+    """Why an effect is not known: a cell has no training, or none that converged."""
+    diverged = row.p_diverged_from > 0 or row.p_diverged_to > 0
+    if row.estimand == GIVEN_CONVERGENCE and diverged:
+        return "no converged run in a cell"
+    return "not measured yet"
+
+
 def returned_text(effect: ExplainedEffect, digits: int = 1) -> str:
     """What mending a deviation returns, with its interval: "+9.3 [+7.1 to +11.5]"."""
     if math.isnan(effect.returned):
-        return "not measured yet"
+        return unknown_text(effect.row)
     ends = between(*effect.ends, digits)
     return (
         f"{signed(effect.returned, digits)} [{ends}]" if ends else signed(effect.returned, digits)
@@ -63,7 +73,7 @@ def returned_text(effect: ExplainedEffect, digits: int = 1) -> str:
 def verdict_of_mending(row: Attribution) -> str:
     """The verdict as it reads from the user's end, where the deviation is taken out."""
     if math.isnan(row.delta):
-        return "not measured yet"
+        return unknown_text(row)
     if row.method == "same_training":
         return "nothing: the same training"
     told: dict[Verdict, str] = {
