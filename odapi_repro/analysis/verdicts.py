@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from odapi_repro.analysis.multiplicity import holm
 
-__all__ = ["LOWER_IS_BETTER", "Verdict", "judge"]
+__all__ = ["LOWER_IS_BETTER", "Judgement", "Verdict", "judge", "judgements"]
 
 Verdict = Literal["gain", "loss", "equivalent", "unresolved", "single_run"]
 
 LOWER_IS_BETTER: Final = frozenset({"final_loss"})
 """Metrics of which less is a gain."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What may be said of an effect, with the adjusted p-values that say it.
+
+    Attributes:
+        verdict: see `judgements`.
+        p_holm, p_equivalence_holm: of no effect and of no equivalence, adjusted for the family.
+    """
+
+    verdict: Verdict
+    p_holm: float
+    p_equivalence_holm: float
 
 
 class _Row(Protocol):
@@ -34,7 +48,9 @@ class _Row(Protocol):
 _RowT = TypeVar("_RowT", bound=_Row)
 
 
-def judge(family: Sequence[_RowT], *, alpha: float) -> list[_RowT]:
+def judgements(
+    tests: Sequence[tuple[float, str, float, float]], *, metric: str, alpha: float
+) -> list[Judgement]:
     """Adjusts the p-values of one family and reads the verdicts off them, in the order given.
 
     `gain` and `loss` need the adjusted test of no effect to reject; else `equivalent` needs the
@@ -42,23 +58,42 @@ def judge(family: Sequence[_RowT], *, alpha: float) -> list[_RowT]:
     no test and keeps that as its verdict.
 
     Args:
-        family: dataclasses with `metric`, `delta`, `method`, `verdict` and the raw p-values in
-            `p_holm` and `p_equivalence_holm`, which become the adjusted ones.
+        tests: of each effect its estimate, method, and p-values of no effect and of no equivalence.
+        metric: that the effects are on.
         alpha: level of both tests.
     """
-    effect = holm([row.p_holm for row in family])
-    equivalence = holm([row.p_equivalence_holm for row in family])
-    judged = []
-    for row, p_effect, p_equivalence in zip(family, effect, equivalence, strict=True):
+    adjusted = zip(
+        tests, holm([test[2] for test in tests]), holm([test[3] for test in tests]), strict=True
+    )
+    found = []
+    for (delta, method, _, _), p_effect, p_equivalence in adjusted:
         verdict: Verdict = "unresolved"
-        if row.method == "single_run":
+        if method == "single_run":
             verdict = "single_run"
         elif p_effect <= alpha:
-            better = (row.delta > 0) != (row.metric in LOWER_IS_BETTER)
-            verdict = "gain" if better else "loss"
+            verdict = "gain" if (delta > 0) != (metric in LOWER_IS_BETTER) else "loss"
         elif p_equivalence <= alpha:
             verdict = "equivalent"
-        judged.append(
-            replace(row, verdict=verdict, p_holm=p_effect, p_equivalence_holm=p_equivalence)
+        found.append(Judgement(verdict, p_effect, p_equivalence))
+    return found
+
+
+def judge(family: Sequence[_RowT], *, alpha: float) -> list[_RowT]:
+    """`judgements` of rows, which get their verdicts and adjusted p-values.
+
+    Args:
+        family: dataclasses of one metric with `metric`, `delta`, `method`, `verdict` and the raw
+            p-values in `p_holm` and `p_equivalence_holm`, which become the adjusted ones.
+        alpha: level of both tests.
+    """
+    tests = [(row.delta, row.method, row.p_holm, row.p_equivalence_holm) for row in family]
+    metric = family[0].metric if family else ""
+    return [
+        replace(
+            row,
+            verdict=one.verdict,
+            p_holm=one.p_holm,
+            p_equivalence_holm=one.p_equivalence_holm,
         )
-    return judged
+        for row, one in zip(family, judgements(tests, metric=metric, alpha=alpha), strict=True)
+    ]

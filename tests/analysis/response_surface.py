@@ -1,4 +1,4 @@
-"""A closed-form response surface, and studies simulated on it.
+"""A closed-form response surface, whose effects are known exactly.
 
 AP of a cell is `base` plus the effect of each deviation that stands at the user's level, plus that
 of each pair and triple that do together, plus normal noise whose standard deviation is the cell's
@@ -9,7 +9,6 @@ every effect is known exactly, with and without divergence.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,16 +16,13 @@ from functools import cached_property
 import numpy as np
 
 from odapi_repro.analysis.attribution import (
-    Attribution,
     Combination,
-    EffectDefinition,
     Outcome,
     Outcomes,
     StudiedDeviation,
     corners,
     shapley_effects,
 )
-from odapi_repro.study.designs import Design, Race, attribute
 
 NAMES = ("batch", "lr", "warmup", "shards", "augment", "size", "anchors", "decay")
 
@@ -102,10 +98,10 @@ class ResponseSurface:
             }
         return Outcomes(self.deviations, by_cell)
 
-    def shapley(self) -> dict[str, float]:
+    def shapley(self, estimand: str = "ap_or_0") -> dict[str, float]:
         """The true Shapley value of each deviation."""
         return {
-            one.name: self.truth(one.weights)
+            one.name: self.truth(one.weights, estimand)
             for one in shapley_effects(self.deviations, interactions=False)
         }
 
@@ -120,139 +116,3 @@ def risky(*chances: float) -> Callable[[Combination], float]:
     return lambda cell: math.fsum(
         chance for chance, level in zip(chances, cell, strict=False) if level
     )
-
-
-@dataclass
-class Tally:
-    """What was seen of one effect over simulated studies.
-
-    Attributes:
-        errors: estimate minus truth.
-        covered: whether the interval held the truth, where there was one.
-        significant: whether the test of no effect rejected: at 0.05, in a race at its own level.
-        resolved: whether the verdict was `gain` or `loss`.
-    """
-
-    errors: list[float] = field(default_factory=list)
-    covered: list[bool] = field(default_factory=list)
-    significant: list[bool] = field(default_factory=list)
-    resolved: list[bool] = field(default_factory=list)
-
-    @property
-    def coverage(self) -> float:
-        return float(np.mean(self.covered))
-
-    @property
-    def bias(self) -> float:
-        return float(np.mean(self.errors))
-
-    @property
-    def bias_z(self) -> float:
-        """The bias in its Monte Carlo standard errors."""
-        return self.bias / (float(np.std(self.errors, ddof=1)) / math.sqrt(len(self.errors)))
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """Studies of one design on one surface.
-
-    Attributes:
-        tallies: (estimand, kind, effect) -> what was seen.
-        ordered: how often the effects of the design's question came out in their true order.
-        trials: mean number of trials a study.
-    """
-
-    tallies: Mapping[tuple[str, str, str], Tally]
-    ordered: float
-    trials: float
-
-    def of(self, kind: str, estimand: str = "ap_or_0") -> dict[str, Tally]:
-        return {key[2]: one for key, one in self.tallies.items() if key[:2] == (estimand, kind)}
-
-    def coverages(self, *kinds: str, estimand: str = "ap_or_0") -> list[float]:
-        return [tally.coverage for kind in kinds for tally in self.of(kind, estimand).values()]
-
-
-def simulate(
-    surface: ResponseSurface,
-    design_of: Callable[[int], Design],
-    *,
-    studies: int,
-    race: Race | None = None,
-    margin: float = 0.5,
-    seed: int = 0,
-) -> Simulation:
-    """Runs studies and compares what they say with the truth.
-
-    Args:
-        design_of: study number -> its design (another draw of orders, say).
-    """
-    rng = np.random.default_rng(seed)
-    tallies: defaultdict[tuple[str, str, str], Tally] = defaultdict(Tally)
-    level = race.level if race else 0.05
-    shapley = surface.shapley()
-    ordered = trials = 0
-    for number in range(studies):
-        design = design_of(number)
-        top = max(design.all_seeds)
-        extra = race.replicates[-1] - race.replicates[0] if race else 0
-        seeds = (*sorted(design.all_seeds), *range(top + 1, top + 1 + extra))
-        outcomes = surface.draw(rng, seeds)
-        definitions = design.effects(outcomes)
-        result = attribute(design, outcomes, margin=margin, race=race)
-        assert not result.wanted
-        trials += sum(len(given) for given in design.planned(outcomes).values())
-        trials += result.race.added if result.race else 0
-        count = len(definitions)
-        for place, row in enumerate(result.rows):
-            one = definitions[place % count]
-            sampled = one.kind == "shapley_value" and one.draws
-            truth = shapley[row.factor] if sampled else surface.truth(one.weights, row.estimand)
-            _record(tallies[row.estimand, row.kind, row.factor], row, truth, level)
-        ordered += _in_order(surface, definitions, result.rows[:count], shapley)
-    return Simulation(dict(tallies), ordered / studies, trials / studies)
-
-
-def _record(tally: Tally, row: Attribution, truth: float, level: float) -> None:
-    if math.isnan(row.delta):
-        return
-    tally.errors.append(row.delta - truth)
-    if not math.isnan(row.low):
-        tally.covered.append(row.low <= truth <= row.high)
-        tally.significant.append(row.p_value <= level)
-        tally.resolved.append(row.verdict in ("gain", "loss"))
-
-
-def _in_order(
-    surface: ResponseSurface,
-    definitions: Sequence[EffectDefinition],
-    rows: Sequence[Attribution],
-    shapley: Mapping[str, float],
-) -> bool:
-    pairs = [
-        (shapley[row.factor] if one.draws else surface.truth(one.weights), row.delta)
-        for one, row in zip(definitions, rows, strict=True)
-        if one.primary
-    ]
-    estimates = [estimate for _, estimate in sorted(pairs)]
-    return estimates == sorted(estimates)
-
-
-def chance_of_order(
-    surface: ResponseSurface, definitions: Sequence[EffectDefinition], replicates: int
-) -> float:
-    """How often theory lets the effects come out in order: from the normal law of the estimates.
-
-    The estimates are linear in independent cell means, so that they are jointly normal with known
-    means and covariances; the chance is that of this law, drawn 200,000 times.
-    """
-    primary = [one for one in definitions if one.primary]
-    cells = sorted({cell for one in primary for cell in one.weights})
-    weights = np.array([[one.weights.get(cell, 0.0) for cell in cells] for one in primary])
-    means = np.array([surface.expected(cell) for cell in cells])
-    sds = np.array([surface.sd(cell) for cell in cells]) / math.sqrt(replicates)
-    truth = weights @ means
-    drawn = truth + (np.random.default_rng(9).standard_normal((200_000, len(cells))) * sds) @ (
-        weights.T
-    )
-    return float((np.diff(drawn[:, np.argsort(truth)], axis=1) > 0).all(axis=1).mean())

@@ -28,9 +28,9 @@ from odapi_repro.analysis.attribution import (
     sampled_shapley_effects,
     shapley_effects,
 )
-from odapi_repro.analysis.attribution.divergence import cells_at_risk
+from odapi_repro.analysis.attribution.divergence import cells_at_risk, variances_at_risk
+from odapi_repro.analysis.attribution.noise import degrees_of_freedom
 from odapi_repro.analysis.effects import EFFECTS_COLUMNS
-from odapi_repro.analysis.intervals import Moments, PooledVariance, contrast_of_moments
 
 A, B, C = (StudiedDeviation.of(name, "reference", "user") for name in ("a", "b", "c"))
 
@@ -88,17 +88,30 @@ def test_a_gap_of_noisier_cells_than_the_others_keeps_their_own_variances() -> N
     row = rows([gap_effect([A, B])], outcomes([A, B], noisy))["gap", "a + b"]
     theirs = stats.ttest_ind(noisy[1, 1], noisy[0, 0], equal_var=False)
     assert row.method == "welch"
-    assert (row.p_value, row.df) == (pytest.approx(theirs.pvalue), pytest.approx(theirs.df))
+    assert row.delta / row.se == pytest.approx(theirs.statistic)
+    # Between Welch's degrees of freedom, which are too few, and those of two alike cells.
+    assert theirs.df < row.df < 4
 
 
 def test_pooling_does_not_hide_a_noisy_cell_that_bartletts_test_overlooks() -> None:
-    alike, noisy = Moments(40.0, 1.0, 3), Moments(30.0, 4.0, 3)
-    pooled = PooledVariance(1.2, 20)
-    bold = contrast_of_moments([-1, 1], [alike, noisy], pooled=pooled)
-    cautious = contrast_of_moments([-1, 1], [alike, noisy], pooled=pooled, cautious=True)
-    assert (bold.method, cautious.method) == ("pooled", "welch")
-    same = contrast_of_moments([-1, 1], [alike, alike], pooled=pooled, cautious=True)
-    assert same.method == "pooled"
+    alike = dict.fromkeys(corners(3), (30.0, 31.0, 32.0))
+    found = outcomes([A, B, C], {**alike, (1, 1, 1): (28.0, 31.0, 32.5)})
+    made = rows([gap_effect([A, B, C]), *both_ends_effects([A, B, C])], found)
+    assert made["gap", "a + b + c"].method == "welch"
+    assert made["from_user", "a"].method == "welch"
+    assert made["from_reference", "a"].method == "pooled"
+
+
+@pytest.mark.parametrize("df", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 2, 16])
+def test_degrees_of_freedom_lie_between_those_of_one_cell_and_of_the_whole_correction(
+    df: int, count: int
+) -> None:
+    alike = degrees_of_freedom([(3.0, df)] * count)
+    assert count * df <= alike <= count * (df + 2) - 2 or count == 1
+    assert degrees_of_freedom([(3.0, df)] * count + [(1e-9, 50)]) == pytest.approx(alike)
+    if count == 1:
+        assert alike == pytest.approx(df)
 
 
 def test_shapley_values_of_a_study_sum_to_its_gap() -> None:
@@ -115,6 +128,14 @@ def test_without_two_replicates_there_is_no_interval_and_the_table_says_so() -> 
     assert (row.verdict, row.method, row.replicates) == ("single_run", "single_run", 1)
     assert math.isnan(row.low)
     assert not math.isnan(row.delta)
+
+
+def test_two_replicates_are_noted_as_few() -> None:
+    three = rows(factorial_effects([A, B]), outcomes([A, B], TWO))["main_effect", "a"]
+    fewer = outcomes([A, B], {cell: values[:2] for cell, values in TWO.items()})
+    two = rows(factorial_effects([A, B]), fewer)["main_effect", "a"]
+    assert three.note == ""
+    assert two.note.startswith("two replicates: if one cell is much noisier")
 
 
 def test_a_cell_that_was_not_run_leaves_only_its_effects_without_an_estimate() -> None:
@@ -185,19 +206,46 @@ def test_divergence_is_an_outcome_with_two_labelled_estimands() -> None:
     assert math.fsum(values) == pytest.approx(zero[0].delta)
 
 
-def test_a_cell_is_at_risk_when_it_holds_what_all_diverged_cells_have_in_common() -> None:
+def test_a_cell_is_at_risk_when_it_holds_one_of_the_fewest_levels_that_explain_all_divergence() -> (
+    None
+):
     fine, nan = (30.0, 31.0), math.nan
     cells = dict.fromkeys(corners(3), fine)
 
     def at_risk(*diverged: Combination) -> set[Combination]:
         found = outcomes([A, B, C], {**cells, **dict.fromkeys(diverged, (30.0, nan))})
-        return set(cells_at_risk(found, cells))
+        return set(cells_at_risk(found))
 
     assert at_risk() == set()
     assert at_risk((1, 0, 1), (1, 1, 0)) == {cell for cell in cells if cell[0]}
+    # One of the two, or both: nobody knows.
     assert at_risk((1, 0, 1)) == {cell for cell in cells if cell[0] or cell[2]}
+    # No level is in both: it takes two causes, and the reference holds neither.
+    assert at_risk((1, 0, 0), (0, 1, 0)) == {cell for cell in cells if cell[0] or cell[1]}
     # The reference itself diverged: nothing is safe.
     assert at_risk((0, 0, 0), (1, 0, 0)) == set(cells)
+
+
+def test_cells_at_risk_share_what_they_show_unless_they_plainly_differ() -> None:
+    nan = math.nan
+    risky = [cell for cell in corners(3) if cell[0]]
+
+    def spreads(*diverged: int) -> list[float]:
+        """p (1 - p) as the variance of the mean of six trainings of AP 30 or 0 has it."""
+        cells = dict.fromkeys(corners(3), (30.0,) * 6)
+        for cell, count in zip(risky, diverged, strict=True):
+            cells[cell] = (nan,) * count + (30.0,) * (6 - count)
+        found = outcomes([A, B, C], cells)
+        variances = variances_at_risk(found, cells, cells_at_risk(found), found)
+        assert {cell for cell in cells if variances[cell].variance} == set(risky)
+        return [variances[cell].variance * 6 / 30**2 for cell in risky]
+
+    # 3 of 24 together, half a one of each added: two parts of that, one of the cell's own.
+    together = 3.5 / 25
+    expected = [(share + 2 * together) / 3 for share in (1 / 6, 0.0, 1 / 6, 1 / 6)]
+    assert spreads(1, 0, 1, 1) == pytest.approx([p * (1 - p) for p in expected])
+    # Always here and never there: each for itself.
+    assert spreads(6, 0, 6, 0) == pytest.approx([0.5 / 7 * 6.5 / 7] * 4)
 
 
 def test_an_unlucky_cell_does_not_pass_for_a_certain_one() -> None:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import pandas as pd
@@ -140,7 +141,20 @@ class Outcomes:
 
     def diverged(self, combination: Combination) -> int:
         """How many replicates of a cell diverged."""
-        return sum(one.diverged for one in self.replicates(combination).values())
+        return self._diverged.get(self.canonical(combination), 0)
+
+    @cached_property
+    def diverged_cells(self) -> frozenset[Combination]:
+        """The cells in which a replicate diverged."""
+        return frozenset(self._diverged)
+
+    @cached_property
+    def _diverged(self) -> dict[Combination, int]:
+        counts = {
+            cell: sum([one.diverged for one in found.values()])
+            for cell, found in self.by_cell.items()
+        }
+        return {cell: count for cell, count in counts.items() if count}
 
     def restricted(self, seeds: Mapping[Combination, Collection[int]]) -> Outcomes:
         """Only these replicates of these cells, as if nothing else had been run."""

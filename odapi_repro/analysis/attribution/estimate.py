@@ -3,9 +3,8 @@
 Rules, all of them printed beside the numbers:
 
 - An effect is linear in cell means, so that its standard error has a closed form. The variance is
-  pooled where the cells of the design are alike (Bartlett's test at 0.25) and those of the effect
-  are no noisier than the others (`intervals.CAUTION`); else each cell has its own
-  (Welch-Satterthwaite).
+  pooled where the cells of the design are alike and those of the effect are no noisier than the
+  others; else each cell has its own. See `noise`.
 - Where a trial of the design diverged, AP-or-0 takes the variance of `divergence`, for every effect
   with a cell at risk.
 - An effect estimated from sampled orders adds the error of sampling: the variance between draws
@@ -20,40 +19,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 
 from odapi_repro.analysis.attribution.cells import Combination, Outcomes
 from odapi_repro.analysis.attribution.definitions import EffectDefinition, combined
-from odapi_repro.analysis.attribution.divergence import (
-    MeanVariance,
-    cells_at_risk,
-    variances_at_risk,
-)
+from odapi_repro.analysis.attribution.noise import Noise, degrees_of_freedom
 from odapi_repro.analysis.attribution.rows import (
     ATTRIBUTION_COLUMNS,
+    SAME_TRAINING,
     Attribution,
-    CellCounts,
-    blank_row,
+    attribution_of,
 )
 from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE, Estimand
 from odapi_repro.analysis.intervals import (
     Estimate,
-    Moments,
-    PooledVariance,
-    contrast_of_moments,
     equivalence_p,
-    moments_of,
-    pool_moments,
     t_estimate,
     without_interval,
 )
-from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, judge
+from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, judgements
 
 __all__ = ["attribution_table", "attributions"]
-
-SAME_TRAINING = "same_training"
 
 
 def attributions(
@@ -65,6 +53,7 @@ def attributions(
     alpha: float | None = None,
     simultaneous: bool = False,
     cells: Iterable[Combination] | None = None,
+    evidence: Outcomes | None = None,
 ) -> tuple[Attribution, ...]:
     """The effects of a design, each with its interval and verdict.
 
@@ -79,31 +68,51 @@ def attributions(
         alpha: level of the tests behind the verdicts; 1 - confidence unless a race says otherwise.
         simultaneous: whether the intervals of a family hold jointly.
         cells: over which the variance is pooled; all cells of the definitions by default.
+        evidence: what tells where trainings diverge: replicates that decided what was run next do
+            not count for an effect, and yet they show that. The outcomes by default.
     """
     level = 1 - confidence if alpha is None else alpha
+    evidence = outcomes if evidence is None else evidence
+    weights = [_canonical(one.weights, outcomes) for one in definitions]
     used = {cell for one in definitions for cell in one.weights}.union(cells or ())
     pool = sorted({outcomes.canonical(cell) for cell in used})
     loss = outcomes.metric in LOWER_IS_BETTER
     estimands: tuple[Estimand, ...] = (GIVEN_CONVERGENCE,) if loss else (AP_OR_0,)
-    if not loss and any(outcomes.diverged(cell) for cell in pool):
+    if not loss and evidence.diverged_cells:
         estimands = (AP_OR_0, GIVEN_CONVERGENCE)
+    families: dict[str, list[int]] = {}
+    for place, one in enumerate(definitions):
+        families.setdefault(one.family, []).append(place)
     rows: list[Attribution] = []
     for estimand in estimands:
-        noise = _Noise.of(outcomes, pool, estimand)
-        families: dict[str, list[EffectDefinition]] = {}
-        for one in definitions:
-            families.setdefault(one.family, []).append(one)
+        noise = Noise.of(outcomes, pool, estimand, evidence)
         judged: dict[int, Attribution] = {}
-        for family in families.values():
-            joint = 1 - (1 - confidence) / len(family) if simultaneous else confidence
+        for places in families.values():
+            joint = 1 - (1 - confidence) / len(places) if simultaneous else confidence
             found = [
-                _row(one, outcomes, noise, margin, joint, simultaneous=simultaneous)
-                for one in family
+                _estimate(definitions[place], weights[place], outcomes, noise, joint)
+                for place in places
             ]
-            for one, row in zip(family, judge(found, alpha=level), strict=True):
-                exact = row.method == SAME_TRAINING
-                judged[id(one)] = replace(row, verdict="equivalent") if exact else row
-        rows += [judged[id(one)] for one in definitions]
+            tests = [
+                (one.delta, one.method, one.p_value, equivalence_p(one, margin)) for one, _ in found
+            ]
+            family = judgements(tests, metric=outcomes.metric, alpha=level)
+            for place, (estimate, se_sampling), judgement in zip(
+                places, found, family, strict=True
+            ):
+                same = estimate.method == SAME_TRAINING
+                judged[place] = attribution_of(
+                    definitions[place],
+                    weights[place],
+                    noise,
+                    estimate,
+                    replace(judgement, verdict="equivalent") if same else judgement,
+                    metric=outcomes.metric,
+                    margin=margin,
+                    simultaneous=simultaneous,
+                    se_sampling=se_sampling,
+                )
+        rows += [judged[place] for place in range(len(definitions))]
     return tuple(rows)
 
 
@@ -115,137 +124,43 @@ def attribution_table(rows: Iterable[Attribution]) -> pd.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class _Noise:
-    """What is known of the noise between replicates, for one estimand.
-
-    Attributes:
-        estimand: what a diverged trial counts for.
-        counts: the trials of every cell.
-        moments: of the cells that have data.
-        pooled: the variance common to cells without a diverged trial, None where they differ.
-        at_risk: cells in which a trial may diverge; empty given convergence.
-        risky: the variance of every cell's mean, where some are at risk.
-    """
-
-    estimand: Estimand
-    counts: Mapping[Combination, CellCounts]
-    moments: Mapping[Combination, Moments]
-    pooled: PooledVariance | None
-    at_risk: frozenset[Combination]
-    risky: Mapping[Combination, MeanVariance]
-
-    @staticmethod
-    def of(outcomes: Outcomes, cells: Sequence[Combination], estimand: Estimand) -> _Noise:
-        samples = {cell: outcomes.sample(cell, estimand) for cell in cells}
-        samples = {cell: sample for cell, sample in samples.items() if sample}
-        at_risk = cells_at_risk(outcomes, samples) if estimand == AP_OR_0 else frozenset()
-        moments = {cell: moments_of(sample) for cell, sample in samples.items()}
-        sound = [found for cell, found in moments.items() if not outcomes.diverged(cell)]
-        return _Noise(
-            estimand=estimand,
-            counts={cell: CellCounts.of(outcomes, cell, estimand) for cell in cells},
-            moments=moments,
-            pooled=pool_moments(sound),
-            at_risk=at_risk,
-            risky=variances_at_risk(outcomes, samples) if at_risk else {},
-        )
-
-    def estimate(self, weights: Mapping[Combination, float], confidence: float) -> Estimate:
-        """The estimate of one effect as far as the noise between replicates goes."""
-        cells = list(weights)
-        moments = [self.moments[cell] for cell in cells]
-        if not self.at_risk.isdisjoint(cells) and all(one.n > 1 for one in moments):
-            return self._with_divergence(weights, confidence)
-        alike = self.pooled is not None and self.at_risk.isdisjoint(cells)
-        return contrast_of_moments(
-            [weights[cell] for cell in cells],
-            moments,
-            pooled=self.pooled if alike else None,
-            confidence=confidence,
-            cautious=True,
-        )
-
-    def _with_divergence(self, weights: Mapping[Combination, float], confidence: float) -> Estimate:
-        delta = math.fsum(w * self.moments[cell].mean for cell, w in weights.items())
-        parts = [
-            (w * w * variance, df)
-            for cell, w in weights.items()
-            for variance, df in self.risky[cell].parts
-        ]
-        variance = math.fsum(part for part, _ in parts)
-        below = math.fsum(part * part / df for part, df in parts)
-        df = variance * variance / below if below > 0 else math.nan
-        return t_estimate(delta, variance, df, method="divergence", confidence=confidence)
-
-    def of_means(self, cells: Iterable[Combination], method: str) -> dict[Combination, float]:
-        """The variance of the mean of each cell, as an estimate by this method took it."""
-        if method == "divergence":
-            return {cell: self.risky[cell].variance for cell in cells}
-        if method == "pooled" and self.pooled is not None:
-            return {cell: self.pooled.variance / self.moments[cell].n for cell in cells}
-        return {cell: self.moments[cell].variance / self.moments[cell].n for cell in cells}
-
-
-def _row(
+def _estimate(
     definition: EffectDefinition,
+    weights: Mapping[Combination, float],
     outcomes: Outcomes,
-    noise: _Noise,
-    margin: float,
+    noise: Noise,
     confidence: float,
-    *,
-    simultaneous: bool,
-) -> Attribution:
-    """One effect with its estimate and p-values that are not adjusted yet."""
-    weights = _canonical(definition.weights, outcomes)
-    row = blank_row(
-        definition,
-        weights,
-        noise.counts,
-        metric=outcomes.metric,
-        estimand=noise.estimand,
-        margin=margin,
-        simultaneous=simultaneous,
-    )
+) -> tuple[Estimate, float]:
+    """The estimate of one effect, and the standard error of having sampled orders (or NaN)."""
+    nan = math.nan
     if not weights:
-        return replace(row, delta=0.0, se=0.0, low=0.0, high=0.0, method=SAME_TRAINING)
+        return Estimate(0.0, 0.0, nan, 0.0, 0.0, nan, SAME_TRAINING), nan
     if any(cell not in noise.moments for cell in weights):
-        return row
+        return without_interval(nan, se=nan, method="no_data"), nan
     estimate = noise.estimate(weights, confidence)
-    sampling = math.nan
-    if definition.draws and estimate.se > 0:
-        draws = [_canonical(draw, outcomes) for draw in definition.draws]
-        sampling = _sampling_variance(draws, weights, noise, estimate.method)
-        sampling *= max(0.0, 1 - len(draws) / definition.population)
-        estimate = _with_sampling(estimate, sampling, len(draws), confidence)
-    return replace(
-        row,
-        delta=estimate.delta,
-        se=estimate.se,
-        low=estimate.low,
-        high=estimate.high,
-        method=estimate.method,
-        df=estimate.df,
-        p_value=estimate.p_value,
-        p_holm=estimate.p_value,
-        p_equivalence_holm=equivalence_p(estimate, margin),
-        se_sampling=math.sqrt(sampling),
-    )
+    if not definition.draws or not estimate.se > 0:
+        return estimate, nan
+    if len(definition.draws) >= definition.population:
+        return estimate, 0.0
+    draws = [_canonical(draw, outcomes) for draw in definition.draws]
+    sampling = _sampling_variance(draws, weights, noise, estimate.method)
+    sampling *= 1 - len(draws) / definition.population
+    return _with_sampling(estimate, sampling, len(draws), confidence), math.sqrt(sampling)
 
 
 def _canonical(
     weights: Mapping[Combination, float], outcomes: Outcomes
-) -> dict[Combination, float]:
+) -> Mapping[Combination, float]:
     """The weights of trainings that are really different."""
     if not outcomes.same:
-        return dict(weights)
+        return weights
     return combined([(1.0, {outcomes.canonical(cell): w}) for cell, w in weights.items()])
 
 
 def _sampling_variance(
     draws: Sequence[Mapping[Combination, float]],
     weights: Mapping[Combination, float],
-    noise: _Noise,
+    noise: Noise,
     method: str,
 ) -> float:
     """The variance of the mean over draws that comes from having drawn only these; at least 0.
@@ -270,12 +185,6 @@ def _with_sampling(estimate: Estimate, sampling: float, draws: int, confidence: 
     """The estimate with the error of sampling added, by Satterthwaite's rule."""
     if math.isnan(sampling):
         return without_interval(estimate.delta, se=math.nan, method="single_run")
+    df = degrees_of_freedom([(estimate.se**2, estimate.df), (sampling, draws - 1)])
     variance = estimate.se**2 + sampling
-    below = estimate.se**4 / estimate.df + sampling**2 / (draws - 1)
-    return t_estimate(
-        estimate.delta,
-        variance,
-        variance**2 / below,
-        method=estimate.method,
-        confidence=confidence,
-    )
+    return t_estimate(estimate.delta, variance, df, method=estimate.method, confidence=confidence)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from odapi_repro.analysis.attribution.cells import Combination, Outcomes
+from odapi_repro.analysis.attribution.cells import Combination
 from odapi_repro.analysis.attribution.definitions import EffectDefinition
+from odapi_repro.analysis.attribution.noise import CellCounts, Noise
 from odapi_repro.analysis.cells import Estimand
-from odapi_repro.analysis.verdicts import Verdict
+from odapi_repro.analysis.intervals import Estimate
+from odapi_repro.analysis.verdicts import Judgement, Verdict
 
-__all__ = ["ATTRIBUTION_COLUMNS", "Attribution", "CellCounts", "blank_row"]
+__all__ = ["ATTRIBUTION_COLUMNS", "SAME_TRAINING", "Attribution", "attribution_of"]
+
+SAME_TRAINING: Final = "same_training"
+
+_TWO_REPLICATES: Final = (
+    "two replicates: if one cell is much noisier than the others, the interval covers 90 %, not 95"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Attribution:
             side.
         left_out: trials of these cells that failed, were interrupted or have not run.
         aliases: what a fraction cannot tell from it, "0.5 a x b", with signs.
+        note: where its interval may not hold its level, in words; mostly empty.
     """
 
     factor: str
@@ -75,6 +84,7 @@ class Attribution:
     p_diverged_to: float
     left_out: int
     aliases: str
+    note: str = ""
 
 
 ATTRIBUTION_COLUMNS: Final = tuple(
@@ -84,103 +94,75 @@ ATTRIBUTION_COLUMNS: Final = tuple(
 """The columns of the table; the first ten are those of effects.csv, a contract."""
 
 
-@dataclass(frozen=True)
-class CellCounts:
-    """The trials of one cell, counted.
-
-    Attributes:
-        counted: replicates that count for the estimand.
-        finished: replicates that succeeded or diverged.
-        diverged: of those.
-        left_out: trials that failed, were interrupted or have not run.
-    """
-
-    counted: int
-    finished: int
-    diverged: int
-    left_out: int
-
-    @staticmethod
-    def of(outcomes: Outcomes, cell: Combination, estimand: Estimand) -> CellCounts:
-        """The counts of a cell."""
-        return CellCounts(
-            counted=len(outcomes.sample(cell, estimand)),
-            finished=len(outcomes.replicates(cell)),
-            diverged=outcomes.diverged(cell),
-            left_out=outcomes.left_out.get(cell, 0),
-        )
-
-
-def blank_row(
+def attribution_of(
     definition: EffectDefinition,
     weights: Mapping[Combination, float],
-    counts: Mapping[Combination, CellCounts],
+    noise: Noise,
+    estimate: Estimate,
+    judgement: Judgement,
     *,
     metric: str,
-    estimand: Estimand,
     margin: float,
     simultaneous: bool,
+    se_sampling: float,
 ) -> Attribution:
-    """An attribution with everything that is counted, and nothing estimated yet.
+    """One effect with everything that is said of it.
 
     Args:
         definition: of the effect.
         weights: its weights on trainings that are really different.
-        counts: of every cell that has a weight.
+        noise: with the trials of every cell that has a weight.
+        estimate: of it.
+        judgement: within its family.
         metric: a column of the table of trials.
-        estimand: what a diverged trial counts for.
         margin: half-width of equivalence.
         simultaneous: whether the intervals of its family hold jointly.
+        se_sampling: standard error of having sampled orders, NaN where none were.
     """
-    start = {cell: -weight for cell, weight in weights.items() if weight < 0}
-    end = {cell: weight for cell, weight in weights.items() if weight > 0}
-    nan = math.nan
+    counts = [(weight, noise.counts[cell]) for cell, weight in weights.items()]
+    start = [(-weight, one) for weight, one in counts if weight < 0]
+    end = [(weight, one) for weight, one in counts if weight > 0]
+    replicates = min([one.counted for _, one in counts], default=0)
+    few = replicates == 2 and estimate.method in ("pooled", "welch")
     return Attribution(
         factor=definition.name,
         from_level=definition.from_level,
         to_level=definition.to_level,
         metric=metric,
-        delta=nan,
-        se=nan,
-        low=nan,
-        high=nan,
-        n=min(sum(counts[cell].counted for cell in side) for side in (start, end)),
-        verdict="unresolved",
+        delta=estimate.delta,
+        se=estimate.se,
+        low=estimate.low,
+        high=estimate.high,
+        n=min(sum([one.counted for _, one in side]) for side in (start, end)),
+        verdict=judgement.verdict,
         kind=definition.kind,
         family=definition.family,
         context=definition.context,
-        method="no_data",
-        replicates=min((counts[cell].counted for cell in weights), default=0),
+        method=estimate.method,
+        replicates=replicates,
         cells=len(weights),
         simultaneous=simultaneous,
-        estimand=estimand,
-        df=nan,
-        p_value=nan,
-        p_holm=nan,
-        p_equivalence_holm=nan,
+        estimand=noise.estimand,
+        df=estimate.df,
+        p_value=estimate.p_value,
+        p_holm=judgement.p_holm,
+        p_equivalence_holm=judgement.p_equivalence_holm,
         margin=margin,
-        se_sampling=nan,
-        p_diverged_from=_share_diverged(start, counts),
-        p_diverged_to=_share_diverged(end, counts),
-        left_out=sum(counts[cell].left_out for cell in weights),
+        se_sampling=se_sampling,
+        p_diverged_from=_share_diverged(start),
+        p_diverged_to=_share_diverged(end),
+        left_out=sum([one.left_out for _, one in counts]),
         aliases=", ".join(
             f"{one.coefficient:+g} {' x '.join(one.deviations)}" for one in definition.aliases
         ),
+        note=_TWO_REPLICATES if few else "",
     )
 
 
-def _share_diverged(
-    side: Mapping[Combination, float], counts: Mapping[Combination, CellCounts]
-) -> float:
+def _share_diverged(side: Sequence[tuple[float, CellCounts]]) -> float:
     """The share of diverged replicates, weighted as the cells of one side are."""
-    total = sum(weight for cell, weight in side.items() if counts[cell].finished)
+    known = [(weight, one) for weight, one in side if one.finished]
+    total = sum([weight for weight, _ in known])
     if not total:
         return math.nan
-    return (
-        sum(
-            weight * counts[cell].diverged / counts[cell].finished
-            for cell, weight in side.items()
-            if counts[cell].finished
-        )
-        / total
-    )
+    return sum([weight * one.diverged / one.finished for weight, one in known]) / total

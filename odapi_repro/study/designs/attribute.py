@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from odapi_repro.analysis.attribution import Attribution, Outcomes, attributions
 from odapi_repro.study.designs.base import Design, WantedCell
-from odapi_repro.study.designs.racing import RACE_CONFIDENCE, Race, RaceState
+from odapi_repro.study.designs.racing import (
+    RACE_CONFIDENCE,
+    Race,
+    RaceState,
+    evidence_of,
+)
 
 __all__ = ["DesignResult", "attribute"]
 
@@ -49,6 +54,7 @@ def attribute(
             design.counted(outcomes),
             margin=margin,
             simultaneous=simultaneous,
+            evidence=design.evidence(outcomes),
         )
         return DesignResult(rows, design.next_cells(outcomes), None)
     state = race.state(design, outcomes)
@@ -57,7 +63,8 @@ def attribute(
         outcomes.restricted(state.seeds),
         margin=race.margin,
         confidence=RACE_CONFIDENCE,
-        alpha=race.level,
+        alpha=state.level,
         simultaneous=simultaneous,
+        evidence=evidence_of(design.planned(outcomes), state.seeds, outcomes),
     )
     return DesignResult(rows, state.wanted, state)

@@ -156,6 +156,10 @@ class Design(ABC):
         """The outcomes that effects are estimated from: this design's cells and `seeds`."""
         return outcomes.restricted(dict.fromkeys(self.planned(outcomes), self.seeds))
 
+    def evidence(self, outcomes: Outcomes) -> Outcomes:
+        """All replicates that this design asked for, those that only decide among them."""
+        return outcomes.restricted(self.planned(outcomes))
+
     def smallest_effect(self, sd: float, *, comparisons: int = 1) -> float:
         """The smallest effect that it finds with 80 % power in a test at 0.05.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
@@ -168,10 +169,13 @@ class SampledShapley(FixedDesign):
     """Shapley values from random orders, each with its reverse, for any number of deviations.
 
     Args:
-        orders: pairs of an order and its reverse. Two tell their error, but where deviations
-            interact by threes few orders may all look alike: it takes eight for intervals to hold
-            their level (docs/statistics.md).
+        orders: pairs of an order and its reverse, or all there are if that is fewer. Two tell their
+            error; where deviations interact by threes so few may all look alike, and intervals
+            cover a little less than they say (docs/statistics.md).
         order_seed: of the random orders; more of them begin with the fewer.
+
+    Raises:
+        UserError: a single deviation, which has no orders.
     """
 
     name = "sampled_shapley"
@@ -185,7 +189,16 @@ class SampledShapley(FixedDesign):
         order_seed: int = 0,
     ) -> None:
         super().__init__(deviations, seeds=seeds)
-        self.orders = sampled_orders(self.count, orders, seed=order_seed)
+        if self.count < 2:
+            raise UserError(
+                "sampled_shapley of one deviation",
+                expected="at least two, which may come in several orders",
+                mend="use both_ends: the whole gap is the effect of the one deviation",
+            )
+        self._all_orders = math.factorial(self.count)
+        self.orders = sampled_orders(
+            self.count, min(orders, self._all_orders // 2), seed=order_seed
+        )
 
     def cells(self) -> tuple[Combination, ...]:
         """The cells that the orders pass."""
@@ -198,10 +211,14 @@ class SampledShapley(FixedDesign):
 
     def describe(self) -> str:
         """What it tells."""
-        return (
-            f"the effect of each deviation averaged over {2 * len(self.orders)} random orders of "
-            "adding them; the values sum to the gap, and their errors include that of the orders"
+        count = 2 * len(self.orders)
+        orders = (
+            f"all {count} orders of adding them; the values sum to the gap"
+            if count == self._all_orders
+            else f"{count} random orders of adding them; the values sum to the gap, and their "
+            "errors include that of the orders"
         )
+        return f"the effect of each deviation averaged over {orders}"
 
 
 class FractionalFactorial(FixedDesign):
@@ -224,7 +241,7 @@ class FractionalFactorial(FixedDesign):
         if fraction is None:
             raise UserError(
                 f"no fraction of {self.count} deviations has resolution {resolution} or more",
-                expected="one of: " + _fractions_text(),
+                expected=_fractions_text(self.count),
                 mend="ask for a lower resolution, group deviations, or use factorial",
             )
         self.fraction = fraction
@@ -280,10 +297,12 @@ class Grid(FixedDesign):
 _ROMAN: Final = {3: "III", 4: "IV", 5: "V", 6: "VI"}
 
 
-def _fractions_text() -> str:
+def _fractions_text(count: int) -> str:
     shown = [
         f"{count} deviations in {2 ** (count - dropped)} cells "
         f"({_ROMAN[Fraction(count, generators).resolution]})"
-        for (count, dropped), generators in sorted(GENERATORS.items())
+        for (known, dropped), generators in sorted(GENERATORS.items())
+        if known == count
     ]
-    return ", ".join(shown)
+    counts = [known for known, _ in GENERATORS]
+    return ", ".join(shown) or f"{min(counts)} to {max(counts)} deviations"

@@ -130,7 +130,15 @@ def suppressed() -> Callable[..., tuple[list[Any], list[Any], Any]]:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("fields", [{}, {"max_detections_per_class": 20}, {"score_threshold": 0.3}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"max_detections_per_class": 20},
+        {"max_detections_per_class": 20, "change_coordinate_frame": True},
+        {"score_threshold": 0.3},
+    ],
+)
 def test_the_boxes_are_the_same_to_the_last_bit(
     suppressed: Callable[..., tuple[list[Any], list[Any], Any]], fields: dict[str, Any]
 ) -> None:
