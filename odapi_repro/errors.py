@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "DataError", "EnvironmentMissing", "StudyMismatch", "UserError"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "EnvironmentMissing",
+    "StudyMismatch",
+    "UserError",
+    "shortened",
+]
+
+_LONGEST = 300
 
 
 class UserError(Exception):
@@ -45,3 +54,8 @@ class StudyMismatch(UserError):
 
 class EnvironmentMissing(UserError):
     """A package, a device or disk space that the command needs is not there."""
+
+
+def shortened(text: str) -> str:
+    """Gives the beginning of a text that others wrote: protobuf quotes a line however long."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

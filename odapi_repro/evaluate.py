@@ -7,7 +7,7 @@ import functools
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,8 +114,10 @@ def _run(positional: list[str], command: str) -> int:
         where=subjects[0].path,
     )
     names = labels(subjects)
-    name = FLAGS.name or _default_name(subjects, names, data)
-    folder = None if FLAGS.no_report else _folder(name)
+    name = FLAGS.name or _default_name(names, data)
+    pairs = zip(("model", "against"), subjects, pipelines, strict=False)
+    digests = {role: one.digest(pipeline) for role, one, pipeline in pairs} | {"data": data.digest}
+    folder = None if FLAGS.no_report else _folder(name, digests)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
     from odapi_repro.evaluation.breakdown import Resampling
     from odapi_repro.reporting.evaluation.assemble import assemble_evaluation
@@ -133,7 +135,10 @@ def _run(positional: list[str], command: str) -> int:
         engine=FLAGS.engine,
         resampling=Resampling(FLAGS.resamples, FLAGS.confidence, FLAGS.seed),
         pipeline=pipelines[0],
+        digests=digests,
     )
+    for oddity in report.oddities:
+        _warn(oddity)
     if folder is not None:
         from odapi_repro.reporting.evaluation.report import write_evaluation
 
@@ -162,6 +167,13 @@ def _pipelines(subjects: Sequence[Subject]) -> list[Pipeline | None]:
     """The config of each: the flag's for the first, its own, the flag's for want of one."""
     if not FLAGS.pipeline:
         return [one.own_pipeline for one in subjects]
+    if not subjects[0].is_results and subjects[0].checkpoint.saved_model:
+        raise UserError(
+            "--pipeline with a SavedModel, which has its model built in",
+            expected="a checkpoint, whose model is built from the config",
+            mend="leave --pipeline out; name the data with --eval_records or --ground_truth",
+            where=subjects[0].path,
+        )
     asked = load_pipeline(FLAGS.pipeline)
     return [asked, *(one.own_pipeline or asked for one in subjects[1:])]
 
@@ -184,7 +196,7 @@ def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalDa
 
 def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
     """What a checkpoint finds; read back where it was evaluated before."""
-    from odapi_repro.evaluation.checkpoint import check_source
+    from odapi_repro.evaluation.checkpoint import built_with, check_classes, check_source
     from odapi_repro.evaluation.inference.job import Pass
     from odapi_repro.evaluation.inference.stage_tensors import has_stages
     from odapi_repro.execution.evaluations import EvaluationRequest, evaluate_checkpoint
@@ -201,9 +213,13 @@ def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: Eva
             mend="--pipeline my.config",
             where=subject.path,
         )
-    warnings = check_source(source, pipeline) if pipeline is not None else ()
+    warnings: tuple[str, ...] = ()
+    if pipeline is not None:
+        source = built_with(source, pipeline)
+        warnings = check_source(source, pipeline)
+        check_classes(pipeline, data.truth)
     for warning in warnings:
-        print(f"odapi-repro evaluate: warning: {warning}", file=sys.stderr, flush=True)
+        _warn(warning)
     one = Pass(checkpoints=(source.prefix,) if source.prefix else ())
     if FLAGS.stages and pipeline is not None and has_stages(pipeline):
         one = dataclasses.replace(one, stages=True)
@@ -222,14 +238,17 @@ def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: Eva
     return found_by_checkpoint(label, request, result, warnings)
 
 
-def _default_name(subjects: Sequence[Subject], names: Sequence[str], data: EvalData) -> str:
-    parts = list(names)
-    if not subjects[0].is_results:
-        parts[-1] += f"-on-{data.name.removesuffix('.json')}"
+def _warn(text: str) -> None:
+    print(f"odapi-repro evaluate: warning: {text}", file=sys.stderr, flush=True)
+
+
+def _default_name(names: Sequence[str], data: EvalData) -> str:
+    of = re.sub(r"(\.json)?(\.gz)?$", "", data.name)
+    parts = [*names[:-1], f"{names[-1]}-on-{of}"]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-against-".join(parts)).strip("-.") or "evaluation"
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, digests: Mapping[str, str]) -> Path:
     """The folder of the results, which is free to be written."""
     from odapi_repro.execution.hardware import check_writable
     from odapi_repro.reporting.evaluation.report import check_is_free
@@ -242,7 +261,7 @@ def _folder(name: str) -> Path:
         )
     check_writable(Path(FLAGS.results_dir))
     folder = Path(FLAGS.results_dir) / name
-    check_is_free(folder)
+    check_is_free(folder, digests)
     return folder
 
 

@@ -34,6 +34,7 @@ from odapi_repro.study.designs import check_budget
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
 from odapi_repro.study_flags import (
     check_name,
+    check_result_kind,
     conditions_of,
     define_study_flags,
     runtime_of,
@@ -126,6 +127,7 @@ def _run(positional: list[str], command: str) -> int:
         return EXIT_DONE
     for parent in (Path(FLAGS.runs_dir), folder.parent):
         check_writable(parent)
+    check_result_kind(folder, "explanation.json")
     _check_same_study(plan, folder)
     if price.left_max:
         check_worker_environment()

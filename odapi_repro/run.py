@@ -17,7 +17,6 @@ from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import UserError
 from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
-from odapi_repro.execution.post_hoc_record import check_no_sweep
 from odapi_repro.execution.store import FINISHED, TrialStore
 from odapi_repro.execution.study_runner import (
     StudyRecord,
@@ -38,6 +37,7 @@ from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.study.trial import Trial
 from odapi_repro.study_flags import (
     check_name,
+    check_result_kind,
     conditions_of,
     define_study_flags,
     runtime_of,
@@ -127,7 +127,7 @@ def _run(positional: list[str], command: str) -> int:
     for parent in (Path(FLAGS.runs_dir), Path(FLAGS.results_dir)):
         check_writable(parent)
     store = TrialStore(Path(FLAGS.runs_dir))
-    check_no_sweep(folder)
+    check_result_kind(folder, "study.json")
     earlier = StudyRecord.read(folder)
     if earlier is not None:
         held = {name: axis["at"] for name, axis in earlier.axes.items()}

@@ -11,13 +11,20 @@ from odapi_repro.command import EXIT_DONE, nearest
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import EnvironmentMissing, UserError
-from odapi_repro.evaluation.checkpoint import CheckpointSource, check_source, find_checkpoint
+from odapi_repro.evaluation.checkpoint import (
+    CheckpointSource,
+    built_with,
+    check_classes,
+    check_source,
+    find_checkpoint,
+)
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.inference.model_edits import check_passes
 from odapi_repro.factors import FACTORS
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS, PostHocSetting
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.study.post_hoc_plan import PostHocRequest, make_post_hoc_plan
+from odapi_repro.study_flags import check_result_kind
 
 if TYPE_CHECKING:
     from odapi_repro.execution.post_hoc_sweep import Sweep
@@ -96,6 +103,7 @@ def run_post_hoc(
     names = list(dict.fromkeys(flags.ablate))
     sources = _sources(flags.checkpoint, several=any(name in _OF_SEVERAL for name in names))
     pipeline = _pipeline(flags.pipeline, positional, sources)
+    sources = tuple(built_with(source, pipeline) for source in sources)
     warnings = dict.fromkeys(w for source in sources for w in check_source(source, pipeline))
     request = PostHocRequest(tuple(POST_HOC_FACTORS[name] for name in names), levels, flags.design)
     setting = PostHocSetting(pipeline, len(sources))
@@ -105,7 +113,7 @@ def run_post_hoc(
     data = choose_data(
         choice, pipeline, with_masks=pipeline.predicts_masks, where=sources[-1].given
     )
-    _check_classes(pipeline, data.truth.category_ids)
+    check_classes(pipeline, data.truth)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
     from odapi_repro.execution.post_hoc_sweep import Sweep
     from odapi_repro.reporting.post_hoc.plan_text import post_hoc_plan_text
@@ -148,6 +156,7 @@ def _run_and_report(sweep: Sweep, folder: Path, command: str) -> int:
     if earlier is not None:
         # Before anything is run.
         earlier.check_same(SweepRecord.of(sweep, {}), folder.name)
+    check_result_kind(folder, "sweep.json")
     check_disk_space(sweep.runs_dir)
     progress = SweepProgress(sweep.truth.num_images)
     found = detect(sweep, progress)
@@ -254,17 +263,6 @@ def _data_choice(flags: Any) -> DataChoice:
         label_map=flags.label_map or "",
         sample_1_of_n=flags.sample_1_of_n_eval_examples,
     )
-
-
-def _check_classes(pipeline: Pipeline, category_ids: Sequence[int]) -> None:
-    if max(category_ids) > pipeline.num_classes:
-        raise UserError(
-            f"the label map has a class {max(category_ids)}, and the model {pipeline.num_classes} "
-            "classes",
-            expected="the label map that the checkpoint was trained with",
-            mend="name the records and the label map of its training",
-            where=pipeline.path,
-        )
 
 
 def _device(named: str, gpus: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from absl import flags
 
@@ -20,7 +21,22 @@ from odapi_repro.study.groundwork import TrialConditions
 from odapi_repro.study.scales import SCALES
 from odapi_repro.study.study_data import StudyData
 
-__all__ = ["check_name", "conditions_of", "define_study_flags", "runtime_of", "study_data_of"]
+__all__ = [
+    "check_name",
+    "check_result_kind",
+    "conditions_of",
+    "define_study_flags",
+    "runtime_of",
+    "study_data_of",
+]
+
+_RECORDS: Final = {
+    "study.json": "a study of factors (run)",
+    "sweep.json": "a study of factors without training (run --checkpoint)",
+    "explanation.json": "an explanation (explain)",
+    "evaluation.json": "an evaluation (evaluate)",
+}
+"""What tells what a folder in results/ holds."""
 
 
 def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
@@ -155,6 +171,26 @@ def check_name(study: str) -> None:
             expected="a plain folder name",
             mend="--name my_study",
         )
+
+
+def check_result_kind(folder: Path, record: str) -> None:
+    """Refuses to write one kind of result over another.
+
+    Args:
+        folder: in results/.
+        record: the file by which the kind that is to be written is known.
+
+    Raises:
+        UserError: the folder holds another kind.
+    """
+    for name, kind in _RECORDS.items():
+        if name != record and (folder / name).exists():
+            raise UserError(
+                f"this folder holds {kind}",
+                expected="a new name, or that of an earlier result of the same kind",
+                mend="choose another --name",
+                where=str(folder),
+            )
 
 
 def _check_device(device: str, gpus: int, *, replicas_told: bool) -> None:

@@ -114,7 +114,7 @@ def test_markdown_is_the_readme_without_links_to_files_that_are_not_there(
     out = run(
         capsys, detections, "--ground_truth", truth, "--no_report", "--format=markdown", *QUICK
     )
-    assert out.startswith("# mine\n")
+    assert out.startswith("# mine-on-instances\n")
     assert "](" not in out
 
 
@@ -131,7 +131,7 @@ def test_two_results_files_are_compared_in_pairs_and_gzip_is_read(
         *("metric", "IoU", "area", "max", "mine", "95", "%", "other", "difference", "95", "%")
     ]
     content = json.loads(run(capsys, *argv, "--format", "json"))
-    assert content["name"] == "mine-against-other"
+    assert content["name"] == "mine-against-other-on-instances"
     assert content["difference"]["bbox"]["AP"]["low"] is not None
 
 
@@ -380,6 +380,82 @@ def test_a_name_that_is_no_folder_name_or_is_a_study_s_is_refused(
     Path("studies/mine/README.md").write_text("a study")
     message = refused(capsys, *argv, "--results_dir", "studies", "--name", "mine")
     assert "results of a study" in message
+
+
+@pytest.mark.parametrize("record", ["study.json", "sweep.json", "explanation.json"])
+def test_a_folder_of_another_kind_is_refused_though_an_evaluation_lies_in_it(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], record: str
+) -> None:
+    truth, found = files
+    folder = Path("kept/mine")
+    folder.mkdir(parents=True)
+    for name in (record, "evaluation.json"):
+        (folder / name).write_text("{}")
+    argv = (found, "--ground_truth", truth, "--name", "mine", "--results_dir", "kept", *QUICK)
+    assert "results of a study" in refused(capsys, *argv)
+    assert (folder / record).read_text() == "{}"
+
+
+def test_another_evaluation_is_not_replaced_and_the_same_is_made_again(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, found = files
+    quick = ("--resamples", 0, "--pictures", 0)
+    run(capsys, found, "--ground_truth", truth, *quick)
+    made = Path("results/mine-on-instances")
+    kept = (made / "evaluation.json").read_bytes()
+    Path("results").rename("kept")
+
+    def message(*argv: object) -> str:
+        return refused(capsys, *argv, "--results_dir", "kept", "--name", made.name, *quick)
+
+    other = written("other.json", random_set(8)[1])
+    assert "an evaluation of other detections" in message(other, "--ground_truth", truth)
+    data = json.loads(truth.read_text())
+    data["annotations"][0]["bbox"][0] += 1
+    moved = written("moved.json", data)
+    told = message(found, "--ground_truth", moved)
+    assert "an evaluation of other data" in told
+    assert "--name mine-on-instances-2" in told
+    assert (Path("kept") / made.name / "evaluation.json").read_bytes() == kept
+    run(capsys, found, "--ground_truth", truth, "--results_dir", "kept", "--seed", 3, *quick)
+
+
+def test_boxes_as_shares_are_warned_of_on_stderr(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, found = files
+    content = json.loads(found.read_text())
+    for one in content:
+        one["bbox"] = [value / 400 for value in one["bbox"]]
+    shares = written("shares.json", content)
+    argv = [shares, "--ground_truth", truth, "--no_report", "--resamples", 0]
+    assert evaluate.main([str(one) for one in argv]) == 0
+    assert "not shares of the image" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_saved_model_takes_no_pipeline(child: Child, capsys: pytest.CaptureFixture[str]) -> None:
+    records, label_map = make_records()
+    training_folder()
+    Path("exported/saved_model").mkdir(parents=True)
+    Path("exported/saved_model/saved_model.pb").write_bytes(b"graph")
+    argv = ("--checkpoint", "exported", "--eval_records", records, "--label_map", label_map)
+    told = refused(capsys, *argv, "--pipeline", "trained/pipeline.config")
+    assert "--pipeline with a SavedModel" in told
+    assert not child.requests
+
+
+def test_objects_of_classes_beyond_the_model_s_are_refused_before_tensorflow_starts(
+    child: Child, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("images").mkdir()
+    Image.new("RGB", (400, 400)).save("images/1.png")
+    data = data_set([(1, 1, HERE)], classes=1)
+    data["categories"][0]["id"] = data["annotations"][0]["category_id"] = 91
+    truth = written("instances.json", data)
+    argv = ("--ground_truth", truth, "--images", "images", "--no_report")
+    assert "(id 91)" in refused(capsys, training_folder(), *argv)
+    assert not child.requests
 
 
 def test_wrong_files_are_refused_by_what_they_are(

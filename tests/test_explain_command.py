@@ -175,3 +175,15 @@ def test_a_study_of_something_else_is_not_gone_on_with(
     command(*PAIR)
     assert command(*PAIR, "--steps=60") == 2
     assert "its trials were made of something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("record", ["study.json", "sweep.json", "evaluation.json"])
+def test_a_folder_with_another_kind_of_result_is_not_written_over(
+    command: Command, capsys: pytest.CaptureFixture[str], record: str
+) -> None:
+    folder = Path("results/pair")
+    folder.mkdir(parents=True)
+    (folder / record).write_text("{}")
+    assert command(*PAIR) == 2
+    assert "this folder holds" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == [record]

@@ -167,7 +167,7 @@ def test_a_study_of_trainings_and_a_sweep_cannot_have_one_name(command, capsys) 
     flags = ["--ablate=batch_size", f"--pipeline={EFFICIENTDET}", "--name=sweep", *records]
     capsys.readouterr()
     assert run.main(flags) == 2
-    assert "it trains nothing" in capsys.readouterr().err
+    assert "holds a study of factors without training" in capsys.readouterr().err
 
 
 def test_a_dry_run_prints_the_plan_and_makes_nothing(command, capsys, tmp_path: Path) -> None:
@@ -316,3 +316,11 @@ def test_a_grid_measures_every_combination(command) -> None:
     assert len(pd.read_csv("results/mine/trials.csv")) == 4
     # Effects are of one factor alone.
     assert len(pd.read_csv("results/mine/effects.csv")) == 2 * 12
+
+
+def test_the_folder_of_an_evaluation_is_refused_before_anything_is_run(command, made, capsys):
+    Path("results/mine").mkdir(parents=True)
+    Path("results/mine/evaluation.json").write_text("{}")
+    assert command("--ablate=nms_iou") == 2
+    assert "this folder holds an evaluation" in capsys.readouterr().err
+    assert not made()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.errors import DataError
+from odapi_repro.errors import DataError, shortened
 
 __all__ = ["LabelMap", "read_label_map", "write_label_map"]
 
@@ -63,7 +63,7 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         line, column = error.GetLine(), error.GetColumn()
-        reason = str(error).split(" : ", 1)[-1]
+        reason = shortened(str(error).split(" : ", 1)[-1])
         place = f":{line}:{column}" if line is not None and column is not None else ""
         raise DataError(
             f"the label map does not parse: {reason}",

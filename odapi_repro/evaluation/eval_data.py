@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
+import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +19,8 @@ import numpy as np
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.ground_truth import coco_ground_truth
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of, read_ground_truth
@@ -27,6 +33,8 @@ __all__ = ["COCO_VAL_IMAGES", "EvalData", "data_of_json", "data_of_records"]
 COCO_VAL_IMAGES = 5000
 # COCO's 80 classes have ids from 1 to 90; these ten were never annotated.
 _COCO_UNUSED_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+# As `embedded_dataset` names the folder of a set it has made.
+_DRAWN_FOLDER = re.compile(r"shapes-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +62,26 @@ class EvalData:
         noun = "shapes images (embedded set)" if self.name == "embedded" else "images"
         of = "" if self.name == "embedded" else f" of {self.name}"
         return f"{self.truth.num_images:,} {noun}{of}{sampled}"
+
+    @cached_property
+    def is_drawn(self) -> bool:
+        """Whether it is the embedded set of drawn shapes, whatever it was named by."""
+        folders = {file.parent.name for file in self.record_files}
+        folders.add(Path(self.truth.where).parent.name)
+        cached = any(_DRAWN_FOLDER.fullmatch(name) for name in folders)
+        names = set(self.truth.category_names)
+        return self.name == EMBEDDED or (cached and names == set(SHAPES_LABEL_MAP.items.values()))
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that stand for images, classes and objects, boxes and areas; not masks."""
+        truth = self.truth
+        digest = hashlib.sha256()
+        ids = (truth.image_ids, truth.category_ids, truth.category_names)
+        digest.update(json.dumps(ids).encode())
+        for column in (truth.images, truth.categories, truth.boxes, truth.areas, truth.is_crowd):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def has_images(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +15,13 @@ from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import GroundTruth, read_detections
 from odapi_repro.evaluation.scoring.metrics import score
 
-__all__ = ["Evaluation", "check_image_sizes", "score_results", "truncated_images"]
+__all__ = [
+    "Evaluation",
+    "check_image_sizes",
+    "score_results",
+    "truncated_images",
+    "with_image_sizes",
+]
 
 
 @dataclass(frozen=True)
@@ -44,28 +51,46 @@ def check_image_sizes(path: str | os.PathLike[str], truth: GroundTruth) -> None:
 
     Args:
         path: the images.json of a job.
-        truth: of the same images, in the same order.
+        truth: of the same images, in the same order; a height or width of 0 is not known.
 
     Raises:
         DataError: another number of images, or an image of another size.
     """
+    with_image_sizes(path, truth)
+
+
+def with_image_sizes(path: str | os.PathLike[str], truth: GroundTruth) -> GroundTruth:
+    """Gives a ground truth with the sizes of the images as they were decoded.
+
+    Args:
+        path: the images.json of a job.
+        truth: of the same images, in the same order; a height or width of 0 is not known.
+
+    Raises:
+        DataError: from `check_image_sizes`.
+    """
     sizes = json.loads(Path(path).read_text(encoding="utf-8"))
-    heights, widths = np.array(sizes["heights"]), np.array(sizes["widths"])
+    heights = np.array(sizes["heights"], np.int64)
+    widths = np.array(sizes["widths"], np.int64)
     if len(heights) != truth.num_images:
         raise DataError(
             f"{len(heights)} images were evaluated",
             expected=f"the {truth.num_images} images of the ground truth",
             mend="name the images that the ground truth describes",
         )
-    wrong = np.flatnonzero((heights != truth.heights) | (widths != truth.widths))
+    other_height = (heights != truth.heights) & (truth.heights > 0)
+    other_width = (widths != truth.widths) & (truth.widths > 0)
+    wrong = np.flatnonzero(other_height | other_width)
     if len(wrong):
         first = int(wrong[0])
         raise DataError(
             f"image {truth.image_ids[first]} has {widths[first]}x{heights[first]} pixels",
-            expected=f"{truth.widths[first]}x{truth.heights[first]} as the ground truth says",
+            expected=f"{truth.widths[first] or '?'}x{truth.heights[first] or '?'} as the ground "
+            "truth says",
             mend="check image/width and image/height in the records, or width and height in the "
             "json",
         )
+    return dataclasses.replace(truth, heights=heights, widths=widths)
 
 
 def truncated_images(truth: GroundTruth, max_number_of_boxes: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ _VAGUE = re.compile(
     r"|ckpt-\d+|plain)",
     re.IGNORECASE,
 )
+# One of several in its folder, which has to be told, too.
+_NUMBERED = re.compile(r"ckpt-\d+")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,20 @@ class Subject:
             own = self.checkpoint.own_pipeline
         return load_pipeline(own) if own is not None and own.is_file() else None
 
+    def digest(self, pipeline: Pipeline | None) -> str:
+        """Gives 16 hex digits that stand for its detections: of the file, or of the checkpoint and
+        the config it runs under."""
+        if self.is_results:
+            try:
+                content = Path(self.path).expanduser().read_bytes()
+            except OSError:
+                content = json.dumps(self.results).encode()  # which says in words what is wrong
+        else:
+            read = pipeline is not None and not self.checkpoint.saved_model
+            text = pipeline.to_text() if pipeline is not None and read else ""
+            content = f"{self.checkpoint.digest}\n{text}".encode()
+        return hashlib.sha256(content).hexdigest()[:16]
+
     def has_masks(self, pipeline: Pipeline | None) -> bool:
         """Whether it holds masks, or, for a checkpoint, whether its config predicts them."""
         if not self.is_results:
@@ -88,12 +106,18 @@ def labels(subjects: Sequence[Subject]) -> list[str]:
     """Gives each a short name: its file's, its folder's where that says nothing; no two alike."""
     parts = [Path(one.path).expanduser().resolve().parts for one in subjects]
     stems = [re.sub(r"(\.json)?(\.gz)?$", "", part[-1]) for part in parts]
-    names = [
-        part[-2] if _VAGUE.fullmatch(stem) and len(part) > 2 else stem
-        for part, stem in zip(parts, stems, strict=True)
-    ]
+    stems = [re.sub(r"^(ckpt-\d+)\.(index|data-\d{5}-of-\d{5})$", r"\1", stem) for stem in stems]
+    names = [_name(part, stem) for part, stem in zip(parts, stems, strict=True)]
     if len(set(names)) < len(names):
         names = ["/".join((*part[-2:-1], stem)) for part, stem in zip(parts, stems, strict=True)]
     if len(set(names)) < len(names):
         names = [f"{name} ({'model' if i == 0 else 'against'})" for i, name in enumerate(names)]
     return names
+
+
+def _name(parts: Sequence[str], stem: str) -> str:
+    """The stem, or its folder's name where it says nothing; of a numbered checkpoint both."""
+    if not _VAGUE.fullmatch(stem) or len(parts) < 3:
+        return stem
+    folder = parts[-3] if parts[-2] == "checkpoint" and len(parts) > 3 else parts[-2]
+    return f"{folder}-{stem}" if _NUMBERED.fullmatch(stem) else folder

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,15 @@ from odapi_repro.execution.evaluation_spec import (
     filled_request,
     specs_of,
 )
-from odapi_repro.execution.evaluation_store import DETECTIONS, STAGES, EvaluationStore
+from odapi_repro.execution.evaluation_store import (
+    DETECTIONS,
+    IMAGES,
+    STAGES,
+    EvaluationStore,
+    evaluation_id,
+)
 from odapi_repro.execution.executor import check_worker_environment
+from odapi_repro.execution.hardware import check_disk_space, check_writable
 
 __all__ = ["WORKER", "EvaluationRequest", "EvaluationResult", "evaluate_checkpoint"]
 
@@ -59,7 +67,9 @@ class EvaluationResult:
 def evaluate_checkpoint(request: EvaluationRequest, on_event: OnEvent) -> EvaluationResult:
     """Gives the detections of every variant of every pass; only what is not there yet is run.
 
-    Each finished pass is kept at once, so a kill loses the running one and no other.
+    Each finished pass is kept at once, so a kill loses the running one and no other. Its images
+    are compared with the ground truth then, and each time it is read back: heights and widths of
+    the ground truth decide no detections, so one that is corrected finds them again.
 
     Args:
         request: what is asked for.
@@ -67,13 +77,16 @@ def evaluate_checkpoint(request: EvaluationRequest, on_event: OnEvent) -> Evalua
 
     Raises:
         UserError: passes that the model cannot run, a checkpoint that does not fit, images that
-            do not read or are not those of the ground truth, or too little memory.
+            do not read or are not those of the ground truth, too little memory, or a `runs_dir`
+            that cannot be written to.
         EnvironmentMissing: no such device, TensorFlow is not installed, or the disk is full.
     """
     request = filled_request(request)
     store = EvaluationStore(request.runs_dir)
     specs = specs_of(request)
     before = {key: folder for key, spec in specs.items() if (folder := store.find(spec))}
+    for folder in dict.fromkeys(before.values()):
+        check_image_sizes(folder / IMAGES, request.data.truth)
     missing = [key for key in specs if key not in before]
     if missing:
         _run(request, store, specs, missing, on_event)
@@ -81,15 +94,14 @@ def evaluate_checkpoint(request: EvaluationRequest, on_event: OnEvent) -> Evalua
     detections: dict[tuple[str, str], Path] = {}
     provenance = {}
     stages = {}
-    for (pass_name, variant), folder in folders.items():
-        if folder is None:
+    for (pass_name, variant), kept in folders.items():
+        if kept is None:
             raise UserError(f"the evaluation of pass '{pass_name}' left nothing behind")
         if variant is None:
-            stages[pass_name] = folder / STAGES
+            stages[pass_name] = kept / STAGES
             continue
-        detections[pass_name, variant] = folder / DETECTIONS
-        text = (folder / "provenance.json").read_text(encoding="utf-8")
-        provenance[pass_name, variant] = json.loads(text)
+        detections[pass_name, variant] = kept / DETECTIONS
+        provenance[pass_name, variant] = store.provenance(kept)
     read_back = frozenset((one, variant) for one, variant in before if variant is not None)
     return EvaluationResult(detections, stages, provenance, read_back)
 
@@ -103,32 +115,39 @@ def _run(
 ) -> None:
     if request.worker == WORKER:
         check_worker_environment("a checkpoint's evaluation")
+    check_writable(store.folder)
+    check_disk_space(store.folder)
+    failed_log = store.folder / f"{evaluation_id(specs[missing[0]])}.{LOG}"
     passes = tuple(_rest(one, missing) for one in request.passes if _is_wanted(one, missing))
     with store.work_folder() as folder:
         job = _job(request, passes, folder)
-        log = store.folder / LOG
-        # A new file: the one before may be part of an evaluation that is kept.
-        log.unlink(missing_ok=True)
+        log = folder / LOG
         provenance: dict[str, Any] = {}
 
         def listen(event: dict[str, Any]) -> None:
             if event["event"] == "imported":
                 provenance.update(import_seconds=event["seconds"], tensorflow=event["tensorflow"])
             if event["event"] == "pass_done":
-                check_image_sizes(images_path(folder), request.data.truth)
                 took = {k: v for k, v in event.items() if k not in ("event", "elapsed", "pass")}
                 _keep(store, specs, job, str(event["pass"]), log, {**provenance, **took})
+                check_image_sizes(images_path(folder), request.data.truth)
             on_event(event)
 
-        _run_job(job, listen, log, request.worker)
+        _run_job(job, listen, log, failed_log, request.worker)
+    failed_log.unlink(missing_ok=True)
 
 
-def _run_job(job: EvaluationJob, on_event: OnEvent, log: Path, worker: Sequence[str]) -> None:
-    """Runs a job in a child process and raises what went wrong."""
+def _run_job(
+    job: EvaluationJob, on_event: OnEvent, log: Path, failed_log: Path, worker: Sequence[str]
+) -> None:
+    """Runs a job in a child process and raises what went wrong; `failed_log` is its log then."""
     path = Path(job.output_dir) / "job.json"
     write_job(job, path)
     end = run_child([*worker, str(path)], log, on_event)
     kind, message = end.failure
+    if kind:
+        with contextlib.suppress(OSError):
+            os.replace(log, failed_log)
     if kind == "input":
         raise DataError(message)
     if kind == "disk_full":
@@ -136,7 +155,7 @@ def _run_job(job: EvaluationJob, on_event: OnEvent, log: Path, worker: Sequence[
             "no space left on the disk while images were evaluated",
             expected="room for the detections",
             mend="free some space and give the same command again; finished passes are kept",
-            where=str(log.parent),
+            where=str(failed_log.parent),
         )
     if kind == "out_of_memory":
         raise UserError(
@@ -145,7 +164,7 @@ def _run_job(job: EvaluationJob, on_event: OnEvent, log: Path, worker: Sequence[
             mend="--batch_size 1, or another --device",
         )
     if kind:
-        raise UserError(f"the evaluation failed: {message}\n{_tail(log)}".rstrip())
+        raise UserError(f"the evaluation failed: {message}\n{_tail(failed_log)}".rstrip())
 
 
 def _is_wanted(one: Pass, missing: Sequence[Key]) -> bool:
@@ -202,12 +221,11 @@ def _keep(
         if name != pass_name:
             continue
         if variant is None:
-            kept, made = STAGES, stages_path(job.output_dir, name)
+            made = stages_path(job.output_dir, name)
         else:
-            kept, made = DETECTIONS, detections_path(job.output_dir, name, variant)
+            made = detections_path(job.output_dir, name, variant)
         if made.is_file() and store.find(spec) is None:
-            files = {kept: made, "images.json": images_path(job.output_dir), LOG: log}
-            store.add(spec, files, provenance)
+            store.add(spec, made, images_path(job.output_dir), provenance, log)
 
 
 def _tail(log: Path, count: int = 5) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ __all__ = ["CellResult", "CellStore", "Sweep", "checkpoint_label"]
 
 SWEEP_VERSION = 2
 _SIZE_FIELDS = ("height", "width", "min_dimension", "max_dimension", "size_threshold")
+# Of a difference: delta, se, low, high and degrees of freedom.
+_VALUES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,16 +190,33 @@ class CellStore:
         self._folder = runs_dir / "evaluations" / "cells"
 
     def read(self, cell_id: str) -> CellResult | None:
-        """Gives what a cell scores, None if it was not scored yet."""
+        """Gives what a cell scores; None if it was not scored yet, or its file is damaged."""
         try:
-            fields = json.loads((self._folder / f"{cell_id}.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            read = json.loads((self._folder / f"{cell_id}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
-        fields["differences"] = {k: tuple(v) for k, v in fields["differences"].items()}
-        return CellResult(**fields)
+        return _cell_result(read)
 
     def write(self, cell_id: str, result: CellResult) -> None:
         """Keeps what a cell scores."""
         self._folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dataclasses.asdict(result), indent=1) + "\n"
         write_atomically(self._folder / f"{cell_id}.json", text)
+
+
+def _cell_result(read: Any) -> CellResult | None:
+    """Gives what a cell's file holds; None for a file that `CellStore.write` did not write."""
+    kinds = {"metrics": dict, "num_detections": int, "reference": str, "resamples": int}
+    kinds |= {"differences": dict, "note": str}
+    if not isinstance(read, dict) or set(read) != set(kinds):
+        return None
+    if not all(isinstance(read[name], kind) for name, kind in kinds.items()):
+        return None
+    differences = read["differences"].values()
+    if not all(isinstance(values, list) and len(values) == _VALUES for values in differences):
+        return None
+    numbers = [*read["metrics"].values(), *itertools.chain.from_iterable(differences)]
+    if not all(value is None or isinstance(value, int | float) for value in numbers):
+        return None
+    tuples = {name: tuple(values) for name, values in read["differences"].items()}
+    return CellResult(**{**read, "differences": tuples})

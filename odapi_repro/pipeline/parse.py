@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.command import nearest
-from odapi_repro.errors import ConfigError
+from odapi_repro.errors import ConfigError, shortened
 
 __all__ = [
     "MAX_CONFIG_BYTES",
@@ -198,7 +198,7 @@ def _syntax_error(error: text_format.ParseError, path: str) -> ConfigError:
     unknown = _NO_FIELD.search(message)
     if unknown is None:
         return ConfigError(
-            message,
+            shortened(message),
             expected="a TrainEvalPipelineConfig in protobuf's text format",
             mend="compare the line with a file in pipelines/",
             where=where,

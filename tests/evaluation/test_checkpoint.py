@@ -10,16 +10,20 @@ from typing import Any
 import pytest
 
 from odapi_repro.diagnosis.finished_run import CheckpointIndex, StoredVariable
-from odapi_repro.errors import ConfigError, DataError
+from odapi_repro.errors import ConfigError, DataError, UserError
 from odapi_repro.evaluation.checkpoint import (
     CheckpointSource,
+    built_with,
+    check_classes,
     check_decoder,
     check_shapes,
     check_source,
     checkpoint_digest,
     find_checkpoint,
 )
+from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of
 from odapi_repro.pipeline import Pipeline, load_pipeline
+from odapi_repro.study.scales import scale_pipeline
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "diagnosis" / "finished_run"))
 
@@ -316,3 +320,38 @@ def test_with_its_own_config_another_box_coder_is_refused(tmp_path: Path) -> Non
     assert own.read_text() != CONFIG.read_text()
     with pytest.raises(ConfigError, match=r"y_scale is 10, in its own 1"):
         check_source(zoo_source(tmp_path, own), pipeline())
+
+
+# What it is scored against, and what it is built with
+
+
+def test_objects_of_classes_that_the_model_lacks_are_refused_and_empty_classes_are_not() -> None:
+    def truth(class_id: int, *listed: int) -> GroundTruth:
+        box = {"id": 1, "image_id": 1, "category_id": class_id, "bbox": [0, 0, 9, 9], "area": 81}
+        return ground_truth_of(
+            {
+                "images": [{"id": 1, "height": 99, "width": 99}],
+                "annotations": [{**box, "iscrowd": 0}],
+                "categories": [{"id": i, "name": str(i)} for i in (class_id, *listed)],
+            }
+        )
+
+    of_coco = pipeline()
+    check_classes(of_coco, truth(90, 91))
+    for beyond in (91, 0):
+        with pytest.raises(UserError, match="none of the model's") as caught:
+            check_classes(of_coco, truth(beyond, 1))
+        assert f"(id {beyond})" in str(caught.value)
+        assert "ids from 1 to 90" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["effdet_d0", "mask_rcnn_resnet50"])
+def test_a_proxy_without_its_trial_json_is_known_by_its_feature_extractor(
+    tmp_path: Path, name: str
+) -> None:
+    write_training_checkpoint(tmp_path, 1, 100)
+    source = find_checkpoint(tmp_path)
+    full = pipeline(name)
+    assert built_with(source, full).extensions == ()
+    proxy = scale_pipeline(full, "proxy").pipeline
+    assert built_with(source, proxy).extensions == ("proxy_backbone",)

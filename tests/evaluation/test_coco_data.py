@@ -240,6 +240,13 @@ def test_every_place_where_a_file_may_end_is_a_cut(tmp_path: Path) -> None:
             read_detections(path, truth)
 
 
+def test_a_text_that_is_no_json_is_not_said_to_be_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "text.json"
+    path.write_text("hello")
+    with pytest.raises(DataError, match="this is no JSON"):
+        read_ground_truth(path)
+
+
 def test_a_gzip_file_that_ends_in_the_middle_is_said_to_be_cut_short(tmp_path: Path) -> None:
     packed = gzip.compress(json.dumps(instances()).encode())
     path = tmp_path / "cut.json.gz"

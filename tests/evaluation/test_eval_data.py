@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from small_sets import data_set
 
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import ground_truth_of
 from odapi_repro.evaluation.eval_data import EvalData, data_of_json
@@ -29,7 +30,9 @@ def names(*paths: str) -> list[str]:
         ("out/my_model.json.gz", "my_model"),
         ("runs/1d75328f612e/detections.json.gz", "1d75328f612e"),
         ("runs/1d75328f612e", "1d75328f612e"),
-        ("runs/1d75328f612e/ckpt-2", "1d75328f612e"),
+        ("runs/1d75328f612e/ckpt-2", "1d75328f612e-ckpt-2"),
+        ("runs/1d75328f612e/ckpt-2.index", "1d75328f612e-ckpt-2"),
+        ("d3_zoo/checkpoint/ckpt-0", "d3_zoo-ckpt-0"),
         ("efficientdet_d3_coco17_tpu-32/saved_model", "efficientdet_d3_coco17_tpu-32"),
     ],
 )
@@ -39,7 +42,7 @@ def test_a_label_is_the_name_that_says_most(path: str, label: str) -> None:
 
 def test_two_of_the_same_name_are_told_apart_by_their_folders() -> None:
     assert names("a/model.json", "b/model.json") == ["a/model", "b/model"]
-    assert names("a/ckpt-1", "a/ckpt-2") == ["a/ckpt-1", "a/ckpt-2"]
+    assert names("a/ckpt-1", "a/ckpt-2") == ["a-ckpt-1", "a-ckpt-2"]
     assert len(set(names("a/model.json", "a/model.json"))) == 2
 
 
@@ -93,3 +96,31 @@ def test_coco_is_known_by_its_eighty_class_ids() -> None:
     assert EvalData("a", ground_truth_of(content)).is_coco
     content["categories"] = content["categories"][:-1]
     assert not EvalData("a", ground_truth_of(content)).is_coco
+
+
+def test_the_drawn_shapes_are_known_by_their_folder_and_classes_whatever_names_them(
+    tmp_path: Path,
+) -> None:
+    content = data_set([(1, 1, BOX)])
+    names = list(SHAPES_LABEL_MAP.items.values())
+    content["categories"] = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
+
+    def drawn(folder: str, **changes: object) -> bool:
+        path = tmp_path / folder / "instances_val.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({**content, **changes}))
+        return data_of_json(path).is_drawn
+
+    assert drawn(f"shapes-{ShapesSpec().digest()}")
+    assert not drawn("coco")
+    others = [{"id": 1, "name": "person"}]
+    assert not drawn(f"shapes-{ShapesSpec().digest()}", categories=others)
+
+
+def test_the_digest_of_data_is_of_what_is_in_them_not_of_their_name(tmp_path: Path) -> None:
+    def digest(name: str, box: list[float]) -> str:
+        (tmp_path / name).write_text(json.dumps(data_set([(1, 1, box)])))
+        return data_of_json(tmp_path / name).digest
+
+    assert digest("a.json", BOX) == digest("b.json", BOX)
+    assert digest("a.json", BOX) != digest("a.json", [11.0, *BOX[1:]])

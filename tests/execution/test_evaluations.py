@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from odapi_repro.evaluation.checkpoint import CheckpointSource
 from odapi_repro.evaluation.coco_data import read_detections
 from odapi_repro.evaluation.coco_data.columns import GroundTruth
 from odapi_repro.evaluation.eval_data import EvalData
+from odapi_repro.evaluation.evaluate import with_image_sizes
 from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.execution.evaluation_spec import filled_request, specs_of
 from odapi_repro.execution.evaluation_store import evaluation_id
@@ -144,7 +146,7 @@ def test_stages_are_kept_beside_detections(request_of: Callable[..., EvaluationR
     plain = run(request_of(Pass()))
     assert not plain.stages
     staged = run(request_of(Pass(stages=True)))
-    assert staged.stages["plain"].read_bytes() == b"stages"
+    assert np.load(staged.stages["plain"])["starts"].tolist() == [0, 1, 2]
     assert staged.detections == plain.detections
     request = request_of(Pass(stages=True))
     assert run(request).stages == staged.stages
@@ -257,14 +259,105 @@ def test_what_a_killed_command_left_is_removed_by_the_next(
     assert not left.exists()
 
 
-def test_images_of_another_size_than_the_ground_truth_s_are_no_result(
+def with_width(request: EvaluationRequest, width: int) -> EvaluationRequest:
+    truth = dataclasses.replace(request.data.truth, widths=np.full(3, width, np.int64))
+    return dataclasses.replace(request, data=dataclasses.replace(request.data, truth=truth))
+
+
+def test_what_images_of_another_size_gave_is_kept_for_a_corrected_ground_truth(
     request_of: Callable[..., EvaluationRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_EVALUATION_WIDTH", "640")
-    with pytest.raises(DataError, match="image 000000 has 640x24 pixels"):
+    with pytest.raises(DataError, match=r"image 000000 has 640x24 pixels\n.*32x24"):
         run(request_of())
-    monkeypatch.delenv("FAKE_EVALUATION_WIDTH")
-    assert not run(request_of()).read_back
+    assert run(with_width(request_of(), 640)).read_back == {PLAIN}
+    assert run_variants(request_of()) == ["plain/plain"]
+
+
+def test_images_are_compared_with_the_ground_truth_when_they_are_read_back_too(
+    request_of: Callable[..., EvaluationRequest],
+) -> None:
+    run(request_of())
+    with pytest.raises(DataError, match=r"image 000000 has 32x24 pixels\n.*640x24"):
+        run(with_width(request_of(), 640))
+
+
+def test_a_width_that_the_ground_truth_does_not_give_is_the_image_s_own(
+    request_of: Callable[..., EvaluationRequest],
+) -> None:
+    unsized = with_width(request_of(), 0)
+    result = run(unsized)
+    images = result.detections[PLAIN].with_name("images.json")
+    assert with_image_sizes(images, unsized.data.truth).widths.tolist() == [32, 32, 32]
+    assert run(unsized).read_back == {PLAIN}
+
+
+def test_two_commands_at_once_keep_a_log_each(
+    request_of: Callable[..., EvaluationRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one runs while the first one's child works."""
+    other = []
+
+    def meanwhile(event: dict[str, Any]) -> None:
+        if event["event"] == "evaluating" and not other:
+            monkeypatch.delenv("FAKE_EVALUATION", raising=False)
+            other.append(run(request_of(Pass("flip", flip=True))))
+
+    own = evaluate_checkpoint(request_of(), meanwhile)
+    logs = [
+        detections.with_name("evaluate.log").read_text()
+        for detections in (own.detections[PLAIN], other[0].detections["flip", "plain"])
+    ]
+    assert logs == ["the log of plain\n", "the log of flip\n"]
+
+    other.clear()
+    scaled, mirrored = Pass("scaled", scale=0.5), Pass("both", scale=0.5, flip=True)
+    monkeypatch.setenv("FAKE_EVALUATION", "fail")
+    with pytest.raises(UserError, match="the evaluation failed") as error:
+        evaluate_checkpoint(request_of(scaled, mirrored), meanwhile)
+    kept = Path(str(error.value).rsplit("the whole log is ", 1)[1])
+    assert kept.read_text().startswith("the log of scaled\n")
+
+
+def test_no_hard_links_are_needed(
+    request_of: Callable[..., EvaluationRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert run(request_of()).detections[PLAIN].is_file()
+
+
+def test_what_is_kept_is_not_written_again_by_the_next_pass(
+    request_of: Callable[..., EvaluationRequest],
+) -> None:
+    result = run(request_of(Pass(), Pass("flip", flip=True)))
+    for detections in result.detections.values():
+        assert {file.stat().st_nlink for file in detections.parent.iterdir()} == {1}
+
+
+def test_what_is_damaged_is_made_again_and_nothing_else(
+    request_of: Callable[..., EvaluationRequest],
+) -> None:
+    request = request_of(Pass(stages=True))
+    first = run(request)
+    first.detections[PLAIN].with_name("provenance.json").write_bytes(b"")
+    again = run(request)
+    assert (again.detections, again.stages) == (first.detections, first.stages)
+    assert not again.read_back
+    os.truncate(first.stages["plain"], 100)
+    again = run(request)
+    assert np.load(again.stages["plain"])["starts"].tolist() == [0, 1, 2]
+    assert again.read_back == {PLAIN}
+
+
+def test_a_runs_folder_that_cannot_be_one_is_refused(
+    request_of: Callable[..., EvaluationRequest], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="this is not a folder"):
+        run(request_of(runs_dir=tmp_path / "file"))
 
 
 def test_wrong_passes_are_refused_before_a_child_starts(

@@ -166,3 +166,9 @@ def test_any_sequence_of_tokens_is_a_pipeline_or_a_config_error(text: str) -> No
 def test_deep_nesting_and_bytes_that_are_no_utf8_are_config_errors(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_pipeline(text)
+
+
+def test_a_line_however_long_is_quoted_by_its_beginning_only() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_pipeline('{"images": [' + "1, " * 20_000 + "]}", "results.json")
+    assert len(str(caught.value)) < 700

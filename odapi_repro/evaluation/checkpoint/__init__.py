@@ -1,6 +1,12 @@
 """What `--checkpoint` names, and whether a pipeline can be its own; no TensorFlow."""
 
-from odapi_repro.evaluation.checkpoint.fit import check_decoder, check_shapes, check_source
+from odapi_repro.evaluation.checkpoint.fit import (
+    built_with,
+    check_classes,
+    check_decoder,
+    check_shapes,
+    check_source,
+)
 from odapi_repro.evaluation.checkpoint.source import (
     CheckpointSource,
     checkpoint_digest,
@@ -9,6 +15,8 @@ from odapi_repro.evaluation.checkpoint.source import (
 
 __all__ = [
     "CheckpointSource",
+    "built_with",
+    "check_classes",
     "check_decoder",
     "check_shapes",
     "check_source",

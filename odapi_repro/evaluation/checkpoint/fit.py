@@ -6,6 +6,7 @@ where it should. So what can be told without TensorFlow is told before TensorFlo
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 from odapi_repro.diagnosis.filled_fields import FieldValue, filled_fields
 from odapi_repro.diagnosis.finished_run import CheckpointIndex, read_index
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of
-from odapi_repro.errors import ConfigError
+from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.evaluation.checkpoint.source import CheckpointSource
+from odapi_repro.evaluation.coco_data import GroundTruth
+from odapi_repro.evaluation.coco_data.fields import listed
 from odapi_repro.pipeline import Pipeline, load_pipeline
+from odapi_repro.study.proxies import PROXY_EFFICIENTNET, PROXY_RESNET
 
-__all__ = ["check_decoder", "check_shapes", "check_source"]
+__all__ = ["built_with", "check_classes", "check_decoder", "check_shapes", "check_source"]
 
 # Fields and messages of the model protos that only training reads.
 _TRAINING_ONLY = frozenset(
@@ -127,6 +131,46 @@ def check_source(source: CheckpointSource, asked: Pipeline) -> tuple[str, ...]:
     if source.prefix:
         check_shapes(read_index(source.prefix), asked)
     return warnings
+
+
+def check_classes(pipeline: Pipeline, truth: GroundTruth) -> None:
+    """Refuses ground truth with objects of classes that the model does not have: they would be
+    counted as missed, every one.
+
+    A class that is listed and has no object is not scored, and so may have any id.
+
+    Args:
+        pipeline: of the model, which gives the ids 1 to `num_classes`.
+        truth: what its detections are to be scored against.
+
+    Raises:
+        UserError: there are such objects.
+    """
+    used = [truth.category_ids[k] for k in sorted(set(truth.categories.tolist()))]
+    beyond = [id_ for id_ in used if not 1 <= id_ <= pipeline.num_classes]
+    if beyond:
+        raise UserError(
+            f"{len(beyond)} of the {len(used)} classes with objects are none of the model's "
+            f"(id {listed(beyond)})",
+            expected=f"ids from 1 to {pipeline.num_classes}, the model's num_classes",
+            mend="name the ground truth, or the records and the label map, with the ids that the "
+            "checkpoint was trained with",
+            where=pipeline.path,
+        )
+
+
+def built_with(source: CheckpointSource, pipeline: Pipeline) -> CheckpointSource:
+    """Gives the source with the training extensions that its model is built from.
+
+    A trial's spec names them; where none lies with the checkpoint, the name of the pipeline's
+    feature extractor does.
+    """
+    if source.extensions:
+        return source
+    extractor: Any = getattr(pipeline.model, "feature_extractor", None)
+    if getattr(extractor, "type", "") not in (PROXY_EFFICIENTNET, PROXY_RESNET):
+        return source
+    return dataclasses.replace(source, extensions=("proxy_backbone",))
 
 
 def check_decoder(own: Pipeline, asked: Pipeline) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """COCO data sets and results: as columns, and their readers, which refuse what cannot be scored."""
 
+from odapi_repro.evaluation.coco_data.box_units import box_oddities
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.ground_truth import ground_truth_of, read_ground_truth
 from odapi_repro.evaluation.coco_data.masks import compressed_masks, mask_areas
@@ -9,6 +10,7 @@ __all__ = [
     "Detections",
     "GroundTruth",
     "Segmentation",
+    "box_oddities",
     "compressed_masks",
     "detections_of",
     "ground_truth_of",

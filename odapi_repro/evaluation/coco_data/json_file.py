@@ -146,7 +146,8 @@ def _syntax_error(
             mend="fetch it: git lfs pull",
             where=str(path),
         )
-    if error.msg.startswith("Unterminated string") or _CUT.match(text, error.pos):
+    is_json = text.lstrip()[0] in "[{"
+    if error.msg.startswith("Unterminated string") or (is_json and _CUT.match(text, error.pos)):
         return DataError(
             f"the JSON is cut short: it ends after {len(text)} characters, in the middle",
             expected=f"a whole file of {what}",

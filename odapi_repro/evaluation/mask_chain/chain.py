@@ -154,19 +154,29 @@ def recall_chain(
     """Gives the chain of one model on one data set.
 
     Args:
-        truth: the data set, its images in the order in which they were evaluated.
+        truth: the data set, its images in the order in which they were evaluated and with their
+            sizes (`evaluate.with_image_sizes`).
         stages: as `StageRecorder` kept them.
         detections: the final ones, with boxes, and with masks where `settings` has a mask size.
         settings: of the pipeline and the variant that gave them.
 
     Raises:
-        DataError: the stages are those of another number of images, or boxes or masks are missing.
+        DataError: the stages are those of another number of images, an image's size is not known,
+            or boxes or masks are missing.
     """
     if stages.num_images != truth.num_images:
         raise DataError(
             f"the stages are those of {stages.num_images} images",
             expected=f"those of the {truth.num_images} images of the data set, in its order",
             mend="evaluate again, on the same images",
+        )
+    unknown = np.flatnonzero((truth.heights <= 0) | (truth.widths <= 0))
+    if len(unknown):
+        raise DataError(
+            f"the size of image {truth.image_ids[int(unknown[0])]} is not known",
+            expected="height and width of every image: stages give boxes as shares of them",
+            mend="give height and width in the json",
+            where=truth.where,
         )
     grid = box = None
     if settings.mask_size is not None:

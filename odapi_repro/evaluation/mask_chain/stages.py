@@ -1,4 +1,4 @@
-"""The stages at which a two-stage detector can lose an object, and the factor that owns each.
+"""The stages at which a two-stage detector can lose an object, and what of the model sets each.
 
 One stage follows the other as the tensors do in the OD API's faster_rcnn_meta_arch; where one step
 of it has several settings, it is cut so that every stage has one owner.
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.inference.stage_tensors import has_stages
+from odapi_repro.factors import FACTORS
+from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.pipeline import Pipeline, descend, set_field
 
 __all__ = ["BOX_STAGES", "MASK_STAGES", "ChainSettings", "ChainStage", "chain_settings"]
@@ -25,8 +27,8 @@ class ChainStage:
         name: of the stage: what an object must have got to pass it.
         part: of the detector that it belongs to.
         lost: why an object is lost here, as a clause.
-        settings: factors that change it on a trained checkpoint, the nearest first.
-        training: factors that change it by a training.
+        settings: what changes it on a trained checkpoint, the nearest first.
+        training: what changes it by a training.
         owned_by_training: whether the first of `training` owns the stage, not of `settings`.
     """
 
@@ -39,8 +41,13 @@ class ChainStage:
 
     @property
     def owner(self) -> str:
-        """The factor that owns the stage."""
+        """What sets the stage: a factor of `run --ablate`, or a part of the config to be edited."""
         return (self.training if self.owned_by_training else self.settings)[0]
+
+    @property
+    def owner_is_factor(self) -> bool:
+        """Whether `run --ablate` has a factor of the owner's name."""
+        return self.owner in FACTORS or self.owner in POST_HOC_FACTORS
 
 
 BOX_STAGES: Final = (

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.breakdown import Resampling, break_down, differences
-from odapi_repro.evaluation.coco_data import Detections, read_detections
+from odapi_repro.evaluation.coco_data import Detections, box_oddities, read_detections
 from odapi_repro.evaluation.eval_data import COCO_VAL_IMAGES, EvalData
+from odapi_repro.evaluation.evaluate import with_image_sizes
+from odapi_repro.evaluation.inference.job import images_path
 from odapi_repro.evaluation.inference.stage_tensors import read_stages
 from odapi_repro.evaluation.mask_chain.chain import ChainReport, recall_chain
 from odapi_repro.evaluation.mask_chain.stages import chain_settings
@@ -57,6 +59,7 @@ def assemble_evaluation(
     engine: str = "hotcoco",
     resampling: Resampling | None = None,
     pipeline: Pipeline | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> EvaluationReport:
     """Scores what was found and breaks it down.
 
@@ -70,6 +73,7 @@ def assemble_evaluation(
         engine: that scores.
         resampling: of the intervals; 1,000 resamples at 95 % by default.
         pipeline: the model's config, for the numbers reported for its reference.
+        digests: of what is evaluated, as `EvaluationReport` has them.
 
     Raises:
         DataError: boxes (masks) are asked for and there are none.
@@ -107,6 +111,8 @@ def assemble_evaluation(
         reference_name="" if reference is None else reference.name,
         reported=() if reference is None else reference.reported,
         caveats=_caveats(data, reported=reference is not None),
+        oddities=tuple(line for one in every for line in _of_detections(data, one)),
+        digests=digests or {},
         read_images=data.read_images if data.has_images else None,
     )
 
@@ -141,7 +147,9 @@ def found_by_checkpoint(
         settings = chain_settings(request.pipeline)
         if not request.with_masks:
             settings = dataclasses.replace(settings, mask_size=None)
-        chain = recall_chain(truth, read_stages(result.stages[key[0]]), detections, settings)
+        stages = result.stages[key[0]]
+        sized = with_image_sizes(images_path(stages.parent), truth)
+        chain = recall_chain(sized, read_stages(stages), detections, settings)
     return Found(label, tuple(about), detections, chain)
 
 
@@ -195,12 +203,29 @@ def _left_out(found: Found, types: Sequence[IouType]) -> list[str]:
     return ["its masks are not scored"] if has_masks and "segm" not in types else []
 
 
+def _of_detections(data: EvalData, found: Found) -> list[str]:
+    """What is odd about detections, and suggests that they were not meant as they are read."""
+    truth, detections = data.truth, found.detections
+    lines = [
+        f"That {found.label} is as bad as the scores: {oddity}."
+        for oddity in box_oddities(detections, truth)
+    ]
+    used = set(truth.categories.tolist())
+    if used and used.isdisjoint(detections.categories.tolist()):
+        what = f"none of its {detections.num:,} detections is" if detections.num else "nothing is"
+        lines.append(
+            f"That {found.label} finds nothing: {what} of a class that has objects here. Are the"
+            " ids of the classes those that it was trained with?"
+        )
+    return lines
+
+
 def _caveats(data: EvalData, *, reported: bool) -> tuple[str, ...]:
     found = []
     images = data.truth.num_images
     if images < _FEW_IMAGES:
         found.append(f"Much: on {images} images AP moves by points from image to image.")
-    if data.name == "embedded":
+    if data.is_drawn:
         found.append("Anything about COCO: these are drawn shapes.")
     if reported and images != COCO_VAL_IMAGES:
         found.append(

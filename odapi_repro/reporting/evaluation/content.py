@@ -56,6 +56,9 @@ class EvaluationReport:
         reference_name: of the reference that the model's config is, if it is one.
         reported: numbers reported for it; on COCO's val2017 only.
         caveats: what may not be concluded, beyond what every evaluation says of itself.
+        oddities: of detections, which suggest that they are read otherwise than meant.
+        digests: 16 hex digits each that stand for `model`, `against` (without one: not there) and
+            `data`; empty where it was not made by the command.
         read_images: for the pictures; None where there are no images.
     """
 
@@ -71,6 +74,8 @@ class EvaluationReport:
     reference_name: str = ""
     reported: tuple[ReportedMetric, ...] = ()
     caveats: tuple[str, ...] = ()
+    oddities: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
     read_images: ReadImages | None = None
 
     @property

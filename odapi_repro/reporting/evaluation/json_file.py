@@ -45,6 +45,7 @@ def evaluation_json(report: EvaluationReport, *, written: str | None) -> dict[st
             "objects": truth.num_annotations - crowd,
             "crowd_regions": crowd,
         },
+        "digests": dict(report.digests),
         "engine": report.engine,
         "intervals": dataclasses.asdict(report.resampling) if report.resampling.resamples else None,
         "model": _model(report, report.model),

@@ -93,7 +93,7 @@ def _bar(axes: Axes, row: int, start: float, parts: NDArray[np.float64], *, told
 
 
 def _owners(axes: Axes, report: ChainReport) -> None:
-    """Names, at the right edge, the factor of each stage; those that take a training in grey."""
+    """Names, at the right edge, what sets each stage; what takes a training in grey."""
     told = [(-0.65, "set by (grey: by training)", False)]
     told += [
         (row, stage.owner, stage.owned_by_training)

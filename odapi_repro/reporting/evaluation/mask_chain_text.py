@@ -1,4 +1,4 @@
-"""The chain of recall in words and tables: at which stage objects are lost, and who owns it."""
+"""The chain of recall in words and tables: at which stage objects are lost, and what sets it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pandas as pd
 from odapi_repro.evaluation.mask_chain.chain import SIZES, ChainReport
 from odapi_repro.evaluation.mask_chain.stages import ChainStage
 from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS
+from odapi_repro.factors import FACTORS
+from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.reporting.tables import Table
 
 __all__ = [
@@ -68,11 +70,11 @@ def chain_table(report: ChainReport, *, reasons: bool = False) -> Table:
 
     Args:
         report: the chain.
-        reasons: why an object is lost at each stage and all that changes it, in place of the factor
-            alone that owns the stage (with a `*` where that takes a training).
+        reasons: why an object is lost at each stage and all that changes it, in place of what sets
+            the stage alone (with a `*` where to change that takes a training).
     """
     names = tuple(name for name, _, _ in _COLUMNS)
-    header: tuple[str, ...] = ("lost at", "factor")
+    header: tuple[str, ...] = ("lost at", "set by")
     if reasons:
         header = ("lost at", "why", "by settings", "by training")
     rows = [
@@ -112,8 +114,8 @@ def chain_findings(report: ChainReport) -> list[str]:
         if worst is not None:
             share = _percent(report.share_lost(worst.name, iou=iou))
             lines.append(
-                f"Most are lost, {where}, at {worst.name} ({share} %: {worst.lost}); its factor is"
-                f" {worst.owner}."
+                f"Most are lost, {where}, at {worst.name} ({share} %: {worst.lost});"
+                f" {_owned(worst)}."
             )
     owned = sum(
         report.share_lost(stage.name) or 0.0
@@ -142,7 +144,8 @@ def chain_findings(report: ChainReport) -> list[str]:
 def chain_rows(report: ChainReport) -> pd.DataFrame:
     """The chain as a tidy table: a row a stage (and `found`), size and IoU threshold.
 
-    `threshold` is empty for the average over all ten; `share` is in percent of the objects.
+    `threshold` is empty for the average over all ten; `share` is in percent of the objects;
+    `factor` is what sets the stage where `run --ablate` has a factor of that name, else empty.
     """
     rows = []
     for size in SIZES:
@@ -150,9 +153,12 @@ def chain_rows(report: ChainReport) -> pd.DataFrame:
         for iou in [*IOU_THRESHOLDS.round(2).tolist(), None]:
             for stage in report.stages:
                 share = report.share_lost(stage.name, size, iou)
-                rows.append((stage.name, stage.part, stage.owner, size, iou, objects, share))
-            rows.append(("found", "", "", size, iou, objects, report.share_found(size, iou)))
-    names = ["stage", "part", "factor", "size", "threshold", "objects", "share"]
+                factor = stage.owner if stage.owner_is_factor else ""
+                rows.append(
+                    (stage.name, stage.part, stage.owner, factor, size, iou, objects, share)
+                )
+            rows.append(("found", "", "", "", size, iou, objects, report.share_found(size, iou)))
+    names = ["stage", "part", "set_by", "factor", "size", "threshold", "objects", "share"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -162,9 +168,25 @@ def _note(report: ChainReport) -> str:
         "In % of the objects; sizes on average over the IoU thresholds .50:.95, as the third"
         " column. Every object that is not found is lost at exactly one stage: the columns sum to"
         f" 100. `found` is what COCO's matching of {masks} finds, over all objects at once (AR100"
-        " averages over the classes). `by settings` are factors of a trained checkpoint, `by"
-        " training` those that take one, the nearest first."
+        " averages over the classes). `by settings` can be changed on a trained checkpoint, `by"
+        f" training` takes one, the nearest first.{_not_factors(report)}"
     )
+
+
+def _owned(stage: ChainStage) -> str:
+    """What sets a stage, and whether `run --ablate` can vary it."""
+    if stage.owner_is_factor:
+        return f"its factor is {stage.owner}"
+    return f"{stage.owner} of the config sets it, for which run --ablate has no factor"
+
+
+def _not_factors(report: ChainReport) -> str:
+    """A sentence on what changes a stage and is no factor of `run --ablate`; empty without any."""
+    every = [name for stage in report.stages for name in (*stage.settings, *stage.training)]
+    names = [one for one in dict.fromkeys(every) if not (one in FACTORS or one in POST_HOC_FACTORS)]
+    if not names:
+        return ""
+    return f" `run --ablate` has no factor for {', '.join(names)}: edit the config for these."
 
 
 def _words(stage: ChainStage, *, reasons: bool) -> tuple[str, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from odapi_repro.errors import UserError
 from odapi_repro.reporting.evaluation.content import EvaluationReport
@@ -17,13 +20,21 @@ __all__ = ["EVALUATION_FILE", "check_is_free", "write_evaluation"]
 EVALUATION_FILE = "evaluation.json"
 """By this file a folder in results/ is known to be an evaluation's, not a study's."""
 
+_OF_STUDIES = ("study.json", "sweep.json", "explanation.json")
+_WHAT: Final = ("model", "against", "data")
+# All files but the pictures; those that are not written again are of an earlier evaluation.
+_FILES = (
+    *("metrics.csv", "per_class.csv", "errors.csv", "recall.csv", "confusions.csv"),
+    *("recall_chain.csv", CHAIN_FIGURE, "pr_curves.svg", "error_types.svg"),
+)
+
 
 def write_evaluation(
     report: EvaluationReport, folder: Path, *, num_pictures: int = 12
 ) -> tuple[Path, ...]:
     """Writes tables, plots, pictures, evaluation.json and, last, the README.md that shows them.
 
-    Each file is replaced whole; pictures of an earlier evaluation of this name that are not drawn
+    Each file is replaced whole; files of an earlier evaluation of this name that are not written
     again are removed. The same detections give the same bytes.
 
     Args:
@@ -35,9 +46,9 @@ def write_evaluation(
         The paths written, README.md last.
 
     Raises:
-        UserError: the folder holds a study, or cannot be written.
+        UserError: as `check_is_free`, or the folder cannot be written.
     """
-    check_is_free(folder)
+    check_is_free(folder, report.digests)
     # Matplotlib takes a second to import.
     from odapi_repro.reporting.evaluation.plots import render_evaluation_plots
 
@@ -54,6 +65,9 @@ def write_evaluation(
         for stale in (folder / "pictures").glob("*.png"):
             if f"pictures/{stale.name}" not in files:
                 stale.unlink()
+        for name in _FILES:
+            if name not in files:
+                (folder / name).unlink(missing_ok=True)
         written = tuple(write_atomically(folder / name, content) for name, content in files.items())
         if not any(name.startswith("pictures/") for name in files):
             (folder / "pictures").rmdir()
@@ -67,17 +81,38 @@ def write_evaluation(
     return written
 
 
-def check_is_free(folder: Path) -> None:
-    """Refuses a folder that holds something else than an evaluation.
+def check_is_free(folder: Path, digests: Mapping[str, str]) -> None:
+    """Refuses a folder that holds anything else than an earlier evaluation of the same.
+
+    Args:
+        folder: results/<name>.
+        digests: of what is evaluated, as `EvaluationReport` has them.
 
     Raises:
-        UserError: it does.
+        UserError: it holds a study, an explanation, or an evaluation of other detections or data.
     """
-    if (folder / "README.md").exists() and not (folder / EVALUATION_FILE).exists():
+    own = folder / EVALUATION_FILE
+    held = any((folder / name).exists() for name in _OF_STUDIES)
+    if held or ((folder / "README.md").exists() and not own.exists()):
         raise UserError(
             "this folder holds the results of a study",
             expected="a new name, or that of an earlier evaluation",
             mend="choose another --name",
+            where=str(folder),
+        )
+    if not own.exists():
+        return
+    try:
+        earlier = json.loads(own.read_text(encoding="utf-8"))["digests"]
+        changed = [what for what in _WHAT if earlier.get(what) != digests.get(what)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        changed = list(_WHAT)  # It does not say of what it is.
+    if changed:
+        raise UserError(
+            "this folder holds an evaluation of "
+            + ("other data" if changed == ["data"] else "other detections"),
+            expected="a new name, or that of an earlier evaluation of the same",
+            mend=f"choose another, such as --name {folder.name}-2, or delete the folder",
             where=str(folder),
         )
 

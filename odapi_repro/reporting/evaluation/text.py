@@ -138,7 +138,7 @@ def caveats(report: EvaluationReport) -> list[str]:
             f"That {report.model.label} is trained better than {report.against.label}: the"
             " difference is of these two sets of detections."
         )
-    return [*found, *report.caveats]
+    return [*found, *report.oddities, *report.caveats]
 
 
 def _head(report: EvaluationReport) -> str:
@@ -195,16 +195,16 @@ def _difference(report: EvaluationReport, iou_type: str) -> str:
 
 
 def _largest_loss(breakdown: Breakdown) -> str:
-    ranked = sorted(breakdown.errors.types, key=lambda one: -one.gain_ap50)
+    ranked = sorted(breakdown.errors.types, key=lambda one: -one.gain_ap)
     first, second = ranked[:2]
     errors = breakdown.errors
     if not errors.found:
         return f"None of {errors.objects:,} objects is found at IoU 0.5."
-    if first.gain_ap50 < _LEAST_SHOWN:
-        return "No single kind of error costs AP50."
-    text = f"Most AP50 is lost to {first.kind} ({signed_points(first.gain_ap50)} if mended)"
-    if second.gain_ap50 >= _LEAST_SHOWN:
-        text += f", then {second.kind} ({signed_points(second.gain_ap50)})"
+    if first.gain_ap < _LEAST_SHOWN:
+        return "No single kind of error costs AP."
+    text = f"Most AP is lost to {first.kind} ({signed_points(first.gain_ap)} if mended)"
+    if second.gain_ap >= _LEAST_SHOWN:
+        text += f", then {second.kind} ({signed_points(second.gain_ap)})"
     return f"{text}."
 
 

@@ -65,7 +65,8 @@ class Subject(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def tf() -> Any:
+def tf() -> Iterator[Any]:
+    """TensorFlow, with AutoGraph kept from the OD API's modules."""
     from odapi_repro.training.compat import apply_patches
 
     apply_patches()
@@ -73,8 +74,14 @@ def tf() -> Any:
 
     enable_extensions(["proxy_backbone"])
     import tensorflow
+    from tensorflow.python.autograph.core import config
 
-    return tensorflow
+    from odapi_repro.training.tracing import skip_autograph_in_od_api
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "CONVERSION_RULES", config.CONVERSION_RULES)
+        assert skip_autograph_in_od_api()
+        yield tensorflow
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -202,10 +209,11 @@ def mask_rcnn_job(mask_rcnn: Subject, tmp_path_factory: pytest.TempPathFactory) 
     return job
 
 
-def od_api_detections(subject: Subject, *, autograph: bool) -> Results:
+def od_api_detections(subject: Subject) -> Results:
     """Detections by the OD API's own eval input, post-processing and way to pixels, one by one.
 
-    `model_main_tf2` leaves AutoGraph on, which takes four times as long.
+    Without AutoGraph, which takes four times as long; tests/training holds metrics against those of
+    `model_main_tf2`'s own evaluation, which leaves it on.
     """
     import tensorflow as tf
     from object_detection import inputs, model_lib_v2
@@ -223,19 +231,18 @@ def od_api_detections(subject: Subject, *, autograph: bool) -> Results:
     )
     dataset = inputs.eval_input(configs["eval_config"], reader, configs["model"], model=model)
 
+    @tf.function
     def compute(features: Any, labels: Any) -> Any:
         predictions = model.predict(features["image"], features["true_image_shape"])
         found = model.postprocess(predictions, features["true_image_shape"])
         return model_lib_v2.prepare_eval_dict(found, dict(labels), features)[0]
 
-    plain = tf.autograph.experimental.do_not_convert(compute)
-    compiled = tf.function(compute if autograph else plain)
     listed: Results = []
     for number, (features, labels) in enumerate(dataset):
         if number == 0:
             model.predict(features["image"], features["true_image_shape"])
             restore(model, subject.checkpoint)
-        found = {name: value.numpy() for name, value in compiled(features, labels).items()}
+        found = {name: value.numpy() for name, value in compute(features, labels).items()}
         for index in range(int(found["num_detections"][0])):
             ymin, xmin, ymax, xmax = found["detection_boxes"][0, index]
             result = {
@@ -254,11 +261,11 @@ def od_api_detections(subject: Subject, *, autograph: bool) -> Results:
 
 
 def test_boxes_are_the_od_api_s_own(effdet: Subject, effdet_job: EvaluationJob) -> None:
-    assert_same(results(effdet_job), od_api_detections(effdet, autograph=False))
+    assert_same(results(effdet_job), od_api_detections(effdet))
 
 
 def test_masks_are_the_od_api_s_own(mask_rcnn: Subject, mask_rcnn_job: EvaluationJob) -> None:
-    assert_same(results(mask_rcnn_job), od_api_detections(mask_rcnn, autograph=True))
+    assert_same(results(mask_rcnn_job), od_api_detections(mask_rcnn))
 
 
 def test_the_batch_decides_nothing(

@@ -282,6 +282,14 @@ def test_stages_of_other_images_are_refused() -> None:
         recall_chain(truth, stages_of(drawn[:1]), found_in(drawn, truth), SETTINGS)
 
 
+def test_a_chain_of_images_of_unknown_size_is_refused() -> None:
+    """Boxes in shares of nothing would overlap no object, and every stage would lose all."""
+    drawn = [Scene()]
+    truth = dataclasses.replace(truth_of(drawn), widths=np.zeros(1, np.int64))
+    with pytest.raises(DataError, match=r"size of image .* is not known"):
+        recall_chain(truth, stages_of(drawn), found_in(drawn, truth), SETTINGS)
+
+
 def test_settings_are_the_pipelines_own_and_what_a_pass_sets(repository: Path) -> None:
     pipeline = load_pipeline(repository / "pipelines" / "mask_rcnn.config")
     prefix = "model.faster_rcnn."

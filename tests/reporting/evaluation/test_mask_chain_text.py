@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from odapi_repro.evaluation.mask_chain.chain import ChainReport
+from odapi_repro.factors import FACTORS
+from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.reporting.evaluation.mask_chain_plot import render_chain
 from odapi_repro.reporting.evaluation.mask_chain_text import (
     chain_findings,
@@ -84,7 +86,7 @@ def test_the_findings_name_the_stage_and_its_factor(report: ChainReport) -> None
     told = " ".join(chain_findings(report))
     assert told.startswith("Found: 50.0 % of the objects on average")
     assert "at anchor (25.0 %" in told
-    assert "its factor is anchors" in told
+    assert "; anchors of the config sets it, for which run --ablate has no factor." in told
     assert "0.0 % are lost on average where a setting" in told
     assert "grid of 15x15" in told
 
@@ -121,3 +123,18 @@ def test_the_picture_is_the_same_for_the_same_report(report: ChainReport) -> Non
     assert first == second
     for stage in STAGES:
         assert f">{stage}<".encode() in first["recall_chain.svg"]
+
+
+def test_what_is_no_factor_of_run_is_not_called_one_until_it_is(
+    report: ChainReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = chain_rows(report)
+    factors = set(rows["factor"]) - {""}
+    assert "proposals" in factors
+    assert factors <= {*FACTORS, *POST_HOC_FACTORS}
+    anchor = rows[rows["stage"] == "anchor"]
+    assert (set(anchor["set_by"]), set(anchor["factor"])) == ({"anchors"}, {""})
+    assert "no factor for anchors, image_size" in chain_section(report)
+    monkeypatch.setitem(FACTORS, "anchors", FACTORS["batch_size"])
+    assert "its factor is anchors" in " ".join(chain_findings(report))
+    assert "no factor for image_size" in chain_section(report)

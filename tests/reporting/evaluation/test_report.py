@@ -30,7 +30,7 @@ from odapi_repro.reporting.evaluation.pages import Page, pages
 from odapi_repro.reporting.evaluation.pictures import render_page
 from odapi_repro.reporting.evaluation.plots import error_figure, precision_recall_figure
 from odapi_repro.reporting.evaluation.report import write_evaluation
-from odapi_repro.reporting.evaluation.text import findings, render_evaluation
+from odapi_repro.reporting.evaluation.text import caveats, findings, render_evaluation
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "evaluation"))
 from chain_scenes import Scene, chain_of
@@ -133,8 +133,8 @@ def test_the_sentence_names_score_interval_difference_and_the_largest_loss(
     assert theirs is not None
     assert f"AP {mine:.1f} (95 % interval " in sentence
     assert f"{mine - theirs:+.1f} against theirs" in sentence
-    worst = max(own.errors.types, key=lambda kind: kind.gain_ap50)
-    assert f"Most AP50 is lost to {worst.kind} (+{worst.gain_ap50:.1f} if mended)" in sentence
+    worst = max(own.errors.types, key=lambda kind: kind.gain_ap)
+    assert f"Most AP is lost to {worst.kind} (+{worst.gain_ap:.1f} if mended)" in sentence
 
 
 def test_a_difference_whose_interval_holds_zero_is_called_unresolved() -> None:
@@ -154,6 +154,42 @@ def test_masks_that_the_ground_truth_lacks_are_said_not_to_be_scored() -> None:
     report = report_of(data, found)
     assert report.iou_types == ("bbox",)
     assert "its masks are not scored" in render_evaluation(report)
+
+
+def test_the_largest_loss_is_that_of_ap_where_ap50_says_otherwise() -> None:
+    """Boxes of IoU 0.6 cost no AP50 and most of AP; a wrong class costs AP50 too."""
+    objects = [(1, A, HERE), (2, A, HERE), (3, A, HERE), (4, B, HERE)]
+    found = [(image, A, [*HERE[:2], 60.0, 100.0], 0.9) for image in (1, 2, 3)]
+    report = report_of(data_set(objects, images=4), results([*found, (4, A, HERE, 0.95)]))
+    errors = {one.kind: one for one in report.model.breakdowns["bbox"].errors.types}
+    assert errors["classification"].gain_ap50 > errors["localisation"].gain_ap50 == 0
+    assert errors["localisation"].gain_ap > 0
+    first = max(errors.values(), key=lambda one: one.gain_ap)
+    assert f"Most AP is lost to {first.kind}" in findings(report)[0]
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ([0.25, 0.25, 0.25, 0.25], "all of its 2 boxes end within 0.5 pixels"),
+        ([250.0, 100.0, 350.0, 200.0], "100 % of its 2 boxes end beyond their image"),
+    ],
+)
+def test_boxes_as_shares_or_corners_are_told_with_numbers(box: list[float], told: str) -> None:
+    data = data_set([(1, A, HERE)])
+    (oddity,) = report_of(data, results([(1, A, box, 0.9), (1, A, box, 0.8)])).oddities
+    assert told in oddity
+    right = report_of(data, results([(1, A, HERE, 0.9), (1, A, ELSEWHERE, 0.8)]))
+    assert right.oddities == ()
+
+
+def test_detections_of_classes_without_objects_only_are_told() -> None:
+    data = data_set([(1, A, HERE)])
+    (oddity,) = report_of(data, results([(1, B, HERE, 0.9)])).oddities
+    assert "none of its 1 detections is of a class that has objects here" in oddity
+    text = " ".join(render_evaluation(report_of(data, [])).split())
+    assert "nothing is of a class" not in text
+    assert any("nothing is of a class" in line for line in caveats(report_of(data, [])))
 
 
 def test_a_model_that_finds_nothing_is_said_to_find_nothing() -> None:
@@ -317,6 +353,9 @@ def test_the_stages_of_a_two_stage_checkpoint_are_in_text_readme_csv_and_json(
     assert rows[0]["stage"] == "anchor"
     assert rows[0]["objects"] == 2
     assert json.loads(render_json(one, written=None))["model"]["recall_chain"] is None
+    # An evaluation without stages leaves none of an earlier one behind.
+    write_evaluation(one, tmp_path / "try")
+    assert not list((tmp_path / "try").glob("recall_chain.*"))
 
 
 # --- Plots ---
