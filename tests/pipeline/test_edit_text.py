@@ -281,7 +281,8 @@ def scalar_lines(message: Message, name: str) -> list[str]:
     else:
         getattr(holder, name).extend(value)
     return [
-        line.removeprefix(f"{name}: ") for line in text_format.MessageToString(holder).splitlines()
+        line.removeprefix(f"{name}: ")
+        for line in text_format.MessageToString(holder).rstrip("\n").split("\n")
     ]
 
 
