@@ -45,6 +45,8 @@ __all__ = ["main"]
 
 SUMMARY = "share the gap between a config and its reference among the deviations, with intervals"
 
+_WITH_FROM = ("from", "format")
+
 FLAGS = flags.FlagValues()
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
@@ -113,7 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str], command: str) -> int:
+    _check_numbers()
     if FLAGS["from"].value:
+        _check_alone(positional)
         return _report_again(Path(FLAGS["from"].value))
     plan = _plan(positional, command)
     folder = Path(FLAGS.results_dir) / plan.explanation.study
@@ -133,6 +137,28 @@ def _run(positional: list[str], command: str) -> int:
         check_worker_environment()
         check_disk_space(store.runs_dir)
     return _train(plan, trials, price, folder)
+
+
+def _check_numbers() -> None:
+    for name in ("user_ap", "checkpoint_ap"):
+        value = FLAGS[name].value
+        if value is not None and not 0 <= value <= 100:
+            raise UserError(
+                f"--{name} {value:g}", expected="points, 0 to 100", mend=f"--{name} 45.4"
+            )
+    if FLAGS.sd is not None and not FLAGS.sd > 0:
+        raise UserError(f"--sd {FLAGS.sd:g}", expected="points above 0", mend="--sd 1.5")
+
+
+def _check_alone(positional: list[str]) -> None:
+    """Refuses what `--from` would not heed: a report follows from the study's files alone."""
+    given = [f"--{name}" for name in FLAGS if FLAGS[name].present and name not in _WITH_FROM]
+    if given or positional:
+        raise UserError(
+            f"--from with {', '.join([*positional, *given])}",
+            expected="--from alone, or with --format: the report follows from the study's files",
+            mend="give the study's own command (it stands in its README.md) to change the study",
+        )
 
 
 def _plan(positional: list[str], command: str) -> ExplanationPlan:

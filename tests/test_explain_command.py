@@ -40,7 +40,13 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         f"--eval_records={made.val_pattern}",
         f"--label_map={made.label_map_path}",
     ]
-    return lambda *flags: explain.main([*data, *flags])
+
+    def call(*flags: str) -> int:
+        # A report of a study's files takes no data.
+        alone = any(flag.startswith("--from") for flag in flags)
+        return explain.main([*([] if alone else data), *flags])
+
+    return call
 
 
 PAIR = ("mine.config", "--hold=train_shards,schedule_length,warmup", "--name=pair")
@@ -84,6 +90,10 @@ def test_the_plan_says_what_is_varied_at_what_price_and_runs_nothing(
         (["mine.config", "--budget=1min"], "too small for shapley of 4 deviations"),
         (["mine.config", "--design=shapley", "--group=none", "--name=../x"], "name of a study"),
         (["--from=nowhere"], "nowhere"),
+        (["--from=nowhere", "--user_ap=20"], "--from with --user_ap"),
+        (["mine.config", "--from=nowhere", "--plan"], "--from with mine.config, --"),
+        (["mine.config", "--user_ap=140"], "0 to 100"),
+        (["mine.config", "--sd=-1"], "--sd -1"),
         (
             ["mine.config", "--user_replicas=1", "--replicas=8", "--scale=full"],
             "levels that cannot be combined",

@@ -127,13 +127,11 @@ def _impossible(factor: str, setting: Setting) -> str:
 
 
 def _followers(training: Mapping[str, FactorDeviation], varied: Sequence[str]) -> dict[str, str]:
-    """A warm-up that no field of its own differs in follows what sets the length of the run."""
-    movers = [name for name in ("schedule_length", "batch_size") if name in varied]
-    return {
-        name: movers[0]
-        for name in varied
-        if name == "warmup" and not training[name].fields and movers
-    }
+    """A warm-up that no field of its own differs in follows the length of the run."""
+    leader = "schedule_length"
+    if "warmup" not in varied or leader not in varied or training["warmup"].fields:
+        return {}
+    return {"warmup": leader}
 
 
 def _fields(differences: Sequence[FieldDifference]) -> tuple[ComparedField, ...]:
