@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odapi_repro.datasets.label_map import write_label_map
+from odapi_repro.datasets.made_folder import default_cache_root, make_folder
 from odapi_repro.datasets.shapes_spec import GENERATOR_VERSION, SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError
@@ -22,10 +20,8 @@ from odapi_repro.errors import DataError
 if TYPE_CHECKING:
     from odapi_repro.datasets.shapes import Scene
 
-__all__ = ["EmbeddedDataset", "default_cache_root", "embedded_dataset"]
+__all__ = ["EmbeddedDataset", "embedded_dataset"]
 
-_COMPLETE = "complete.json"
-_STALE_SECONDS = 3600.0
 _DEFAULT_SPEC = ShapesSpec()
 _log = logging.getLogger(__name__)
 
@@ -57,15 +53,6 @@ class EmbeddedDataset:
     instances_val: Path
 
 
-def default_cache_root() -> Path:
-    """Gives $ODAPI_REPRO_CACHE, $XDG_CACHE_HOME/odapi_repro or ~/.cache/odapi_repro."""
-    if named := os.environ.get("ODAPI_REPRO_CACHE"):
-        return Path(named).expanduser()
-    if xdg := os.environ.get("XDG_CACHE_HOME"):
-        return Path(xdg).expanduser() / "odapi_repro"
-    return Path.home() / ".cache" / "odapi_repro"
-
-
 def embedded_dataset(
     cache_root: Path | None = None, *, spec: ShapesSpec = _DEFAULT_SPEC
 ) -> EmbeddedDataset:
@@ -80,13 +67,12 @@ def embedded_dataset(
     """
     root = default_cache_root() if cache_root is None else Path(cache_root)
     folder = root.absolute() / f"shapes-{spec.digest()}"
-    if not _is_complete(folder):
-        try:
-            _make(folder, spec)
-        except OSError as error:
-            raise _cannot_make(folder, str(error.strerror or error), error.errno) from error
-        except DataError as error:
-            raise _cannot_make(folder, error.found, None) from error
+    try:
+        make_folder(folder, lambda made: _make(made, spec))
+    except OSError as error:
+        raise _cannot_make(folder, str(error.strerror or error), error.errno) from error
+    except DataError as error:
+        raise _cannot_make(folder, error.found, None) from error
     return _located(folder, spec)
 
 
@@ -101,35 +87,18 @@ def _located(folder: Path, spec: ShapesSpec) -> EmbeddedDataset:
     )
 
 
-def _is_complete(folder: Path) -> bool:
-    try:
-        sizes = json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))["files"]
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return False
-
-
-def _make(folder: Path, spec: ShapesSpec) -> None:
+def _make(made: Path, spec: ShapesSpec) -> dict[str, Any]:
     started = time.monotonic()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder)
-    _log.info("making the embedded data set in %s", folder)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
-    ) as scratch:
-        made = Path(scratch) / "made"
-        made.mkdir()
-        for split, count, shards in (
-            ("train", spec.train_images, spec.train_shards),
-            ("val", spec.val_images, spec.val_shards),
-        ):
-            _write_split(made, spec, split, count, shards)
-        write_label_map(SHAPES_LABEL_MAP, made / "label_map.pbtxt")
-        (made / "README").write_text(_README.format(version=GENERATOR_VERSION, spec=spec))
-        sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
-        (made / _COMPLETE).write_text(json.dumps({"files": sizes}, indent=1))
-        _move_in(made, folder, Path(scratch) / "damaged")
+    _log.info("making the embedded data set")
+    for split, count, shards in (
+        ("train", spec.train_images, spec.train_shards),
+        ("val", spec.val_images, spec.val_shards),
+    ):
+        _write_split(made, spec, split, count, shards)
+    write_label_map(SHAPES_LABEL_MAP, made / "label_map.pbtxt")
+    (made / "README").write_text(_README.format(version=GENERATOR_VERSION, spec=spec))
     _log.info("made in %.1f s", time.monotonic() - started)
+    return {"generator": GENERATOR_VERSION}
 
 
 def _write_split(folder: Path, spec: ShapesSpec, split: str, count: int, shards: int) -> None:
@@ -186,35 +155,6 @@ def _annotations(scene: Scene, *, first_id: int) -> Sequence[dict[str, Any]]:
             }
         )
     return found
-
-
-def _move_in(made: Path, folder: Path, aside: Path) -> None:
-    """Renames `made` to `folder`; where another maker was faster, its folder stays."""
-    for _ in range(3):
-        try:
-            made.rename(folder)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
-        if _is_complete(folder):
-            return
-        # A folder of this name that is not whole lost a file after it was made.
-        try:
-            folder.rename(aside)
-        except FileNotFoundError:
-            continue
-    raise OSError(errno.EEXIST, "the folder exists and is not whole")
-
-
-def _remove_stale(folder: Path) -> None:
-    """Removes what makers that were killed left behind."""
-    for scratch in folder.parent.glob(f".{folder.name}.*"):
-        try:
-            if time.time() - scratch.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(scratch, ignore_errors=True)
-        except FileNotFoundError:
-            continue
 
 
 def _cannot_make(folder: Path, reason: str, code: int | None) -> DataError:

@@ -17,11 +17,22 @@ import google_crc32c
 
 from odapi_repro.errors import DataError
 
-__all__ = ["count_records", "masked_crc32c", "read_frames", "read_records", "write_records"]
+__all__ = [
+    "FRAME_BYTES",
+    "count_records",
+    "masked_crc32c",
+    "read_frames",
+    "read_record_at",
+    "read_records",
+    "write_records",
+]
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q")
+FRAME_BYTES = _HEADER.size + _FOOTER.size
+"""What a record takes in a file beside its data."""
+
 _MEND = "copy or write the file again; `cmp` it with the original where there is one"
 
 
@@ -42,20 +53,24 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
         size = os.fstat(file.fileno()).st_size
         offset = 0
         while (length := _read_length(file, path, offset, size)) is not None:
-            data = file.read(length)
-            footer = file.read(_FOOTER.size)
-            if len(data) < length or len(footer) < _FOOTER.size:
-                raise _truncated(path, offset, size)
-            if _FOOTER.unpack(footer)[0] != masked_crc32c(data):
-                raise DataError(
-                    f"corrupt TFRecord: the checksum of the {length} bytes of data in the record "
-                    f"at byte {offset} does not match",
-                    expected="a TFRecord file whose checksums hold",
-                    mend=_MEND,
-                    where=str(path),
-                )
+            data = _read_data(file, path, offset, size, length)
             yield data
             offset += _HEADER.size + length + _FOOTER.size
+
+
+def read_record_at(path: str | os.PathLike[str], offset: int) -> bytes:
+    """Gives the record that begins at a byte of a file, both checksums verified.
+
+    Raises:
+        DataError: as `read_records`, and for an offset at the end of the file.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(offset)
+        length = _read_length(file, path, offset, size)
+        if length is None:
+            raise _truncated(path, offset, size)
+        return _read_data(file, path, offset, size, length)
 
 
 def count_records(path: str | os.PathLike[str]) -> int:
@@ -133,6 +148,24 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
             mend="name a TFRecord file that can be read",
             where=str(path),
         ) from error
+
+
+def _read_data(
+    file: BinaryIO, path: str | os.PathLike[str], offset: int, size: int, length: int
+) -> bytes:
+    data = file.read(length)
+    footer = file.read(_FOOTER.size)
+    if len(data) < length or len(footer) < _FOOTER.size:
+        raise _truncated(path, offset, size)
+    if _FOOTER.unpack(footer)[0] != masked_crc32c(data):
+        raise DataError(
+            f"corrupt TFRecord: the checksum of the {length} bytes of data in the record "
+            f"at byte {offset} does not match",
+            expected="a TFRecord file whose checksums hold",
+            mend=_MEND,
+            where=str(path),
+        )
+    return data
 
 
 def _read_length(

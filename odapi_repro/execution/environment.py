@@ -112,7 +112,7 @@ def installed_version(name: str) -> str | None:
 def cache_folder() -> Path | None:
     """Gives the folder of cached data sets, or None where its module does not import."""
     try:
-        from odapi_repro.datasets.embedded import default_cache_root
+        from odapi_repro.datasets.made_folder import default_cache_root
     except ImportError:
         return None
     return default_cache_root()

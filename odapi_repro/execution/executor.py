@@ -7,10 +7,11 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.datasets.damage import make_edited_records
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.memory import memory_advice
@@ -80,6 +81,7 @@ class LocalExecutor:
             job = self._job(trial, folder)
             write_job(job, folder / "job.json")
             try:
+                edits = _make_records(trial)
                 state, provenance = self._watch(trial, folder, on_event)
             except BaseException as error:
                 reason = "interrupted by the user" if isinstance(error, KeyboardInterrupt) else ""
@@ -89,6 +91,8 @@ class LocalExecutor:
                     )
                 raise
             provenance["resumed"] = resumed
+            if edits is not None:
+                provenance["record_edits"] = edits
             self.store.write_json(trial.trial_id, "provenance.json", provenance)
             self.store.set_state(trial.trial_id, state)
         if state.kind == "disk_full":
@@ -166,6 +170,14 @@ class LocalExecutor:
         if kind == "out_of_memory":
             message = f"{message}\n{memory_advice(self.store, trial)}"
         return TrialState("failed", message, step, kind)
+
+
+def _make_records(trial: Trial) -> dict[str, Any] | None:
+    """Makes the records that the trial trains on, where they are made from others."""
+    records = trial.edited_records
+    if records is None:
+        return None
+    return {"edits": records.edits.text, **asdict(make_edited_records(records))}
 
 
 def _note(provenance: dict[str, Any], event: Mapping[str, Any]) -> None:

@@ -4,12 +4,15 @@ from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
 from odapi_repro.factors.augmentation import Augmentation
 from odapi_repro.factors.batch_size import BatchSize
+from odapi_repro.factors.duplicate_share import DuplicateShare
 from odapi_repro.factors.factor import Factor, Level, Setting
+from odapi_repro.factors.label_noise import LabelNoiseFactor
 from odapi_repro.factors.learning_rate import LearningRate
 from odapi_repro.factors.lr_scaling import LrScaling
 from odapi_repro.factors.rois_per_image import RoisPerImage
 from odapi_repro.factors.schedule_length import ScheduleLength
 from odapi_repro.factors.sync_replicas import SyncReplicas
+from odapi_repro.factors.train_fraction import TrainFraction
 from odapi_repro.factors.train_shards import TrainShards
 from odapi_repro.factors.warmup import Warmup
 
@@ -26,6 +29,9 @@ FACTORS: dict[str, Factor] = {
         LearningRate(),
         ScheduleLength(),
         TrainShards(),
+        TrainFraction(),
+        DuplicateShare(),
+        LabelNoiseFactor(),
         RoisPerImage(),
     )
 }

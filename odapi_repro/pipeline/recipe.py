@@ -16,6 +16,7 @@ from object_detection.protos import pipeline_pb2
 
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.parse import Pipeline
+from odapi_repro.pipeline.record_edits import LabelNoise, RecordEdits
 from odapi_repro.pipeline.schedule import read_schedule
 
 __all__ = ["LR_RULES", "Recipe", "learning_rate_message", "read_recipe", "render_recipe"]
@@ -42,6 +43,8 @@ _RATE_FIELDS = {
 }
 # Of these, where a warm-up starts. manual_step's is its initial rate, if it has a warm-up.
 _START_FIELDS = ("warmup_learning_rate", "burnin_learning_rate")
+# Quantities that decide which records are read and what is done to them.
+_OF_RECORDS = ("train_shards", "train_fraction", "label_noise", "duplicate_share")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Recipe:
         train_shards: how many files of those that the training reader's patterns match are read,
             the first by name; None for all. No field of the proto: the files are named where the
             records are bound.
+        train_fraction, label_noise, duplicate_share: what is done to the training records before
+            they are read, see `RecordEdits`; no fields either.
     """
 
     global_batch_size: int
@@ -80,6 +85,14 @@ class Recipe:
     augmentation: tuple[str, ...]
     rois_per_image: int | None = None
     train_shards: int | None = None
+    train_fraction: float = 1.0
+    label_noise: LabelNoise | None = None
+    duplicate_share: float = 0.0
+
+    @property
+    def record_edits(self) -> RecordEdits:
+        """What is done to the training records before they are read."""
+        return RecordEdits(self.train_fraction, self.label_noise, self.duplicate_share)
 
     @property
     def lr_factor(self) -> float:
@@ -171,10 +184,11 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
     (where it ends, its boundaries), stretched with the run when `images_seen` changes.
 
     Rendering the recipe that was read from a pipeline gives that pipeline back. `num_replicas` and
-    `train_shards` stand in no field.
+    what is read of the records, and done to them, stand in no field.
     """
     base = read_recipe(pipeline)
-    if replace(recipe, train_shards=None) == base:
+    records = {name: getattr(base, name) for name in _OF_RECORDS}
+    if replace(recipe, **records) == base:
         return pipeline
     # From the rounded steps, so that a schedule that ends with the training still does.
     stretch = recipe.num_steps / base.num_steps

@@ -11,6 +11,7 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
+from odapi_repro.datasets.damage import EditedRecords
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Level, Setting
@@ -104,6 +105,11 @@ class Groundwork:
         """
         recipe = self._recipe(cell)
         data = self._reading(recipe.train_shards)
+        edited = None
+        if not recipe.record_edits.is_none:
+            edited = EditedRecords.of(
+                data.train_files, data.train, data.label_map, recipe.record_edits, seed
+            )
         conditions = self.conditions
         rendered = render_recipe(recipe, self.setting.pipeline)
         spec = TrialSpec(
@@ -113,7 +119,7 @@ class Groundwork:
             num_replicas=recipe.num_replicas,
             device=conditions.device,
             deterministic=conditions.deterministic,
-            train_records=data.train.digest,
+            train_records=data.train.digest if edited is None else edited.digest,
             eval_records=data.eval.digest,
             label_map=self._label_map,
             checkpoint=self.checkpoint,
@@ -122,7 +128,7 @@ class Groundwork:
         concrete = bind_records(
             rendered,
             # Every file by name: a glob promises no order, and the order decides the shuffle.
-            train_patterns=[str(file) for file in data.train_files],
+            train_patterns=[str(file) for file in (edited or data).train_files],
             eval_patterns=[str(file) for file in data.eval_files],
             label_map_path=str(data.source.label_map_path.absolute()),
             num_classes=data.label_map.num_classes,
@@ -142,6 +148,7 @@ class Groundwork:
             # The proto holds a float32: seven digits are what was written.
             base_lr=float(f"{getattr(schedule, field):.7g}"),
             with_masks=rendered.predicts_masks,
+            edited_records=edited,
         )
 
     def _recipe(self, cell: Mapping[str, Level]) -> Recipe:

@@ -7,7 +7,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from odapi_repro.datasets.damage import EditedRecords
 
 __all__ = ["SPEC_VERSION", "Stack", "Trial", "TrialSpec"]
 
@@ -35,7 +38,8 @@ class TrialSpec:
         num_replicas: replicas that share the global batch.
         device: `cpu`, `gpu` or `tpu`.
         deterministic: whether ops were deterministic (another order of summation).
-        train_records, eval_records: digests of the record manifests.
+        train_records, eval_records: digests of the record manifests; of records that are made
+            from others, of what they are made of.
         label_map: digest of the label map's items.
         checkpoint: digest of `fine_tune_checkpoint`, empty without one.
         stack: versions.
@@ -89,6 +93,7 @@ class Trial:
         pipeline_text: the rendered pipeline with the paths of this machine.
         num_steps, global_batch_size, base_lr: of that pipeline, for plans and tables.
         with_masks: whether instance masks are detected and scored.
+        edited_records: training records to be made before it runs; None where they are there.
     """
 
     spec: TrialSpec
@@ -98,6 +103,7 @@ class Trial:
     global_batch_size: int
     base_lr: float
     with_masks: bool
+    edited_records: EditedRecords | None = None
 
     @property
     def trial_id(self) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import odapi_repro.datasets.embedded as embedded_module
-from odapi_repro.datasets.embedded import EmbeddedDataset, default_cache_root, embedded_dataset
+from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.made_folder import default_cache_root
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records

@@ -1,0 +1,184 @@
+"""From the proto to the anchors of an input.
+
+Source: builders/anchor_generator_builder and anchor_generators/ (grid, multiple_grid,
+multiscale_grid, flexible_grid); SSDMetaArch.predict gives the generator the input's size,
+FasterRCNNMetaArch._extract_rpn_feature_maps does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odapi_repro.errors import ConfigError
+from odapi_repro.pipeline.anchors.feature_maps import feature_map_shapes
+from odapi_repro.pipeline.anchors.grids import AnchorLevel, AnchorSet, Border
+from odapi_repro.pipeline.anchors.input_size import Resizer, read_resizer
+from odapi_repro.pipeline.parse import Pipeline
+
+__all__ = ["AnchorDesign", "anchor_design"]
+
+_FIELDS = {"ssd": "anchor_generator", "faster_rcnn": "first_stage_anchor_generator"}
+_ONE = {"ssd": "an ssd", "faster_rcnn": "a faster_rcnn"}
+# SSD's lowest layer where it is reduced (multiple_grid_anchor_generator.create_ssd_anchors).
+_REDUCED_SCALE = 0.1
+
+
+@dataclass(frozen=True)
+class AnchorDesign:
+    """How a pipeline makes anchors.
+
+    Attributes:
+        pipeline: an SSD or a Faster R-CNN.
+        kind: the generator, such as `multiscale_anchor_generator`.
+        message: its settings.
+        resizer: decides the size of inputs.
+        border: what becomes of anchors that leave the input.
+    """
+
+    pipeline: Pipeline
+    kind: str
+    message: Any
+    resizer: Resizer
+    border: Border
+
+    def anchors(self, height: int, width: int) -> AnchorSet:
+        """Gives the anchors of an input of `height` x `width` pixels, padding included.
+
+        Raises:
+            ConfigError: as many levels of anchors as feature maps are needed, and are not there.
+        """
+        maps = feature_map_shapes(self.pipeline, height, width)
+        levels = _MAKERS[self.kind](self, maps, height, width)
+        if len(levels) != len(maps):
+            raise ConfigError(
+                f"anchors for {len(levels)} feature maps, and the extractor gives {len(maps)}",
+                expected="as many of the one as of the other",
+                mend="set the levels of the anchor generator and of the feature extractor alike",
+                where=self.pipeline.path,
+            )
+        return AnchorSet(height, width, tuple(levels), self.border)
+
+
+def anchor_design(pipeline: Pipeline) -> AnchorDesign:
+    """Gives the design of a pipeline's anchors, those of the first stage in Faster R-CNN.
+
+    Raises:
+        ConfigError: a model without anchors, or anchors that the OD API refuses.
+    """
+    kind = pipeline.meta_architecture
+    if kind not in _FIELDS:
+        raise ConfigError(
+            f"a {kind} has no anchors"
+            + (": it learns the centres of objects as peaks" if kind == "center_net" else ""),
+            expected="an ssd or a faster_rcnn model",
+            where=pipeline.path,
+        )
+    message: Any = getattr(pipeline.model, _FIELDS[kind])
+    generator = str(message.WhichOneof("anchor_generator_oneof") or "")
+    chosen: Any = getattr(message, generator, None)
+    refusal = _refusal(kind, generator, chosen)
+    if refusal:
+        raise ConfigError(
+            refusal, expected=f"an anchor generator that {_ONE[kind]} takes", where=pipeline.path
+        )
+    border = Border.KEPT
+    if kind == "faster_rcnn":
+        clips = pipeline.proto.model.faster_rcnn.clip_anchors_to_image
+        border = Border.CLIPPED if clips else Border.DROPPED
+    return AnchorDesign(pipeline, generator, chosen, read_resizer(pipeline), border)
+
+
+def _refusal(meta_architecture: str, generator: str, message: Any) -> str:
+    if not generator:
+        return "the model has no anchor generator"
+    normalized = bool(getattr(message, "normalize_coordinates", generator[:3] == "ssd"))
+    if meta_architecture == "ssd" and generator == "grid_anchor_generator":
+        return "an SSD with a grid_anchor_generator, which knows one feature map in pixels"
+    if meta_architecture == "ssd" and not normalized:
+        return "anchors in pixels (normalize_coordinates: false), and an SSD's boxes are shares"
+    if meta_architecture == "faster_rcnn" and normalized:
+        return "anchors as shares of the input, and those of a Faster R-CNN are in pixels"
+    return ""
+
+
+def _level(
+    grid: tuple[int, int],
+    stride: tuple[float, float],
+    offset: tuple[float, float],
+    shapes: Sequence[tuple[float, float]],
+    base: tuple[float, float],
+) -> AnchorLevel:
+    """Makes a level of (scale, aspect ratio) pairs, as tile_anchors does."""
+    scales, ratios = np.array(shapes, np.float64).reshape(-1, 2).T
+    return AnchorLevel(
+        grid,
+        stride,
+        offset,
+        heights=scales / np.sqrt(ratios) * base[0],
+        widths=scales * np.sqrt(ratios) * base[1],
+    )
+
+
+def _grid(
+    design: AnchorDesign, maps: Sequence[tuple[int, int]], height: int, width: int
+) -> list[AnchorLevel]:
+    message = design.message
+    # The ratios are the outer loop: ops.meshgrid(scales, aspect_ratios).
+    shapes = [(s, r) for r, s in itertools.product(message.aspect_ratios, message.scales)]
+    return [
+        _level(
+            maps[0],
+            (float(message.height_stride), float(message.width_stride)),
+            (float(message.height_offset), float(message.width_offset)),
+            shapes,
+            (float(message.height), float(message.width)),
+        )
+    ]
+
+
+def _multiscale(
+    design: AnchorDesign, maps: Sequence[tuple[int, int]], height: int, width: int
+) -> list[AnchorLevel]:
+    message = design.message
+    octave = int(message.scales_per_octave)
+    scales = [2.0 ** (step / octave) for step in range(octave)]
+    shapes = [(s, r) for r, s in itertools.product(message.aspect_ratios, scales)]
+    # Only an SSD of fixed size tells the generator how large its input is.
+    known = design.pipeline.meta_architecture == "ssd" and design.resizer.fixed_size is not None
+    levels = []
+    for number, grid in zip(range(message.min_level, message.max_level + 1), maps, strict=False):
+        stride = 2.0**number
+        offsets = [0.0 if known and side % stride else stride / 2 for side in (height, width)]
+        side = stride * message.anchor_scale
+        levels.append(
+            _level(grid, (stride, stride), (offsets[0], offsets[1]), shapes, (side, side))
+        )
+    missing = (message.max_level - message.min_level + 1) - len(levels)
+    return levels + levels[-1:] * max(missing, 0)
+
+
+def _ssd(
+    design: AnchorDesign, maps: Sequence[tuple[int, int]], height: int, width: int
+) -> list[AnchorLevel]:
+    message = design.message
+    specs = _ssd_shapes(message)
+    shorter = min(height, width)
+    base = (shorter * float(message.base_anchor_height), shorter * float(message.base_anchor_width))
+    levels = []
+    for index, (grid, shapes) in enumerate(itertools.zip_longest(maps, specs)):
+        if grid is None or shapes is None:
+            return levels + [levels[0]] * (len(specs) - len(levels)) if levels else levels
+        stride = (height / grid[0], width / grid[1])
+        if len(message.height_stride):
+            stride = (float(message.height_stride[index]), float(message.width_stride[index]))
+        offset = (stride[0] / 2, stride[1] / 2)
+        if len(message.height_offset):
+            offset = (float(message.height_offset[index]), float(message.width_offset[index]))
+        levels.append(_level(grid, stride, offset, shapes, base))
+    return levels
