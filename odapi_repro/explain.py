@@ -15,6 +15,7 @@ from absl import flags
 
 from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import UserError
 from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
 from odapi_repro.execution.explain_price import (
@@ -146,6 +147,12 @@ def _check_numbers() -> None:
             raise UserError(
                 f"--{name} {value:g}", expected="points, 0 to 100", mend=f"--{name} 45.4"
             )
+        if value is not None and 0 < value < 1:
+            print(
+                f"--{name} {value:g} is taken as {value:g} points of 100; an AP of {value:g} out "
+                f"of 1 is --{name} {100 * value:g}",
+                file=sys.stderr,
+            )
     if FLAGS.sd is not None and not FLAGS.sd > 0:
         raise UserError(f"--sd {FLAGS.sd:g}", expected="points above 0", mend="--sd 1.5")
 
@@ -168,6 +175,13 @@ def _plan(positional: list[str], command: str) -> ExplanationPlan:
         print(f"reference: {reference.name}, {reference.why}", file=sys.stderr)
     if FLAGS.margin <= 0 or not math.isfinite(FLAGS.margin):
         raise UserError(f"--margin {FLAGS.margin}", expected="points above 0", mend="--margin 0.5")
+    if FLAGS.scale == "full" and FLAGS.data == EMBEDDED and not FLAGS.train_records:
+        raise UserError(
+            "--scale full on the embedded shapes",
+            expected="the records that the config is about: at full scale AP stands beside the "
+            "reported one",
+            mend="name them with --data or --train_records, or leave --scale out",
+        )
     data = study_data_of(FLAGS, reference.pipeline)
     conditions = conditions_of(FLAGS, reference.pipeline, data)
     request = ExplainRequest(

@@ -197,3 +197,19 @@ def test_a_folder_with_another_kind_of_result_is_not_written_over(
     assert command(*PAIR) == 2
     assert "this folder holds" in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == [record]
+
+
+def test_full_scale_on_the_embedded_shapes_is_refused(
+    command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    del command
+    arguments = [str(tmp_path / "mine.config"), "--reference=efficientdet_d3", "--plan"]
+    assert explain.main([*arguments, "--scale=full", "--data=embedded"]) == 2
+    assert "--scale full on the embedded shapes" in capsys.readouterr().err
+
+
+def test_an_ap_out_of_one_is_pointed_out(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("mine.config", "--reference=efficientdet_d3", "--plan", "--user_ap=0.14") == 0
+    assert "an AP of 0.14 out of 1 is --user_ap 14" in capsys.readouterr().err
