@@ -384,6 +384,10 @@ BAD_RESULTS: dict[str, tuple[Any, str]] = {
     ),
     "a box that is null": (detections_with(bbox=None), "'bbox' is None"),
     "boxes in some only": ([*results(), *masks()], "'bbox' is missing in 2 of 5"),
+    "no mask in the first": (
+        [results()[0], {**results()[0], "segmentation": encoded()}],
+        "'segmentation' is missing in 1 of 2",
+    ),
     "masks in some only": ([*masks(), *results()], "'segmentation' is missing in 3 of 5"),
     "a mask of another size": (
         [{**masks()[0], "segmentation": encoded(30, 40)}],

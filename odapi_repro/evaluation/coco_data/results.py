@@ -58,7 +58,10 @@ def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detectio
         )
     first = rows.rows[0]
     has_boxes = first.get("bbox", []) != []
-    has_masks = bool(first.get("segmentation")) if has_boxes else "segmentation" in first
+    has_masks = "segmentation" in first
+    if has_boxes:
+        # One that lacks its mask is refused below, wherever it stands.
+        has_masks = any(row.get("segmentation") for row in rows.rows if isinstance(row, Mapping))
     if not has_boxes and not has_masks:
         raise _without_place(first, where)
     images = rows.positions("image_id", truth.image_ids)
