@@ -42,6 +42,11 @@ class AnnotatedImage:
         areas: float32 [N] in pixels, or [0] when the record holds none.
         is_crowd: bool [N].
         masks_png: N PNG masks of height x width, 0 or 1 (any non-zero counts), or none.
+        mask_weights: float32 [N], 0 for an object whose mask is not known, or [0]: all are.
+        keypoint_names: K names of keypoints; none where the record holds no keypoints.
+        keypoints: float32 [N, K, 2], y x as shares of height and width.
+        keypoint_visibility: int64 [N, K]: 0 not labelled, 1 hidden, 2 visible.
+        keypoint_counts: int64 [N], labelled keypoints of the object.
     """
 
     source_id: str
@@ -56,12 +61,21 @@ class AnnotatedImage:
     areas: NDArray[np.float32] = field(default_factory=_none((0,), np.float32))
     is_crowd: NDArray[np.bool_] = field(default_factory=_none((0,), np.bool_))
     masks_png: tuple[bytes, ...] = ()
+    mask_weights: NDArray[np.float32] = field(default_factory=_none((0,), np.float32))
+    keypoint_names: tuple[str, ...] = ()
+    keypoints: NDArray[np.float32] = field(default_factory=_none((0, 0, 2), np.float32))
+    keypoint_visibility: NDArray[np.int64] = field(default_factory=_none((0, 0), np.int64))
+    keypoint_counts: NDArray[np.int64] = field(default_factory=_none((0,), np.int64))
 
     def to_example(self) -> bytes:
-        """Gives the serialised Example, with the keys of dataset_tools/create_coco_tf_record.py.
+        """Gives the serialised Example of `features`."""
+        return make_example(self.features())
 
-        It also writes `image/object/class/label`, which that tool leaves out and
-        data_decoders/tf_example_decoder.py falls back to.
+    def features(self) -> dict[str, Any]:
+        """Gives the features by key, with the keys of dataset_tools/create_coco_tf_record.py.
+
+        `image/object/class/label`, which that tool leaves out and
+        data_decoders/tf_example_decoder.py falls back to, is among them.
         """
         ymin, xmin, ymax, xmax = np.asarray(self.boxes, np.float32).reshape(-1, 4).T
         features: dict[str, Any] = {
@@ -83,7 +97,17 @@ class AnnotatedImage:
         }
         if self.masks_png:
             features["image/object/mask"] = self.masks_png
-        return make_example(features)
+        if len(self.mask_weights):
+            features["image/object/mask/weight"] = np.asarray(self.mask_weights, np.float32)
+        if self.keypoint_names:
+            key = "image/object/keypoint"
+            features[f"{key}/y"], features[f"{key}/x"] = (
+                np.asarray(self.keypoints, np.float32).reshape(-1, 2).T
+            )
+            features[f"{key}/visibility"] = np.asarray(self.keypoint_visibility, np.int64)
+            features[f"{key}/num"] = np.asarray(self.keypoint_counts, np.int64)
+            features[f"{key}/text"] = self.keypoint_names * len(self.keypoint_counts)
+        return features
 
     @classmethod
     def from_example(cls, data: bytes, label_map: LabelMap | None = None) -> AnnotatedImage:
@@ -136,6 +160,7 @@ class AnnotatedImage:
                     mend="write the record again; a list was filtered and its neighbours not",
                 )
         height, width = _image_size(example, encoded, name)
+        keypoint_names, keypoints, visibility, keypoint_counts = _keypoints(example, count, name)
         return cls(
             source_id=source_id,
             filename=filename,
@@ -149,7 +174,41 @@ class AnnotatedImage:
             areas=areas,
             is_crowd=crowd.astype(np.bool_) if len(crowd) else np.zeros(count, np.bool_),
             masks_png=masks,
+            mask_weights=example.floats("image/object/mask/weight"),
+            keypoint_names=keypoint_names,
+            keypoints=keypoints,
+            keypoint_visibility=visibility,
+            keypoint_counts=keypoint_counts,
         )
+
+
+def _keypoints(
+    example: ParsedExample, count: int, name: str
+) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Gives names, places, visibilities and numbers of the keypoints; empty for none."""
+    y, x = (example.floats(f"image/object/keypoint/{axis}") for axis in "yx")
+    visibility = example.ints("image/object/keypoint/visibility")
+    if not count or not len(x):
+        empty = np.zeros((count, 0), np.int64)
+        return (), np.zeros((count, 0, 2), np.float32), empty, np.zeros(0, np.int64)
+    if len(x) != len(y) or len(x) % count or len(visibility) not in (0, len(x)):
+        raise DataError(
+            f"{name}: {len(x)} x, {len(y)} y and {len(visibility)} visibilities of keypoints for "
+            f"{count} objects",
+            expected="as many keypoints for every object",
+            mend="write the record again",
+        )
+    points = len(x) // count
+    names = example.texts("image/object/keypoint/text")[:points]
+    if len(names) < points:
+        names = tuple(map(str, range(points)))
+    if not len(visibility):
+        visibility = np.full(len(x), 2, np.int64)
+    counts = example.ints("image/object/keypoint/num")
+    visibility = visibility.reshape(count, points)
+    if len(counts) != count:
+        counts = np.count_nonzero(visibility, axis=1).astype(np.int64)
+    return names, np.stack([y, x], axis=1).reshape(count, points, 2), visibility, counts
 
 
 def _class_ids(

@@ -14,7 +14,7 @@ from pathlib import Path
 from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.errors import DataError
 
-__all__ = ["RecordFile", "RecordManifest", "manifest", "resolve_patterns"]
+__all__ = ["RecordFile", "RecordManifest", "digest_of", "manifest", "resolve_patterns"]
 
 _FRAME = struct.Struct("<QI")
 
@@ -82,12 +82,16 @@ def manifest(files: Sequence[str | os.PathLike[str]]) -> RecordManifest:
         DataError: a file cannot be read, or is truncated.
     """
     found = sorted((_record_file(Path(file)) for file in files), key=lambda f: (f.name, f.digest))
-    overall = hashlib.sha256("\n".join(file.digest for file in found).encode())
     return RecordManifest(
         files=tuple(found),
-        digest=overall.hexdigest(),
+        digest=digest_of(found),
         num_examples=sum(file.num_examples for file in found),
     )
+
+
+def digest_of(files: Sequence[RecordFile]) -> str:
+    """Gives the digest of a manifest whose files are known, in the manifest's order."""
+    return hashlib.sha256("\n".join(file.digest for file in files).encode()).hexdigest()
 
 
 def _matches_nothing(pattern: str, path: Path) -> DataError:

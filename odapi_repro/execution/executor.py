@@ -91,6 +91,8 @@ class LocalExecutor:
                     )
                 raise
             provenance["resumed"] = resumed
+            if trial.data:
+                provenance["data"] = dict(trial.data)
             if edits is not None:
                 provenance["record_edits"] = edits
             self.store.write_json(trial.trial_id, "provenance.json", provenance)

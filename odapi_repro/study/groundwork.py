@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from odapi_repro.datasets.damage import EditedRecords
 from odapi_repro.datasets.label_map import LabelMap
@@ -24,6 +25,7 @@ from odapi_repro.pipeline import (
     render_recipe,
 )
 from odapi_repro.pipeline.recipe import learning_rate_message
+from odapi_repro.study.data_provenance import data_provenance
 from odapi_repro.study.scales import Scaled, scale_pipeline
 from odapi_repro.study.study_data import StudyData
 from odapi_repro.study.trial import Stack, Trial, TrialSpec
@@ -149,6 +151,7 @@ class Groundwork:
             base_lr=float(f"{getattr(schedule, field):.7g}"),
             with_masks=rendered.predicts_masks,
             edited_records=edited,
+            data=self._provenance(recipe.train_shards),
         )
 
     def _recipe(self, cell: Mapping[str, Level]) -> Recipe:
@@ -168,6 +171,10 @@ class Groundwork:
     @cached_property
     def _label_map(self) -> str:
         return _label_map_digest(self.data.label_map)
+
+    @cached_property
+    def _provenance(self) -> functools._lru_cache_wrapper[Mapping[str, Any]]:
+        return functools.cache(lambda shards: data_provenance(self._reading(shards)))
 
     @cached_property
     def _reading(self) -> functools._lru_cache_wrapper[StudyData]:

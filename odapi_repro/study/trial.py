@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Trial:
         num_steps, global_batch_size, base_lr: of that pipeline, for plans and tables.
         with_masks: whether instance masks are detected and scored.
         edited_records: training records to be made before it runs; None where they are there.
+        data: where its records come from; noted in its provenance, and decides nothing.
     """
 
     spec: TrialSpec
@@ -104,6 +105,7 @@ class Trial:
     base_lr: float
     with_masks: bool
     edited_records: EditedRecords | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def trial_id(self) -> str:

@@ -1,0 +1,242 @@
+"""`python -m odapi_repro.data convert`: COCO json and images to sharded records."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.datasets.conversion.processes import default_workers, worker_context
+from odapi_repro.errors import UserError
+
+if TYPE_CHECKING:
+    from odapi_repro.datasets.conversion.convert import Progress
+    from odapi_repro.datasets.conversion.request import ConversionRequest
+
+__all__ = ["FLAGS", "main"]
+
+SUMMARY = "COCO json and images to sharded records, a label map and a manifest"
+_TERMINAL_SECONDS, _LOG_SECONDS = 0.5, 10.0
+_MOST_SHARDS = 99_999
+_MOST_WORKERS = 1024
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_boolean = functools.partial(flags.DEFINE_boolean, flag_values=FLAGS)
+_string("annotations", None, "COCO instances json of the split")
+_string("image_dir", None, "folder or zip archive of its images; an archive is not unpacked")
+_string("output_dir", None, "where records, label_map.pbtxt and manifest.json go")
+_string("split", "train", "what the records of --annotations are named by")
+_integer(
+    "shards", 0, "how many files; 0 for one a hundred images, 100 at most",
+    lower_bound=0, upper_bound=_MOST_SHARDS,
+)  # fmt: skip
+_string("keypoint_annotations", None, "json whose annotations of the same ids hold keypoints")
+_string("val_annotations", None, "COCO instances json of a second split, named val")
+_string("val_image_dir", None, "its images; --image_dir by default")
+_integer("val_shards", 0, "its files; as --shards", lower_bound=0, upper_bound=_MOST_SHARDS)
+_string("val_keypoint_annotations", None, "its keypoints")
+_enum("include_masks", "auto", ("auto", "yes", "no"), "PNG masks; auto: where there are outlines")
+_string("classes", None, "names of the classes to keep, parted by commas; all by default")
+_enum("class_ids", "keep", ("keep", "consecutive"), "the json's category ids, or from 1 on")
+_enum("empty_images", "keep", ("keep", "drop"), "images without any object (of --classes)")
+flags.DEFINE_float(
+    "subset", None, "share of the images of --annotations to take, classes and sizes as in all",
+    lower_bound=0.0, upper_bound=1.0, flag_values=FLAGS,
+)  # fmt: skip
+_integer("images", None, "number of images of --annotations to take, likewise", lower_bound=1)
+_integer("seed", 0, "of the choice of images", lower_bound=0)
+_enum("bad_images", "refuse", ("refuse", "drop"), "images that are missing or do not decode")
+_enum(
+    "bad_annotations", "refuse", ("refuse", "drop"),
+    "annotations of images or categories that the json does not hold",
+)  # fmt: skip
+_enum(
+    "size_mismatch", "refuse", ("refuse", "rescale", "drop"),
+    "images of another size than the json says; rescale: annotations go to the file's size",
+)  # fmt: skip
+_boolean("decode_images", False, "decode each image, not just its header and end")
+_integer(
+    "workers", None, "processes; one a core by default", lower_bound=1, upper_bound=_MOST_WORKERS
+)
+_boolean("overwrite", False, "replace an earlier conversion of the same splits")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(_run, FLAGS, arguments, name="data convert", summary=SUMMARY)
+
+
+def _run(positional: list[str]) -> int:
+    if positional:
+        raise UserError(
+            f"'{positional[0]}' is no flag",
+            expected="flags only",
+            mend="--annotations FILE --image_dir FOLDER --output_dir FOLDER",
+        )
+    request = _request()
+    if request.workers > 1:
+        worker_context()  # imports while this process does
+    from odapi_repro.datasets.conversion.convert import convert
+    from odapi_repro.datasets.conversion.report import conversion_text
+
+    started = time.monotonic()
+    progress = _ProgressLine()
+    try:
+        conversion = convert(request, say=progress.say, progress=progress)
+    finally:
+        progress.end()
+    sys.stdout.write(conversion_text(conversion, request, time.monotonic() - started))
+    sys.stdout.flush()
+    return EXIT_DONE
+
+
+def _request() -> ConversionRequest:
+    """Gives what the flags ask for, after the checks that need no file."""
+    for name in ("annotations", "image_dir", "output_dir"):
+        if not FLAGS[name].value:
+            raise UserError(
+                f"--{name} is missing",
+                expected="--annotations FILE.json --image_dir FOLDER_OR_ZIP --output_dir FOLDER",
+                mend=f"add --{name}",
+            )
+    if FLAGS.subset is not None and FLAGS.images is not None:
+        raise UserError(
+            "--subset and --images are both given",
+            expected="a share or a number of images",
+            mend="leave one out",
+        )
+    if FLAGS.subset is not None and not FLAGS.subset > 0:
+        raise UserError(
+            f"--subset {FLAGS.subset:g}", expected="a share above 0", mend="--subset 0.01"
+        )
+    name = FLAGS.split
+    if not name or not name.replace("_", "").replace("-", "").isalnum() or name[0] in "-_":
+        raise UserError(
+            f"--split '{name}'",
+            expected="letters, digits, - and _: it becomes part of file names",
+            mend="--split train or --split val",
+        )
+    if name == "val" and FLAGS.val_annotations:
+        raise UserError(
+            "--split val and --val_annotations are both given",
+            expected="one json for each split",
+            mend="leave --split out: --annotations is train then",
+        )
+    for flag in ("val_image_dir", "val_shards", "val_keypoint_annotations"):
+        if FLAGS[flag].value and not FLAGS.val_annotations:
+            raise UserError(
+                f"--{flag} is given without --val_annotations",
+                expected="a json for it",
+                mend="add --val_annotations",
+            )
+    from odapi_repro.datasets.conversion.request import ConversionRequest, SplitRequest
+
+    splits = [
+        SplitRequest(
+            name=name,
+            annotations=_path(FLAGS.annotations),
+            image_dir=_path(FLAGS.image_dir),
+            shards=FLAGS.shards,
+            keypoint_annotations=_optional(FLAGS.keypoint_annotations),
+            subset=FLAGS.subset,
+            images=FLAGS.images,
+        )
+    ]
+    if FLAGS.val_annotations:
+        splits.append(
+            SplitRequest(
+                name="val",
+                annotations=_path(FLAGS.val_annotations),
+                image_dir=_path(FLAGS.val_image_dir or FLAGS.image_dir),
+                shards=FLAGS.val_shards,
+                keypoint_annotations=_optional(FLAGS.val_keypoint_annotations),
+            )
+        )
+    classes = (one.strip() for one in (FLAGS.classes or "").split(","))
+    return ConversionRequest(
+        splits=tuple(splits),
+        output_dir=_path(FLAGS.output_dir),
+        include_masks=FLAGS.include_masks,
+        classes=tuple(dict.fromkeys(one for one in classes if one)),
+        class_ids=FLAGS.class_ids,
+        empty_images=FLAGS.empty_images,
+        bad_images=FLAGS.bad_images,
+        bad_annotations=FLAGS.bad_annotations,
+        size_mismatch=FLAGS.size_mismatch,
+        decode_images=FLAGS.decode_images,
+        seed=FLAGS.seed,
+        workers=FLAGS.workers or default_workers(),
+        overwrite=FLAGS.overwrite,
+    )
+
+
+def _path(name: str) -> Path:
+    return Path(name).expanduser()
+
+
+def _optional(name: str | None) -> Path | None:
+    return _path(name) if name else None
+
+
+class _ProgressLine:
+    """Tells on stderr how far it is: one line that is written over, or one every ten seconds."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._started = 0.0
+        self._told = 0.0
+        self._is_open = False
+
+    def say(self, message: str) -> None:
+        self._close()
+        print(message, file=sys.stderr, flush=True)
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if not self._started:
+            self._started = self._told = now
+        pause = _TERMINAL_SECONDS if self._is_terminal else _LOG_SECONDS
+        if now - self._told < pause:
+            return
+        self._told = now
+        rate = progress.images_done / max(now - self._started, 1e-9)
+        left = (progress.images - progress.images_done) / rate if rate else 0.0
+        line = (
+            f"{progress.images_done:,} of {progress.images:,} images, {rate:,.0f}/s, "
+            f"{_duration(left)} left"
+        )
+        if self._is_terminal:
+            sys.stderr.write(f"\r{line}\x1b[K")
+            sys.stderr.flush()
+            self._is_open = True
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._is_open:
+            print(file=sys.stderr, flush=True)
+            self._is_open = False
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

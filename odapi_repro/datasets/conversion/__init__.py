@@ -1,0 +1,1 @@
+"""COCO json and images to sharded records: bounded memory, all cores, resumable, accounted for."""

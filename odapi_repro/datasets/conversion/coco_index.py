@@ -1,0 +1,351 @@
+"""A COCO json as columns: images, categories and annotations, outlines left in the file."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.datasets.conversion.json_elements import Cut, JsonReader
+from odapi_repro.errors import DataError
+
+__all__ = ["UNKNOWN", "Category", "CocoIndex", "read_coco"]
+
+UNKNOWN = -1
+"""The image or category of an annotation that names one which the file does not hold."""
+
+_SHOWN = 10
+_WANTED: Mapping[str, Sequence[str]] = {
+    "images": (),
+    "categories": (),
+    "annotations": ("segmentation", "keypoints"),
+}
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category of the json.
+
+    Attributes:
+        id: its id in the json.
+        name: its name.
+        keypoints: names of its keypoints; none for most.
+    """
+
+    id: int
+    name: str
+    keypoints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class CocoIndex:
+    """What a COCO json holds; annotations in the file's order, as columns of length N.
+
+    Attributes:
+        path: the json.
+        digest: sha256 of the file.
+        image_ids: ids of the images as text.
+        file_names: of the images.
+        heights: int64, pixels.
+        widths: int64, pixels.
+        categories: in the file's order.
+        ids: int64 [N]; -1 where an annotation has none that is a whole number.
+        images: int64 [N], number of the image, UNKNOWN where there is no such image.
+        category_ids: int64 [N]; UNKNOWN where there is no such category.
+        boxes: float64 [N, 4] x y width height in pixels, as in the json.
+        areas: float64 [N] in pixels; NaN where there is none.
+        crowd: bool [N].
+        num_keypoints: int64 [N].
+        segmentations: where the outlines lie in the file.
+        keypoints: where the keypoints lie in the file.
+        without_crowd_flag: annotations that lack `iscrowd`, which counts as 0.
+    """
+
+    path: Path
+    digest: str
+    image_ids: tuple[str, ...]
+    file_names: tuple[str, ...]
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    categories: tuple[Category, ...]
+    ids: NDArray[np.int64]
+    images: NDArray[np.int64]
+    category_ids: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+    num_keypoints: NDArray[np.int64]
+    segmentations: Cut
+    keypoints: Cut
+    without_crowd_flag: int
+
+
+def read_coco(path: Path, *, tick: Callable[[int], None] = lambda read: None) -> CocoIndex:
+    """Gives the columns of a COCO json; its memory does not grow with the outlines.
+
+    `tick` is told the bytes read so far.
+
+    Raises:
+        DataError: no COCO json, or images, categories or boxes that are not as COCO has them.
+    """
+    reader = JsonReader(path, _WANTED)
+    images: list[dict[str, Any]] = []
+    categories: list[dict[str, Any]] = []
+    columns = _Columns(path)
+    for elements in reader.elements():
+        if elements.key == "annotations":
+            columns.add(elements.items, elements.first, elements.cuts)
+        elif elements.key == "images":
+            images += [_image_fields(path, item) for item in elements.items]
+        else:
+            categories += elements.items
+        tick(reader.bytes_read)
+    for key in ("images", "annotations", "categories"):
+        if key not in reader.keys:
+            raise DataError(
+                f"this is not COCO: the json has no '{key}' "
+                f"(it has: {', '.join(dict.fromkeys(reader.keys)) or 'nothing'})",
+                expected="an object with 'images', 'annotations' and 'categories'",
+                mend="name an instances json (captions and image infos hold no boxes)",
+                where=str(path),
+            )
+    return columns.index(reader.digest, images, _categories(path, categories))
+
+
+def _image_fields(path: Path, item: dict[str, Any]) -> dict[str, Any]:
+    """Gives what is used of an image's entry, so that the rest need not stay in memory."""
+    missing = [key for key in ("id", "file_name", "height", "width") if key not in item]
+    kinds = (("id", (int, str)), ("file_name", str), ("height", (int, float)),
+             ("width", (int, float)))  # fmt: skip
+    wrong = [key for key, kind in kinds if key in item and not isinstance(item[key], kind)]
+    if missing or wrong or min(item["height"], item["width"]) < 1:
+        raise DataError(
+            f"image {item.get('id', '?')!r} "
+            + (f"has no {missing[0]!r}" if missing else _wrong_value(item, wrong)),
+            expected="images with id, file_name, height and width (in pixels, from 1)",
+            mend="correct the json",
+            where=str(path),
+        )
+    return {key: item[key] for key, _ in kinds}
+
+
+def _wrong_value(item: dict[str, Any], wrong: Sequence[str]) -> str:
+    keys = wrong or ("height", "width")
+    return "has " + " and ".join(f"{key} {item[key]!r}" for key in keys)
+
+
+def _categories(path: Path, items: Sequence[dict[str, Any]]) -> tuple[Category, ...]:
+    found: list[Category] = []
+    for item in items:
+        number, name = item.get("id"), item.get("name")
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise DataError(
+                f"category {name!r} has id {number!r}, a {type(number).__name__}",
+                expected="category ids that are whole numbers, from 1",
+                mend="number the categories in the json, and the annotations with them",
+                where=str(path),
+            )
+        if not isinstance(name, str) or not name:
+            raise DataError(
+                f"category {number} has no name",
+                expected="categories with id and name",
+                mend="correct the json",
+                where=str(path),
+            )
+        keypoints = item.get("keypoints") or ()
+        found.append(Category(number, name, tuple(map(str, keypoints))))
+    for what, values in (
+        ("id", [one.id for one in found]),
+        ("name", [one.name for one in found]),
+    ):
+        twice = [value for value, count in collections.Counter(values).items() if count > 1]
+        if twice:
+            same = [f"{one.id}: '{one.name}'" for one in found if getattr(one, what) == twice[0]]
+            raise DataError(
+                f"category {what} {twice[0]!r} is given {len(same)} times ({', '.join(same)})",
+                expected=f"each {what} once: a label map has one item for it",
+                mend="renumber or rename all but one of them, in the annotations too",
+                where=str(path),
+            )
+    if not found:
+        raise DataError(
+            "'categories' is empty",
+            expected="at least one category",
+            mend="write the categories that the annotations name",
+            where=str(path),
+        )
+    return tuple(found)
+
+
+class _Columns:
+    """Collects annotations, batch by batch, as arrays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._batches: dict[str, list[NDArray[Any]]] = collections.defaultdict(list)
+        self._image_ids: list[Any] = []
+        self._without_crowd = 0
+
+    def add(self, items: Sequence[dict[str, Any]], first: int, cuts: Mapping[str, Cut]) -> None:
+        add = self._batches
+        ids = [item.get("id") for item in items]
+        add["ids"].append(self._numbers(ids))
+        image_ids = [item.get("image_id") for item in items]
+        whole = all(type(one) is int and abs(one) < 2**62 for one in image_ids)
+        self._image_ids.append(np.array(image_ids, np.int64) if whole else image_ids)
+        add["category"].append(self._category_ids(items, first))
+        add["boxes"].append(self._boxes(items, first))
+        add["areas"].append(np.array([_number(item.get("area")) for item in items], np.float64))
+        flags = [item.get("iscrowd") for item in items]
+        self._without_crowd += flags.count(None)
+        for number, flag in enumerate(flags):
+            if flag not in (0, 1, None):
+                raise self._wrong(items[number], first + number, f"iscrowd {flag!r}", "0 or 1")
+        add["crowd"].append(np.array([bool(flag) for flag in flags], np.bool_))
+        add["num_keypoints"].append(self._numbers([item.get("num_keypoints") for item in items]))
+        for name, cut in cuts.items():
+            add[f"{name} starts"].append(cut.starts)
+            add[f"{name} lengths"].append(cut.lengths)
+
+    def _numbers(self, values: Sequence[Any]) -> NDArray[np.int64]:
+        return np.array(
+            [v if type(v) is int and abs(v) < 2**62 else UNKNOWN for v in values], np.int64
+        )
+
+    def _category_ids(self, items: Sequence[dict[str, Any]], first: int) -> NDArray[np.int64]:
+        values = [item.get("category_id") for item in items]
+        for number, value in enumerate(values):
+            if type(value) is not int:
+                if isinstance(value, float) and value.is_integer():
+                    values[number] = int(value)
+                    continue
+                raise self._wrong(
+                    items[number], first + number,
+                    "no category_id" if value is None else f"category_id {value!r}",
+                    "the id of a category, a whole number",
+                )  # fmt: skip
+        return np.array(values, np.int64)
+
+    def _boxes(self, items: Sequence[dict[str, Any]], first: int) -> NDArray[np.float64]:
+        values = [item.get("bbox") for item in items]
+        try:
+            boxes = np.array(values)
+            if boxes.shape == (len(items), 4) and boxes.dtype.kind in "if":
+                return boxes.astype(np.float64)
+        except ValueError:
+            pass  # lists of different lengths: found one by one
+        rows = []
+        for number, value in enumerate(values):
+            if not isinstance(value, list) or len(value) != 4:
+                raise self._wrong(
+                    items[number], first + number,
+                    "no bbox" if value is None
+                    else f"a bbox of {len(value)} values" if isinstance(value, list)
+                    else f"bbox {value!r}",
+                    "bbox: [x, y, width, height] in pixels",
+                )  # fmt: skip
+            row = [_number(one) for one in value]
+            if any(one is None or isinstance(one, str) for one in value):
+                raise self._wrong(
+                    items[number], first + number, f"bbox {value!r}",
+                    "bbox: [x, y, width, height], four numbers in pixels",
+                )  # fmt: skip
+            rows.append(row)
+        return np.array(rows, np.float64)
+
+    def _wrong(self, item: dict[str, Any], number: int, found: str, expected: str) -> DataError:
+        name = f"annotation {item['id']!r}" if "id" in item else f"annotation number {number}"
+        return DataError(
+            f"{name} has {found}", expected=expected, mend="correct the json",
+            where=str(self._path),
+        )  # fmt: skip
+
+    def _joined(self, name: str, dtype: Any, width: tuple[int, ...] = ()) -> NDArray[Any]:
+        batches = self._batches.pop(name, [])
+        return np.concatenate(batches) if batches else np.zeros((0, *width), dtype)
+
+    def index(
+        self, digest: str, images: Sequence[dict[str, Any]], categories: tuple[Category, ...]
+    ) -> CocoIndex:
+        ids = [image["id"] for image in images]
+        self._check_images(ids)
+        category_ids = self._joined("category", np.int64)
+        known = np.isin(category_ids, [one.id for one in categories])
+        return CocoIndex(
+            path=self._path,
+            digest=digest,
+            image_ids=tuple(map(str, ids)),
+            file_names=tuple(image["file_name"] for image in images),
+            heights=np.array([image["height"] for image in images], np.int64),
+            widths=np.array([image["width"] for image in images], np.int64),
+            categories=categories,
+            ids=self._joined("ids", np.int64),
+            images=self._image_numbers(ids),
+            category_ids=np.where(known, category_ids, UNKNOWN),
+            boxes=self._joined("boxes", np.float64, (4,)),
+            areas=self._joined("areas", np.float64),
+            crowd=self._joined("crowd", np.bool_),
+            num_keypoints=self._joined("num_keypoints", np.int64),
+            segmentations=self._cut("segmentation"),
+            keypoints=self._cut("keypoints"),
+            without_crowd_flag=self._without_crowd,
+        )
+
+    def _cut(self, name: str) -> Cut:
+        return Cut(
+            self._joined(f"{name} starts", np.int64), self._joined(f"{name} lengths", np.int64)
+        )
+
+    def _check_images(self, ids: Sequence[Any]) -> None:
+        if not ids:
+            raise DataError(
+                "'images' is empty",
+                expected="at least one image",
+                mend="name the instances json of the images",
+                where=str(self._path),
+            )
+        twice = [one for one, count in collections.Counter(map(str, ids)).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"{len(twice)} image id(s) are given more than once: "
+                + ", ".join(twice[:_SHOWN]) + (", ..." if len(twice) > _SHOWN else ""),
+                expected="each image id once; annotations name their image by it",
+                mend="renumber the images, in the annotations too",
+                where=str(self._path),
+            )  # fmt: skip
+
+    def _image_numbers(self, ids: Sequence[Any]) -> NDArray[np.int64]:
+        """Gives the number of each annotation's image."""
+        numbers = {one: number for number, one in enumerate(ids)}
+        parts = []
+        sorted_ids = order = np.zeros(0, np.int64)
+        if all(type(one) is int and abs(one) < 2**62 for one in ids):
+            order = np.argsort(np.array(ids, np.int64), kind="stable")
+            sorted_ids = np.array(ids, np.int64)[order]
+        for batch in self._image_ids:
+            if isinstance(batch, np.ndarray) and len(sorted_ids):
+                place = np.minimum(np.searchsorted(sorted_ids, batch), len(sorted_ids) - 1)
+                parts.append(np.where(sorted_ids[place] == batch, order[place], UNKNOWN))
+            else:
+                listed = batch.tolist() if isinstance(batch, np.ndarray) else batch
+                parts.append(
+                    np.array(
+                        [
+                            numbers.get(one, UNKNOWN) if isinstance(one, (int, str)) else UNKNOWN
+                            for one in listed
+                        ],
+                        np.int64,
+                    )
+                )
+        self._image_ids = []
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _number(value: Any) -> float:
+    """Gives a float of a JSON number, NaN of anything else."""
+    return float(value) if type(value) in (int, float) else float("nan")

@@ -1,0 +1,253 @@
+"""The whole conversion: read, plan, make shards in all processes, account, write the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from odapi_repro.datasets.conversion.account import split_manifest, versions
+from odapi_repro.datasets.conversion.classes import Classes, classes_of
+from odapi_repro.datasets.conversion.coco_index import read_coco
+from odapi_repro.datasets.conversion.journal import Journal, is_whole
+from odapi_repro.datasets.conversion.manifest import (
+    DatasetManifest,
+    SplitManifest,
+    write_manifest,
+)
+from odapi_repro.datasets.conversion.output_folder import LABEL_MAP_NAME, OutputFolder
+from odapi_repro.datasets.conversion.plan import SplitPlan, planned
+from odapi_repro.datasets.conversion.pool import Job, ShardPool
+from odapi_repro.datasets.conversion.problems import bad_images
+from odapi_repro.datasets.conversion.request import ConversionRequest
+from odapi_repro.datasets.conversion.shard_task import ShardOutcome
+from odapi_repro.datasets.label_map import read_label_map, write_label_map
+from odapi_repro.errors import DataError
+
+__all__ = ["Conversion", "Progress", "convert"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a conversion is.
+
+    Attributes:
+        images_done: written, looked at or kept so far, over all splits.
+        images: of all splits.
+    """
+
+    images_done: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion gave.
+
+    Attributes:
+        manifest: of the folder.
+        converted: names of the splits that were made now.
+        already: names of those that were whole before.
+        shards_kept: shards that an interrupted conversion had left whole.
+    """
+
+    manifest: DatasetManifest
+    converted: tuple[str, ...]
+    already: tuple[str, ...]
+    shards_kept: int
+
+
+def convert(
+    request: ConversionRequest,
+    *,
+    say: Callable[[str], None] = lambda message: None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> Conversion:
+    """Converts COCO jsons and images to records; the manifest is written last.
+
+    Raises:
+        DataError: input that cannot be converted, or an output folder that cannot be written.
+        UserError: settings that do not fit the input.
+    """
+    with OutputFolder(request.output_dir) as folder, ShardPool(request.workers) as pool:
+        plans, classes = _plans(request, say)
+        if request.overwrite:
+            folder.forget([plan.request.name for plan in plans])
+        already = [plan for plan in plans if _is_finished(folder, plan)]
+        left = [plan for plan in plans if plan not in already]
+        _check_label_map(folder, classes)
+        for plan in left:
+            folder.check(plan.request.name, plan.identity, plan.shard_names())
+        folder.check_others([plan.request.name for plan in left])
+        maker = _Maker(folder, left, say, progress)
+        if left:
+            splits = maker.made(pool)
+            write_label_map_whole(classes, folder.path)
+            splits = {**(folder.manifest.splits if folder.manifest else {}), **splits}
+            label_map = (folder.path / LABEL_MAP_NAME).read_bytes()
+            manifest = DatasetManifest(
+                label_map_sha256=hashlib.sha256(label_map).hexdigest(),
+                num_classes=classes.label_map.num_classes,
+                versions=versions(),
+                splits=splits,
+            )
+            write_manifest(manifest, folder.path)
+        else:
+            if folder.manifest is None:
+                raise AssertionError("a finished split has a manifest")
+            manifest = folder.manifest
+        folder.finish()
+    return Conversion(
+        manifest,
+        tuple(plan.request.name for plan in left),
+        tuple(plan.request.name for plan in already),
+        maker.kept,
+    )
+
+
+def write_label_map_whole(classes: Classes, folder: Path) -> None:
+    """Writes the label map beside its place, then renames it.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    temporary = folder / f".{LABEL_MAP_NAME}.new"
+    try:
+        write_label_map(classes.label_map, temporary)
+        os.replace(temporary, folder / LABEL_MAP_NAME)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(
+            f"cannot write: {error.strerror or error}",
+            expected="a folder that can be written, with space left",
+            mend="free space and call the command again: whole shards are kept",
+            where=str(folder / LABEL_MAP_NAME),
+        ) from error
+
+
+def _plans(
+    request: ConversionRequest, say: Callable[[str], None]
+) -> tuple[list[SplitPlan], Classes]:
+    indexes = []
+    for split in request.splits:
+        say(f"reading {split.annotations}")
+        indexes.append(read_coco(split.annotations))
+    classes = classes_of(indexes, request.classes, request.class_ids)
+    plans = []
+    for split, index in zip(request.splits, indexes, strict=True):
+        plan = planned(request, split, index, classes)
+        say(
+            f"{split.name}: {len(plan.chosen):,} of {len(index.image_ids):,} images, "
+            f"{len(plan.order):,} of {len(index.ids):,} annotations, {plan.shards} shards"
+        )
+        plans.append(plan)
+    return plans, classes
+
+
+def _is_finished(folder: OutputFolder, plan: SplitPlan) -> bool:
+    """Whether the split was converted from the same input before, and all of it is whole."""
+    split = folder.manifest.splits.get(plan.request.name) if folder.manifest else None
+    if split is None or split.identity != plan.identity:
+        return False
+    damaged = [file.name for file in split.files if not is_whole(folder.path, file)]
+    if damaged:
+        raise DataError(
+            f"{len(damaged)} shard(s) of a finished conversion are missing or damaged: "
+            + ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else ""),
+            expected="the shards that the manifest names",
+            mend="convert again with --overwrite",
+            where=str(folder.path),
+        )  # fmt: skip
+    return True
+
+
+def _check_label_map(folder: OutputFolder, classes: Classes) -> None:
+    path = folder.path / LABEL_MAP_NAME
+    others = sorted(
+        one.name for one in folder.path.glob("*label_map*") if one.name != LABEL_MAP_NAME
+    )
+    if others:
+        raise DataError(
+            f"the folder holds another label map, {others[0]}",
+            expected=f"one label map, {LABEL_MAP_NAME}",
+            mend="move it away",
+            where=str(folder.path),
+        )
+    if path.exists() and dict(read_label_map(path).items) != dict(classes.label_map.items):
+        raise DataError(
+            "the folder's label map has other classes or ids than this conversion",
+            expected="the same classes in all splits of a folder",
+            mend="name another --output_dir; or --overwrite, for all splits of the folder at once",
+            where=str(path),
+        )
+
+
+class _Maker:
+    """Has the shards of all splits made, and keeps account."""
+
+    def __init__(
+        self,
+        folder: OutputFolder,
+        plans: list[SplitPlan],
+        say: Callable[[str], None],
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self.kept = 0
+        self._folder = folder
+        self._plans = {plan.request.name: plan for plan in plans}
+        self._journals = {
+            plan.request.name: Journal(folder.journal_path(plan.request.name, plan.identity))
+            for plan in plans
+        }
+        self._say = say
+        self._progress = progress
+
+    def made(self, pool: ShardPool) -> dict[str, SplitManifest]:
+        """Makes all shards and gives the manifests of their splits.
+
+        Raises:
+            DataError: images that cannot be used, or shards that cannot be written.
+        """
+        self._check_space()
+        for journal in self._journals.values():
+            journal.begin()
+        images = sum(len(plan.chosen) for plan in self._plans.values())
+        outcomes: dict[str, list[ShardOutcome]] = {name: [] for name in self._plans}
+        for done in pool.outcomes(self._jobs()):
+            if done is not None:
+                outcomes[done.job.split].append(done.outcome)
+                self.kept += done.is_kept
+                if not done.is_kept and done.outcome.file is not None:
+                    self._journals[done.job.split].add(done.outcome)
+            self._progress(Progress(pool.images_done, images))
+        for name, plan in self._plans.items():
+            refused = [bad for one in outcomes[name] if one.file is None for bad in one.bad]
+            if refused:
+                raise bad_images(self._folder.path, plan.request, refused)
+        return {name: split_manifest(plan, outcomes[name]) for name, plan in self._plans.items()}
+
+    def _jobs(self) -> Iterator[Job]:
+        for name, plan in self._plans.items():
+            for task in plan.tasks(self._folder.path):
+                yield Job(name, task, plan.recipe, self._journals[name].entry_of(task))
+
+    def _check_space(self) -> None:
+        """Refuses to begin what cannot be finished: images alone take that much."""
+        needed = sum(
+            plan.bytes_of(name)
+            for plan in self._plans.values()
+            for name in plan.shard_names()
+            if not (self._folder.path / name).exists()
+        )
+        free = shutil.disk_usage(self._folder.path).free
+        if needed > free:
+            raise DataError(
+                f"the disk has {free / 1e9:,.1f} GB left, and the records need "
+                f"{needed / 1e9:,.1f} GB",
+                expected="space for the images and their annotations",
+                mend="free space, name a folder on another disk, or take a --subset",
+                where=str(self._folder.path),
+            )

@@ -1,0 +1,99 @@
+"""Which shards are whole: written down as they are, so that an interrupted conversion goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.datasets.conversion.shard_task import Bad, ShardOutcome, ShardTask
+from odapi_repro.datasets.records import RecordFile, manifest
+from odapi_repro.datasets.tfrecord import read_records
+from odapi_repro.errors import DataError
+
+__all__ = ["Journal", "is_whole"]
+
+
+class Journal:
+    """A file of one line a shard: what it was made of, what it is, and what became of its images.
+
+    A line that was cut short by a crash is passed over: its shard is made again. Nothing is forced
+    to the disk, as whoever goes by an entry looks at all of the shard first (`is_whole`).
+
+    Args:
+        path: the file; made on the first entry.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries: dict[str, ShardOutcome] = {}
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError:
+            lines = []
+        self._ends_whole = not lines or not lines[-1]
+        for line in lines:
+            try:
+                outcome = _outcome(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue
+            if outcome.file is not None:
+                self._entries[outcome.file.name] = outcome
+
+    def begin(self) -> None:
+        """Makes the file: whole shards in the folder belong to it from now on.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        self._append(b"")
+
+    def entry_of(self, task: ShardTask) -> ShardOutcome | None:
+        """Gives the entry of a shard that was made of the same input, None where there is none."""
+        outcome = self._entries.get(Path(task.path).name)
+        return outcome if outcome is not None and outcome.inputs == task.inputs else None
+
+    def add(self, outcome: ShardOutcome) -> None:
+        """Writes an entry down.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        line = json.dumps(dataclasses.asdict(outcome), sort_keys=True).encode() + b"\n"
+        self._append(line if self._ends_whole else b"\n" + line)
+        self._ends_whole = True
+
+    def _append(self, data: bytes) -> None:
+        try:
+            with open(self._path, "ab") as file:
+                file.write(data)
+        except OSError as error:
+            raise DataError(
+                f"cannot write: {error.strerror or error}",
+                expected="a folder that can be written, with space left",
+                mend="free space and call the command again: whole shards are kept",
+                where=str(self._path),
+            ) from error
+
+
+def is_whole(folder: Path, file: RecordFile) -> bool:
+    """Whether a shard is what was written: its size, its digest, and every record's checksum."""
+    path = folder / file.name
+    try:
+        if path.stat().st_size != file.bytes or manifest([path]).files[0] != file:
+            return False
+        return sum(1 for _ in read_records(path)) == file.num_examples
+    except (OSError, DataError):
+        return False
+
+
+def _outcome(content: dict[str, Any]) -> ShardOutcome:
+    file = content["file"]
+    return ShardOutcome(
+        inputs=content["inputs"],
+        file=RecordFile(**file) if file else None,
+        bad=tuple(Bad(**one) for one in content["bad"]),
+        rescaled=tuple((number, factor) for number, factor in content["rescaled"]),
+        counts=content["counts"],
+    )

@@ -1,0 +1,206 @@
+"""The folder that a conversion writes to: one conversion at a time, and nothing of another."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from odapi_repro.datasets.conversion.manifest import (
+    MANIFEST_NAME,
+    DatasetManifest,
+    read_manifest,
+    write_manifest,
+)
+from odapi_repro.errors import DataError
+
+__all__ = ["LABEL_MAP_NAME", "OutputFolder", "shard_name"]
+
+LABEL_MAP_NAME = "label_map.pbtxt"
+_WORK = ".conversion"
+_RECORD = re.compile(r"\.tf_?records?\b|\.records?\b|-\d+-of-\d+", re.IGNORECASE)
+_OURS = re.compile(r"(?P<split>.+)-\d{5,}-of-\d{5,}\.tfrecord")
+_SHOWN = 3
+
+
+def shard_name(split: str, number: int, shards: int) -> str:
+    """Gives the file name of a shard, as datasets.source finds it."""
+    return f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
+
+
+class OutputFolder:
+    """A folder that is locked while it is written to; used as a context.
+
+    Attributes:
+        path: the folder.
+        manifest: of the conversions that are finished in it, None for none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest: DatasetManifest | None = None
+        self._lock: BinaryIO | None = None
+        self._is_done = False
+        self._is_new = False
+
+    def __enter__(self) -> OutputFolder:
+        try:
+            self._is_new = not self.path.exists()
+            (self.path / _WORK).mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / _WORK / "lock", "wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                "another conversion is writing to this folder",
+                expected="one conversion at a time",
+                mend="wait for it, or name another --output_dir",
+                where=str(self.path),
+            ) from error
+        except OSError as error:
+            raise DataError(
+                f"cannot write there: {error.strerror or error}",
+                expected="a folder that can be written, with space left",
+                mend="name another --output_dir",
+                where=str(self.path),
+            ) from error
+        try:
+            self.manifest = read_manifest(self.path)
+            for stale in self.path.glob(".*.tfrecord.*"):
+                stale.unlink()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+    def finish(self) -> None:
+        """Says that the manifest is written: the work folder is not needed any more."""
+        self._is_done = True
+
+    def journal_path(self, split: str, identity: str) -> Path:
+        """Gives where the journal of a split's conversion lies."""
+        return self.path / _WORK / f"{split}-{identity[:16]}.jsonl"
+
+    def forget(self, splits: Collection[str]) -> None:
+        """Removes what earlier conversions of these splits left.
+
+        The manifest goes first, so that nothing half removed is taken for whole.
+        """
+        if self.manifest is not None:
+            left = {
+                name: split for name, split in self.manifest.splits.items() if name not in splits
+            }
+            if left:
+                self.manifest = DatasetManifest(
+                    self.manifest.label_map_sha256, self.manifest.num_classes,
+                    self.manifest.versions, left,
+                )  # fmt: skip
+                write_manifest(self.manifest, self.path)
+            else:
+                self.manifest = None
+                (self.path / MANIFEST_NAME).unlink()
+                (self.path / LABEL_MAP_NAME).unlink(missing_ok=True)
+        for split in splits:
+            for path in self._journals(split):
+                path.unlink()
+            for path in self._shards(split):
+                path.unlink()
+
+    def check(self, split: str, identity: str, names: Collection[str]) -> None:
+        """Looks for what does not belong to the conversion of a split.
+
+        Raises:
+            DataError: shards or a journal of another conversion, or records of another program.
+        """
+        mend = "name another --output_dir, or replace what is there with --overwrite"
+        expected = "an empty folder, or one with an interrupted conversion of the same input"
+        finished = {} if self.manifest is None else self.manifest.splits
+        if split in finished:
+            found = _difference(self.manifest, split)
+            raise DataError(
+                f"the folder already holds a finished conversion of '{split}' from other input "
+                f"or with other flags ({found})",
+                expected=expected, mend=mend, where=str(self.path),
+            )  # fmt: skip
+        own = self.journal_path(split, identity)
+        others = [path for path in self._journals(split) if path != own]
+        if others:
+            raise DataError(
+                f"an interrupted conversion of '{split}' with other input or flags lies here",
+                expected=expected, mend=mend, where=str(self.path),
+            )  # fmt: skip
+        strange = [
+            path.name for path in self._shards(split) if path.name not in names or not own.exists()
+        ]
+        if strange:
+            raise _foreign(self.path, strange, expected, mend)
+
+    def check_others(self, splits: Collection[str]) -> None:
+        """Looks for record files that belong to no conversion known here.
+
+        Raises:
+            DataError: there are some; `--data FOLDER` would read them with ours.
+        """
+        finished = set() if self.manifest is None else set(self.manifest.splits)
+        strange = []
+        for path in sorted(self.path.iterdir()):
+            if path.name.startswith(".") or not path.is_file() or not _RECORD.search(path.name):
+                continue
+            ours = _OURS.fullmatch(path.name)
+            split = ours["split"] if ours else ""
+            if split in splits or split in finished or any(self._journals(split)):
+                continue
+            strange.append(path.name)
+        if strange:
+            raise _foreign(
+                self.path, strange,
+                "an empty folder: `--data FOLDER` reads all records in it",
+                "name another --output_dir, or move them away",
+            )  # fmt: skip
+
+    def _journals(self, split: str) -> list[Path]:
+        pattern = re.compile(re.escape(split) + r"-[0-9a-f]{16}\.jsonl")
+        folder = self.path / _WORK
+        return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
+
+    def _shards(self, split: str) -> list[Path]:
+        found: Callable[[Path], re.Match[str] | None] = lambda path: _OURS.fullmatch(path.name)  # noqa: E731
+        return sorted(
+            path for path in self.path.iterdir() if (m := found(path)) and m["split"] == split
+        )
+
+    def _leave(self) -> None:
+        """Lets go of the lock; a work folder without a journal is of no use to anybody."""
+        if self._lock is not None:
+            self._lock.close()
+        work = self.path / _WORK
+        if self._is_done or (work.is_dir() and not any(work.glob("*.jsonl"))):
+            shutil.rmtree(work, ignore_errors=True)
+            if self._is_new and not self._is_done and not any(self.path.iterdir()):
+                self.path.rmdir()
+
+
+def _foreign(folder: Path, names: list[str], expected: str, mend: str) -> DataError:
+    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return DataError(
+        f"the folder holds {len(names)} record file(s) of another conversion: {listed}",
+        expected=expected, mend=mend, where=str(folder),
+    )  # fmt: skip
+
+
+def _difference(manifest: DatasetManifest | None, split: str) -> str:
+    if manifest is None:
+        return ""
+    there = manifest.splits[split]
+    return f"{there.annotations_name}, {there.images.get('written', 0):,} images"

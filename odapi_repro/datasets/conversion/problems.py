@@ -1,0 +1,103 @@
+"""What stops a conversion: all cases in a file beside the output, the first ones in the message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from odapi_repro.datasets.conversion.coco_index import CocoIndex
+from odapi_repro.datasets.conversion.manifest import write_whole
+from odapi_repro.datasets.conversion.objects import REASONS, Objects
+from odapi_repro.datasets.conversion.request import SplitRequest
+from odapi_repro.datasets.conversion.shard_task import Bad
+from odapi_repro.errors import DataError
+
+__all__ = ["bad_images", "missing_images", "unknown_owners"]
+
+_SHOWN = 10
+
+
+def missing_images(
+    output_dir: Path, split: SplitRequest, names: Sequence[str], of: int
+) -> DataError:
+    """Gives the error of images that the json names and that are not there; lists all of them."""
+    listed = _listed(output_dir, f"missing_images_{split.name}.txt", names)
+    return DataError(
+        f"{len(names):,} of {of:,} images are missing (all are listed in {listed}):\n"
+        + _first(names),
+        expected="every image of the json, under its file_name",
+        mend=_mend_of_missing(split.image_dir, names),
+        where=str(split.image_dir),
+    )
+
+
+def bad_images(output_dir: Path, split: SplitRequest, bad: Sequence[Bad]) -> DataError:
+    """Gives the error of images that cannot be used as they are; lists all of them."""
+    ordered = sorted(bad, key=lambda one: one.number)
+    lines = [f"{one.name} {one.reason}" for one in ordered]
+    listed = _listed(output_dir, f"bad_images_{split.name}.txt", lines)
+    sizes = sum(one.is_size for one in bad)
+    mends = []
+    if sizes:
+        mends.append(
+            "--size_mismatch rescale (files that were resized after they were annotated) or "
+            "--size_mismatch drop"
+        )
+    if sizes < len(bad):
+        mends.append("mend the files, or leave them out with --bad_images drop")
+    what = (
+        "have another size than the json says: the boxes are in the json's pixels"
+        if sizes == len(bad)
+        else "cannot be used"
+    )
+    return DataError(
+        f"{len(bad):,} images {what} (all are listed in {listed}; shards without them are kept):\n"
+        + _first(lines),
+        expected="JPEG, PNG or BMP files of the size that the json gives",
+        mend="; ".join(mends),
+        where=str(split.image_dir),
+    )
+
+
+def unknown_owners(index: CocoIndex, objects: Objects) -> None:
+    """Looks for annotations of images and categories that the json does not hold.
+
+    Raises:
+        DataError: there are some.
+    """
+    for reason, what in (("unknown_image", "images"), ("unknown_category", "categories")):
+        rows = np.flatnonzero(objects.fates == REASONS.index(reason))
+        if not len(rows):
+            continue
+        ids = [str(one) for one in index.ids[rows[:_SHOWN]].tolist()]
+        raise DataError(
+            f"{len(rows):,} of {len(index.ids):,} annotations are of {what} that the json does not "
+            f"hold (annotation ids {', '.join(ids)}{', ...' if len(rows) > _SHOWN else ''})",
+            expected=f"annotations of the json's own {what}",
+            mend="correct the json, or leave them out with --bad_annotations drop",
+            where=str(index.path),
+        )
+
+
+def _listed(output_dir: Path, name: str, lines: Sequence[str]) -> Path:
+    """Writes a list beside the output folder, and gives where it lies."""
+    resolved = output_dir.resolve()
+    path = resolved.parent / f"{resolved.name}.{name}"
+    write_whole(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _first(lines: Sequence[str]) -> str:
+    shown = "\n".join(f"    {line}" for line in lines[:_SHOWN])
+    return shown + (f"\n    and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else "")
+
+
+def _mend_of_missing(place: Path, names: Sequence[str]) -> str:
+    drop = "or leave them out with --bad_images drop"
+    if place.is_dir():
+        for folder in sorted(path for path in place.iterdir() if path.is_dir())[:50]:
+            if (folder / names[0]).exists():
+                return f"did you mean --image_dir {folder}? {drop}"
+    return f"name the folder or zip that holds them with --image_dir, {drop}"

@@ -1,0 +1,115 @@
+"""What a person reads after a conversion: every annotation accounted for."""
+
+from __future__ import annotations
+
+from odapi_repro.datasets.conversion.convert import Conversion
+from odapi_repro.datasets.conversion.manifest import SplitManifest
+from odapi_repro.datasets.conversion.objects import REASONS
+from odapi_repro.datasets.conversion.request import ConversionRequest
+
+__all__ = ["conversion_text"]
+
+_REASON_TEXTS = {
+    "unknown_image": "of images that the json does not hold",
+    "unknown_category": "of categories that the json does not hold",
+    "not_finite": "box not finite",
+    "no_area": "box without height or width",
+    "outside_image": "box wholly outside of its image",
+    "class_not_chosen": "of other classes than --classes",
+    "image_not_chosen": "of images not taken",
+    "image_dropped": "of images that were dropped",
+}
+_OBJECT_TEXTS = {
+    "no_mask": "without an outline: an empty mask of weight 0",
+    "damaged_mask": "with a damaged outline: an empty mask of weight 0",
+    "empty_mask": "whose outline covers no pixel",
+    "no_area": "without an area in the json: the mask's or the box's was taken",
+    "with_keypoints": "with keypoints",
+    "damaged_keypoints": "with damaged keypoints: written as not labelled",
+}
+
+
+def conversion_text(conversion: Conversion, request: ConversionRequest, seconds: float) -> str:
+    """Gives the report of a conversion."""
+    manifest = conversion.manifest
+    lines: list[str] = []
+    for name in conversion.already:
+        split = manifest.splits[name]
+        lines.append(
+            f"{name}: already converted from the same input, {len(split.files)} shards are whole"
+        )
+    for name in conversion.converted:
+        lines += _split_lines(manifest.splits[name])
+    written = sum(manifest.splits[name].images["written"] for name in conversion.converted)
+    if conversion.converted:
+        count = conversion.shards_kept
+        kept = f", {count} shard{'s' if count > 1 else ''} kept" if count else ""
+        lines.append(
+            f"{written:,} images in {seconds:,.1f} s ({written / max(seconds, 1e-9):,.0f}/s) by "
+            f"{request.workers} process{'es' if request.workers > 1 else ''}{kept}"
+        )
+    class_count = len(next(iter(manifest.splits.values())).per_class)
+    lines.append(
+        f"num_classes: {manifest.num_classes}"
+        + (
+            f" (the highest id; there are {class_count} classes, --class_ids consecutive numbers "
+            "them from 1)"
+            if manifest.num_classes > class_count
+            else ""
+        )
+    )
+    lines.append(f"--data {request.output_dir}")
+    return "\n".join(lines) + "\n"
+
+
+def _split_lines(split: SplitManifest) -> list[str]:
+    images, annotations = split.images, split.annotations
+    size = sum(file.bytes for file in split.files)
+    lines = [
+        f"{split.name}: {images['written']:,} of {images['in_json']:,} images in "
+        f"{len(split.files)} shards, {size / 1e6:,.1f} MB"
+        + (", masks" if split.has_masks else "")
+        + (f", {len(split.keypoints)} keypoints" if split.keypoints else ""),
+    ]
+    for key, text in (
+        ("without_objects", "without any object"),
+        ("missing", "missing, dropped"),
+        ("undecodable", "do not decode, dropped"),
+        ("of_other_size", "of another size than the json says, dropped"),
+        ("rescaled", "resized after they were annotated: annotations brought to the file's size"),
+        ("turned_by_exif", "turned by EXIF, which TensorFlow does not apply: look at their boxes"),
+    ):
+        if images[key]:
+            lines.append(f"  {images[key]:>11,} images {text}")
+    lines.append(f"  {annotations['in_json']:>11,} annotations, of which")
+    lines.append(f"  {annotations['kept']:>11,}   kept" + _clipped(split))
+    lines += [
+        f"  {annotations[reason]:>11,}   {_REASON_TEXTS[reason]}"
+        for reason in REASONS[1:]
+        if annotations[reason]
+    ]
+    lines += [
+        f"  {split.objects[key]:>11,} objects {text}"
+        for key, text in _OBJECT_TEXTS.items()
+        if split.objects.get(key)
+    ]
+    if split.subset:
+        subset = split.subset
+        lines.append(
+            "  shares differ from the whole's by at most "
+            f"{100 * subset['largest_difference_of_a_class_share']:.3f} points of a class "
+            f"('{subset['class']}') and "
+            f"{100 * subset['largest_difference_of_a_size_share']:.3f} of a size "
+            f"({subset['size']})"
+        )
+    return lines
+
+
+def _clipped(split: SplitManifest) -> str:
+    clipped = split.annotations["clipped"]
+    far = split.annotations["clipped_by_more_than_a_pixel"]
+    if not clipped:
+        return ""
+    return f", {clipped:,} of them clipped to the image" + (
+        f" ({far:,} by more than a pixel)" if far else ""
+    )

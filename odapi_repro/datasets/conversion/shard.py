@@ -1,0 +1,211 @@
+"""One shard made of images and their annotations."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.conversion.image_check import decode, is_resized, size_mismatch
+from odapi_repro.datasets.conversion.image_header import ImageHeader, read_header
+from odapi_repro.datasets.conversion.image_source import ImageReader
+from odapi_repro.datasets.conversion.keypoints import image_keypoints
+from odapi_repro.datasets.conversion.masks import empty_mask, png_of, rle_of
+from odapi_repro.datasets.conversion.rescale import rescaled_polygons, rescaled_rle
+from odapi_repro.datasets.conversion.shard_task import Bad, Recipe, ShardOutcome, ShardTask
+from odapi_repro.datasets.conversion.wire import serialised
+from odapi_repro.datasets.records import manifest
+from odapi_repro.datasets.tfrecord import write_records
+
+__all__ = ["make_shard"]
+
+
+class _Refused(Exception):
+    """The shard has images that it must not leave out."""
+
+
+def make_shard(
+    task: ShardTask, recipe: Recipe, *, tick: Callable[[int], None] = lambda images: None
+) -> ShardOutcome:
+    """Writes one shard, whole or not at all, and gives what it holds.
+
+    `tick` is called with the number of images done since the last call.
+
+    Raises:
+        DataError: the shard cannot be written.
+        OSError: the json cannot be read any more.
+    """
+    maker = _Maker(task, recipe)
+    path = Path(task.path)
+    try:
+        write_records(path, maker.records(tick))
+    except _Refused:
+        return ShardOutcome(task.inputs, None, tuple(maker.bad), (), {})
+    return ShardOutcome(
+        inputs=task.inputs,
+        file=manifest([path]).files[0],
+        bad=tuple(maker.bad),
+        rescaled=tuple(maker.rescaled),
+        counts={name: count for name, count in sorted(maker.counts.items()) if count},
+    )
+
+
+class _Maker:
+    """Makes the records of one shard and counts what happened."""
+
+    def __init__(self, task: ShardTask, recipe: Recipe) -> None:
+        self._task = task
+        self._recipe = recipe
+        self._files: dict[str, BinaryIO] = {}
+        self._reader = ImageReader()
+        self.bad: list[Bad] = []
+        self.rescaled: list[tuple[int, float]] = []
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def records(self, tick: Callable[[int], None]) -> Iterator[bytes]:
+        """Gives the records; once an image is refused, only looks for others like it."""
+        is_refused = False
+        with contextlib.ExitStack() as stack:
+            for path in {self._recipe.annotations, self._recipe.keypoint_annotations}:
+                self._files[path] = stack.enter_context(open(path, "rb", buffering=0))
+            stack.callback(self._reader.close)
+            for number in range(len(self._task.files)):
+                found = self._looked_at(number)
+                if isinstance(found, Bad):
+                    self.bad.append(found)
+                    is_refused |= not self._is_dropped(found)
+                elif not is_refused:
+                    yield serialised(self._annotated(number, *found).features())
+                tick(1)
+        if is_refused:
+            raise _Refused
+
+    def _is_dropped(self, bad: Bad) -> bool:
+        if bad.is_size:
+            return self._recipe.size_mismatch == "drop"
+        return self._recipe.drop_bad_images
+
+    def _looked_at(self, number: int) -> tuple[bytes, ImageHeader] | Bad:
+        """Gives an image and its header, or why it cannot be used."""
+        task = self._task
+        file, is_size = task.files[number], False
+        try:
+            data = self._reader.read(file)
+            header = read_header(data)
+            if self._recipe.decode_images:
+                decode(data)
+            size = int(task.heights[number]), int(task.widths[number])
+            if (header.height, header.width) == size:
+                return data, header
+            if self._recipe.size_mismatch == "rescale" and is_resized(header, *size):
+                return data, header
+            reason, is_size = size_mismatch(header, *size), True
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+        except ValueError as error:
+            reason = str(error)
+        return Bad(int(task.numbers[number]), file.name, reason, is_size)
+
+    def _annotated(self, number: int, data: bytes, header: ImageHeader) -> AnnotatedImage:
+        task, recipe = self._task, self._recipe
+        here = slice(int(task.first[number]), int(task.first[number + 1]))
+        size = int(task.heights[number]), int(task.widths[number])
+        # Boxes are shares and stay; areas and outlines are in the json's pixels.
+        factor = header.height * header.width / (size[0] * size[1])
+        if (header.height, header.width) != size:
+            self.rescaled.append((int(task.numbers[number]), factor))
+        self.counts[f"format {header.format}"] += 1
+        self.counts["turned"] += header.orientation != 1
+        boxes, categories = task.boxes[here], task.category_ids[here].tolist()
+        areas = task.areas[here] * factor
+        no_area = np.isnan(areas)
+        self.counts["no area"] += int(no_area.sum())
+        masks: tuple[bytes, ...] = ()
+        more: dict[str, Any] = {}
+        if recipe.include_masks and categories:
+            masks, mask_areas = self._masks(here, size, header)
+            if np.isnan(mask_areas).any():
+                more["mask_weights"] = (~np.isnan(mask_areas)).astype(np.float32)
+            areas = np.where(no_area & (mask_areas > 0), mask_areas, areas)
+        if np.isnan(areas).any():
+            spans = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
+            box_areas = np.prod(spans, axis=1) * (header.height * header.width)
+            areas = np.where(np.isnan(areas), box_areas, areas)
+        if recipe.slots.names:
+            more |= self._keypoints(here, categories, size)
+        return AnnotatedImage(
+            source_id=task.source_ids[number],
+            filename=task.files[number].name,
+            height=header.height,
+            width=header.width,
+            image_format=header.format,
+            encoded_image=data,
+            boxes=boxes,
+            class_ids=np.array([recipe.class_ids[one] for one in categories], np.int64),
+            class_names=tuple(recipe.class_names[one] for one in categories),
+            areas=areas.astype(np.float32),
+            is_crowd=task.crowd[here],
+            masks_png=masks,
+            **more,
+        )
+
+    def _masks(
+        self, here: slice, size: tuple[int, int], header: ImageHeader
+    ) -> tuple[tuple[bytes, ...], NDArray[np.float64]]:
+        """Gives the masks and their pixels; NaN for an object whose mask is not known."""
+        file_size = header.height, header.width
+        masks, areas = [], []
+        for start, length in self._task.outlines[here].tolist():
+            rle = None
+            try:
+                outline = json.loads(self._text(self._recipe.annotations, start, length) or b"[]")
+                if file_size != size and isinstance(outline, list):
+                    rle = rle_of(rescaled_polygons(outline, size, file_size), *file_size)
+                else:
+                    rle = rle_of(outline, *size)
+                    if rle is not None and file_size != size:
+                        rle = rescaled_rle(rle, *file_size)
+                self.counts["no mask"] += rle is None
+            except ValueError:
+                self.counts["damaged mask"] += 1
+            png, pixels = (empty_mask(*file_size), np.nan) if rle is None else png_of(rle)
+            self.counts["empty mask"] += pixels == 0
+            masks.append(png)
+            areas.append(pixels)
+        return tuple(masks), np.array(areas, np.float64)
+
+    def _keypoints(
+        self, here: slice, categories: list[int], size: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Gives the keypoints of an image's objects as fields of AnnotatedImage."""
+        recipe = self._recipe
+        found = image_keypoints(
+            recipe.slots,
+            categories,
+            [
+                self._text(recipe.keypoint_annotations, start, length)
+                for start, length in self._task.keypoints[here].tolist()
+            ],
+            self._task.num_keypoints[here].tolist(),
+            size,
+        )
+        self.counts["with keypoints"] += found.known
+        self.counts["damaged keypoints"] += found.damaged
+        return {
+            "keypoint_names": recipe.slots.names,
+            "keypoints": found.places,
+            "keypoint_visibility": found.visibility,
+            "keypoint_counts": found.counts,
+        }
+
+    def _text(self, path: str, start: int, length: int) -> bytes:
+        """Gives a value of a json that was left in the file; empty for none."""
+        return os.pread(self._files[path].fileno(), length, start) if start >= 0 else b""
