@@ -9,7 +9,9 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -21,7 +23,10 @@ from odapi_repro.diagnosis.rules import RULES, all_rules, rules_named
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.parse import read_config_file
-from odapi_repro.reference import reference_named
+from odapi_repro.reference import Reference, reference_named
+
+if TYPE_CHECKING:
+    from odapi_repro.diagnosis.finished_run import RunHistory
 
 loaded()
 
@@ -55,6 +60,13 @@ _integer("train_images", None, "images in the training records", upper_bound=_MO
 _integer("replicas", None, "replicas that share a batch", upper_bound=_MOST_REPLICAS)
 _integer("checkpoint_every_n", 1000, "as given to model_main_tf2", upper_bound=_MOST_STEPS)
 _string("run", None, "model_dir of a training: its losses, rates, evaluations and checkpoints too")
+flags.DEFINE_bool(
+    "check_data",
+    False,
+    "read every record that the config names, too, and rank what is wrong with it among the "
+    "findings; `data check` tells more",
+    flag_values=FLAGS,
+)
 _string(
     "explain",
     None,
@@ -109,11 +121,18 @@ def _check_flags(configs: Sequence[str]) -> None:
             expected="--format text or markdown with it",
             mend="leave --format out",
         )
-    if len(configs) > 1 and (FLAGS.run or FLAGS.plot):
+    alone = [name for name in ("run", "plot", "check_data") if FLAGS[name].value]
+    if len(configs) > 1 and alone:
         raise UserError(
-            f"{len(configs)} configs were named with --{'run' if FLAGS.run else 'plot'}",
+            f"{len(configs)} configs were named with --{alone[0]}",
             expected="one config with it",
             mend="call the command once for each",
+        )
+    if FLAGS.check_data and not configs:
+        raise UserError(
+            "--check_data without a config",
+            expected="a config whose records are to be read",
+            mend="name it, or see `odapi-repro data check --help`",
         )
     if FLAGS.plot and not FLAGS.plot.lower().endswith((".png", ".svg")):
         raise UserError(
@@ -140,16 +159,53 @@ def _diagnoses(configs: list[str]) -> list[Diagnosis]:
         checkpoint_every_n=FLAGS.checkpoint_every_n,
     )
     texts = [(path, _text_of(path)) for path in configs]
+    if FLAGS.check_data:
+        return [_with_records(*texts[0], reference, circumstances, history)]
     diagnoses = [
         examine(text, path, rules=RULES, reference=reference, circumstances=circumstances)
         for path, text in texts
     ]
     if history is None:
         return diagnoses
+    config = diagnoses[0] if diagnoses else None
+    return [_with_run(history, config)]
+
+
+def _with_run(history: RunHistory, config: Diagnosis | None) -> Diagnosis:
     from odapi_repro.diagnosis.rules import run
 
-    config = diagnoses[0] if diagnoses else None
-    return [examine_run(history, FLAGS.run, rules=run.RULES, config=config)]
+    return examine_run(history, FLAGS.run, rules=run.RULES, config=config)
+
+
+def _with_records(
+    path: str,
+    text: str,
+    reference: Reference | None,
+    circumstances: Circumstances,
+    history: RunHistory | None,
+) -> Diagnosis:
+    """Reads the records first: the diagnosis of the config then knows how many images there are."""
+    from odapi_repro.data_check_inputs import available_cores, check_data, name_data
+    from odapi_repro.diagnosis.engine import subject_of
+    from odapi_repro.diagnosis.outcome import examine_records
+    from odapi_repro.diagnosis.rules import records
+
+    subject = subject_of(text, path, reference=reference, circumstances=circumstances)
+    named = name_data(subject)
+    checked = check_data(
+        named,
+        subject,
+        annotations={},
+        workers=available_cores(),
+        show_progress=sys.stderr.isatty(),
+    )
+    train = checked.subject.census.split("train")
+    if train is not None and circumstances.train_images is None and train.records:
+        circumstances = replace(circumstances, train_images=train.records)
+    config = examine(text, path, rules=RULES, reference=reference, circumstances=circumstances)
+    if history is not None:
+        config = _with_run(history, config)
+    return examine_records(checked.subject, checked.facts, rules=records.RULES, config=config)
 
 
 def _text_of(path: str) -> str:
@@ -173,7 +229,8 @@ def _rendered(diagnoses: Sequence[Diagnosis]) -> str:
     if FLAGS.format == "sarif":
         from odapi_repro.diagnosis.render.sarif import render_sarif
 
-        return render_sarif(diagnoses, all_rules())
+        of_records = any(diagnosis.data is not None for diagnosis in diagnoses)
+        return render_sarif(diagnoses, all_rules(of_records=of_records))
     if FLAGS.format == "markdown":
         from odapi_repro.diagnosis.render.markdown import render_markdown
 

@@ -302,7 +302,7 @@ def child(*argv: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         ("my.config", "--format", "markdown"),
         ("my.config", "--format", "sarif"),
         ("--run", "model_dir"),
-        ("--explain", "all"),
+        ("--explain", "LR001"),
     ],
     ids=" ".join,
 )

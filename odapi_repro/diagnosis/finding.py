@@ -68,6 +68,9 @@ class Finding:
         fix: edits that mend it; empty where no config can.
         where: `file:line:column`, when the place in the text is known.
         count: how many alike are told by this one.
+        counted: what `count` counts, in the plural.
+        examples: the first few of them by name; of images their source ids.
+        mend: what to do where no field of a config mends it.
     """
 
     code: str
@@ -82,6 +85,9 @@ class Finding:
     fix: tuple[FieldFix, ...] = ()
     where: str = ""
     count: int = 1
+    counted: str = "places"
+    examples: tuple[str, ...] = ()
+    mend: str = ""
 
     def at(self, severity: Severity) -> Finding:
         """Gives the same finding at another severity."""

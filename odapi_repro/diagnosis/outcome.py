@@ -17,13 +17,25 @@ from odapi_repro.pipeline import Circumstances, quantity_definitions
 from odapi_repro.reference import Reference
 
 if TYPE_CHECKING:
+    from odapi_repro.datasets.census.facts import DataFacts
     from odapi_repro.diagnosis.finished_run import RunHistory
+    from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["COSTLY", "Diagnosis", "QuantityPair", "examine", "examine_run"]
+__all__ = ["COSTLY", "Diagnosis", "QuantityPair", "examine", "examine_records", "examine_run"]
 
 # What a config lets expect and a run that took steps has settled: whether it would start with this
 # feature extractor (a trial of ours has one of its own), and which steps it would save.
 _SETTLED_BY_A_RUN = frozenset({"feature_extractor_unknown", "last_checkpoint_not_saved"})
+
+# What records settle that a config only lets suspect: they were counted.
+_SETTLED_BY_RECORDS = frozenset({"max_boxes_truncates_gt", "crowd_trained_as_positive"})
+# What a config tells as well, with the evidence of others: not told twice.
+_TOLD_BY_A_CONFIG = {
+    "partial_shards": frozenset({"partial_shards", "single_train_shard", "single_eval_shard"}),
+    "input_pattern_matches_nothing": frozenset({"input_pattern_matches_nothing"}),
+    "label_map_malformed": frozenset({"label_map_malformed"}),
+    "train_eq_eval": frozenset({"train_eq_eval"}),
+}
 
 #: The severities of findings that stop a training, void its numbers or cost AP.
 COSTLY = (Severity.FATAL, Severity.CRITICAL, Severity.WARNING)
@@ -58,6 +70,7 @@ class Diagnosis:
         subject: the config; None for a run without one.
         reference_why: why this reference was inferred; empty where the user named it.
         history: what the finished run's files say; None without a run.
+        data: what the records hold; None where nobody looked.
     """
 
     path: str
@@ -65,6 +78,7 @@ class Diagnosis:
     subject: Subject | None = None
     reference_why: str = ""
     history: RunHistory | None = None
+    data: DataFacts | None = None
 
     @property
     def reference(self) -> Reference | None:
@@ -134,6 +148,31 @@ def examine_run(
     kept = [one for one in config.findings if one.cause not in settled]
     placed = _placed(found, subject.text.text, config.path)
     return replace(config, findings=tuple(rank([*kept, *placed])), history=history)
+
+
+def examine_records(
+    records: RecordSubject,
+    data: DataFacts,
+    *,
+    rules: Sequence[RecordRule],
+    config: Diagnosis | None = None,
+) -> Diagnosis:
+    """Adds what records hold to the diagnosis of the config that is to read them, if there is one.
+
+    Findings of the config about what the records settle are left out, and so are those of the
+    records that the config has as well.
+    """
+    found = [finding for rule in rules for finding in rule.check(records)]
+    subject = records.config
+    if subject is not None:
+        found = list(_placed(found, subject.text.text, subject.text.path))
+    if config is None:
+        path = subject.text.path if subject is not None else data.name
+        return Diagnosis(path, tuple(rank(found)), subject=None, data=data)
+    kept = [one for one in config.findings if one.cause not in _SETTLED_BY_RECORDS]
+    told = {one.cause for one in kept}
+    new = [one for one in found if not told & _TOLD_BY_A_CONFIG.get(one.cause, frozenset())]
+    return replace(config, findings=tuple(rank([*kept, *new])), data=data)
 
 
 def _placed(findings: Iterable[Finding], text: str, path: str) -> tuple[Finding, ...]:

@@ -34,7 +34,7 @@ def _evidence(one: PublishedEffect) -> Evidence:
 
 
 class RuleBase(ABC):
-    """What rules about configs and about finished runs share: identity, page, making findings.
+    """What rules about configs, finished runs and records share: identity, page, making findings.
 
     A subclass has a docstring of fixed shape, from which `diagnose --explain CODE` and
     docs/rules.md are made: a first line that names what is wrong, then sections headed
@@ -70,6 +70,9 @@ class RuleBase(ABC):
         fix: Sequence[FieldFix] = (),
         where: str = "",
         count: int = 1,
+        counted: str = "places",
+        examples: Sequence[str] = (),
+        mend: str = "",
     ) -> Finding:
         """Gives a finding of this rule; `cause` must be one that it declares."""
         if cause not in self.causes:
@@ -87,6 +90,9 @@ class RuleBase(ABC):
             fix=tuple(fix),
             where=where,
             count=count,
+            counted=counted,
+            examples=tuple(examples),
+            mend=mend,
         )
 
 

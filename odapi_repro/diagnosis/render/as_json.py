@@ -33,7 +33,7 @@ def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Any]:
     reference = diagnosis.reference
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "pipeline": diagnosis.path if diagnosis.subject else None,
+        "pipeline": _pipeline(diagnosis),
         "reference": reference.name if reference else None,
         "reference_inferred": diagnosis.reference_why or None,
         "verdict": verdict(diagnosis),
@@ -64,7 +64,17 @@ def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Any]:
     }
     if diagnosis.history is not None:
         content["run"] = as_json_value(run_json(diagnosis.history))
+    if diagnosis.data is not None:
+        from odapi_repro.diagnosis.render.data_summary import data_json
+
+        content["data"] = as_json_value(data_json(diagnosis.data))
     return content
+
+
+def _pipeline(diagnosis: Diagnosis) -> str | None:
+    if diagnosis.subject is not None:
+        return diagnosis.path
+    return diagnosis.data.pipeline or None if diagnosis.data else None
 
 
 def _finding(rank: int, finding: Finding) -> dict[str, Any]:
@@ -88,6 +98,9 @@ def _finding(rank: int, finding: Finding) -> dict[str, Any]:
         "fix": [{"field": one.field, "value": as_json_value(one.value)} for one in finding.fix],
         "where": finding.where or None,
         "count": finding.count,
+        "counted": finding.counted,
+        "examples": list(finding.examples),
+        "mend": finding.mend or None,
     }
 
 

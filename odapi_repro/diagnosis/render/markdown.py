@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import odapi_repro
 from odapi_repro.diagnosis.finding import Evidence, Finding, Severity
 from odapi_repro.diagnosis.outcome import COSTLY, Diagnosis
+from odapi_repro.diagnosis.render.data_summary import data_rows
 from odapi_repro.diagnosis.render.run_summary import run_facts
 from odapi_repro.diagnosis.render.wording import (
     effect_text,
@@ -34,6 +35,7 @@ def render_markdown(diagnosis: Diagnosis) -> str:
         _table(("metric", "reported", "source", "protocol"), list(_reported(diagnosis))),
         "\n".join(_disputes(diagnosis)),
         _table(("the run", ""), _run(diagnosis)),
+        _data(diagnosis),
         _table(("quantity", "this config", "reference", "unit"), list(_quantities(diagnosis))),
         *(
             _finding(rank, finding)
@@ -84,6 +86,16 @@ def _run(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
     return [(label, escaped(text)) for label, text in run_facts(diagnosis)]
 
 
+def _data(diagnosis: Diagnosis) -> str:
+    if diagnosis.data is None:
+        return ""
+    head, *rows = data_rows(diagnosis.data)
+    shown = [(escaped(name.strip()), *map(escaped, cells)) for name, *cells in rows]
+    notes = [*diagnosis.data.compared, *(f"not: {one}" for one in diagnosis.data.not_looked_at)]
+    listed = "".join(f"\n- {escaped(note)}" for note in notes)
+    return _table(("records", *head[1:]), shown) + (f"\n{listed}" if listed else "")
+
+
 def _quantities(diagnosis: Diagnosis) -> Iterator[tuple[str, ...]]:
     for pair in quantities_shown(diagnosis.quantities):
         unit = "" if pair.unit in ("1", "name", "names", "mode") else pair.unit
@@ -100,7 +112,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _finding(rank: int, finding: Finding) -> str:
     place = f" in {_code(finding.where)}" if finding.where else ""
-    times = f", {finding.count} places" if finding.count > 1 else ""
+    times = f", {finding.count:,} {finding.counted}" if finding.count > 1 else ""
     lines = [
         f"{rank}. **{finding.severity.word}** {finding.code} {_code(finding.cause)}{times}{place}",
         f"   - found: {escaped(finding.found)}",
@@ -108,6 +120,8 @@ def _finding(rank: int, finding: Finding) -> str:
         f"   - why: {escaped(finding.why)}",
         *(f"   - evidence: {_evidence(one)}" for one in finding.evidence),
         *(f"   - mend: {_code(fix_text(fix))}" for fix in finding.fix),
+        *([f"   - mend: {escaped(finding.mend)}"] if finding.mend else []),
+        *([f"   - examples: {escaped(', '.join(finding.examples))}"] if finding.examples else []),
     ]
     return "\n".join(lines)
 

@@ -94,6 +94,8 @@ def _result(
         result["ruleIndex"] = indices[finding.code]
     if finding.count > 1:
         result["occurrenceCount"] = finding.count
+    if finding.examples:
+        result["properties"]["examples"] = list(finding.examples)
     return result
 
 

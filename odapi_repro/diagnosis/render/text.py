@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.outcome import COSTLY, Diagnosis, QuantityPair
+from odapi_repro.diagnosis.render.data_summary import data_lines
 from odapi_repro.diagnosis.render.run_summary import run_lines
 from odapi_repro.diagnosis.render.wording import (
     effect_text,
@@ -43,17 +44,27 @@ def render_text(diagnosis: Diagnosis, *, colour: bool = False) -> str:
         colour: whether ANSI colours mark the severities.
     """
     paint = _Paint(colour)
-    blocks = [
-        [paint.bold(verdict(diagnosis)), *_about(diagnosis)],
-        list(_reported(diagnosis)),
-        list(run_lines(diagnosis, COLUMNS)),
-        list(_quantities(diagnosis)),
+    findings = [
         *(
             list(_finding(rank, one, paint))
             for rank, one in enumerate(diagnosis.of_severity(*COSTLY), start=1)
         ),
         list(_folded(diagnosis, paint)),
     ]
+    data = list(data_lines(diagnosis.data, COLUMNS)) if diagnosis.data else []
+    if diagnosis.data is not None and diagnosis.subject is None:
+        # Of records the facts come first: they are why anybody should believe the verdict.
+        blocks = [[paint.bold(diagnosis.data.name), *data], *findings]
+        blocks.append([paint.bold(verdict(diagnosis))])
+    else:
+        blocks = [
+            [paint.bold(verdict(diagnosis)), *_about(diagnosis)],
+            list(_reported(diagnosis)),
+            list(run_lines(diagnosis, COLUMNS)),
+            data,
+            list(_quantities(diagnosis)),
+            *findings,
+        ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -125,7 +136,7 @@ def _unit(pair: QuantityPair) -> str:
 
 
 def _finding(rank: int, finding: Finding, paint: _Paint) -> Iterator[str]:
-    times = f" ({finding.count} places)" if finding.count > 1 else ""
+    times = f" ({finding.count:,} {finding.counted})" if finding.count > 1 else ""
     word = paint.severity(finding.severity, finding.severity.word)
     yield f"{rank:>2}  {word}  {finding.code}  {finding.cause}{times}"
     yield from _labelled("found", finding.found)
@@ -138,6 +149,10 @@ def _finding(rank: int, finding: Finding, paint: _Paint) -> Iterator[str]:
         yield from _labelled("mend" if index == 0 else "", line)
     if len(fixes) > _MOST_FIXES:
         yield from _labelled("", f"and {len(fixes) - _MOST_FIXES} more")
+    if finding.mend:
+        yield from _labelled("" if fixes else "mend", finding.mend)
+    if finding.examples:
+        yield from _labelled("examples", ", ".join(finding.examples))
     place = finding.where or ", ".join(finding.fields)
     if place:
         yield from _labelled("where", place)

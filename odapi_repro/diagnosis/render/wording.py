@@ -128,6 +128,12 @@ def verdict(diagnosis: Diagnosis) -> str:
     """Gives the diagnosis in one line: how many findings cost, the first of them, the rest."""
     costly = diagnosis.of_severity(*COSTLY)
     other = rest_text(diagnosis)
+    if not costly and diagnosis.data is not None and diagnosis.subject is None:
+        images = sum(one.images for one in diagnosis.data.splits)
+        boxes = sum(one.boxes for one in diagnosis.data.splits)
+        found = "no finding" if not other else "no finding that costs AP"
+        looked = f"{plural(images, 'image')} and {boxes:,} boxes were looked at"
+        return f"{looked}: {found}" + (f"; {other}" if other else "")
     if not costly:
         against = f" against {diagnosis.reference.name}" if diagnosis.reference else ""
         return f"Nothing found that costs AP{against}" + (f"; {other}" if other else "")

@@ -20,20 +20,30 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def all_rules() -> tuple[RuleBase, ...]:
-    """Gives the rules about configs, then those about finished runs."""
-    from odapi_repro.diagnosis.rules import run  # what reads runs is imported where one is read
+def all_rules(*, of_records: bool = True) -> tuple[RuleBase, ...]:
+    """Gives the rules about configs, then those about finished runs, then those about records.
 
-    return (*RULES, *run.RULES)
+    What reads runs and records is imported here: that of records needs numpy.
+    """
+    from odapi_repro.diagnosis.rules import run
+
+    if not of_records:
+        return (*RULES, *run.RULES)
+    from odapi_repro.diagnosis.rules import records
+
+    return (*RULES, *run.RULES, *records.RULES)
 
 
 def rules_named(name: str) -> tuple[RuleBase, ...]:
-    """Gives the rules with this code, dotted name or cause, of configs and of finished runs.
+    """Gives the rules with this code, dotted name or cause, of configs, runs and records.
 
     Raises:
         UserError: none has it; names the nearest.
     """
     wanted = name.strip()
+    for rule in all_rules(of_records=False):
+        if wanted.upper() == rule.code or wanted == rule.name:
+            return (rule,)
     rules = all_rules()
     found = tuple(
         rule

@@ -1,0 +1,220 @@
+"""`python -m odapi_repro.data check`: what is in records, and what is wrong with it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.errors import EnvironmentMissing, UserError
+
+if TYPE_CHECKING:
+    from odapi_repro.data_check_inputs import CheckedData
+    from odapi_repro.datasets.census.augmented import AugmentedBoxes
+    from odapi_repro.diagnosis.outcome import Diagnosis
+    from odapi_repro.diagnosis.subject import Subject
+
+__all__ = ["FLAGS", "main"]
+
+SUMMARY = "every record read once: what is there, and what is wrong with it, counted"
+FORMATS = ("text", "json", "markdown", "sarif")
+NEVER = "never"
+FAIL_ON = ("fatal", "critical", "warning", "info", NEVER)
+_DRAWS = 3
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
+_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
+_string("pipeline", None, "pipeline.config that is to read the records (also without the flag)")
+flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+_string(
+    "data",
+    "",
+    "embedded, or a folder with train* and val* records and a label map; without any data flag the "
+    "records that the config names",
+)
+_string("train_records", "", "globs of training records, comma-separated")
+_string("eval_records", "", "globs of evaluation records, comma-separated")
+_string("label_map", "", "label map of the records")
+_string("annotations", "", "COCO json that the training records were made from: box by box")
+_string("eval_annotations", "", "the same for the evaluation records")
+_integer(
+    "augmented_images",
+    100,
+    "with a config: images sent through its own augmentation, which needs TensorFlow; 0: none",
+    lower_bound=0,
+)
+_integer("seed", 0, "of the choice of these images, and of augmentation", lower_bound=0)
+_integer("workers", None, "processes; as many as there are cores by default", lower_bound=1)
+_enum("format", "text", FORMATS, "how to print it")
+_enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least this severe")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(_run, FLAGS, arguments, name="data check", summary=SUMMARY)
+
+
+def _run(positional: list[str]) -> int:
+    from odapi_repro.data_check_inputs import available_cores, check_data, name_data
+    from odapi_repro.diagnosis.finding import Severity
+    from odapi_repro.diagnosis.outcome import examine_records
+    from odapi_repro.diagnosis.rules import records
+
+    config = _config(positional)
+    named = name_data(
+        config,
+        data=FLAGS.data,
+        train_records=FLAGS.train_records,
+        eval_records=FLAGS.eval_records,
+        label_map=FLAGS.label_map,
+    )
+    given = {"train": FLAGS.annotations, "eval": FLAGS.eval_annotations}
+    checked = check_data(
+        named,
+        config,
+        annotations={split: path for split, path in given.items() if path},
+        workers=FLAGS.workers or available_cores(),
+        show_progress=sys.stderr.isatty(),
+    )
+    checked = _with_augmentation(checked, config)
+    diagnosis = examine_records(checked.subject, checked.facts, rules=records.RULES)
+    _print(_rendered(diagnosis))
+    if FLAGS.fail_on == NEVER:
+        return EXIT_DONE
+    failed = diagnosis.at_or_above(Severity[FLAGS.fail_on.upper()])
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _config(positional: Sequence[str]) -> Subject | None:
+    """Gives the config that is named; one that does not parse is refused."""
+    from odapi_repro.diagnosis.engine import subject_of
+    from odapi_repro.pipeline.parse import read_config_file
+
+    configs = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
+    if len(configs) > 1:
+        raise UserError(
+            f"{len(configs)} configs were named",
+            expected="one config, or none",
+            mend="call the command once for each",
+        )
+    if not configs:
+        return None
+    path = configs[0]
+    subject = subject_of(read_config_file(path, lenient=True), path)
+    if subject.text.problems or not subject.pipeline.meta_architecture:
+        raise UserError(
+            "the config does not parse, or has no model",
+            expected="a TrainEvalPipelineConfig in protobuf's text format",
+            mend=f"python -m odapi_repro.diagnose {path} tells where",
+            where=path,
+        )
+    return subject
+
+
+def _with_augmentation(checked: CheckedData, config: Subject | None) -> CheckedData:
+    """Counts what the pipeline's own augmentation leaves, or says why nobody looked."""
+    why = _no_augmentation(checked, config)
+    if not why and config is not None:
+        try:
+            augmented = _augmented(checked, config)
+        except UserError as error:
+            why = error.found
+        else:
+            told = (
+                f"{augmented.records:,} training images through the pipeline's augmentation, "
+                f"{augmented.draws} times each: {augmented.boxes_after:,} of "
+                f"{augmented.boxes_before:,} boxes left"
+            )
+            facts = replace(checked.facts, compared=(*checked.facts.compared, told))
+            subject = replace(checked.subject, augmented=augmented)
+            return replace(checked, subject=subject, facts=facts)
+    missed = (*checked.facts.not_looked_at, f"what augmentation leaves of the boxes: {why}")
+    return replace(checked, facts=replace(checked.facts, not_looked_at=missed))
+
+
+def _no_augmentation(checked: CheckedData, config: Subject | None) -> str:
+    import importlib.util
+
+    train = checked.subject.census.split("train")
+    if config is None:
+        return "no config is named"
+    if not FLAGS.augmented_images:
+        return "--augmented_images 0"
+    if train is None or not train.records:
+        return "there are no training records"
+    if checked.subject.census.label_map is None:
+        return "there is no label map that can be used"
+    if importlib.util.find_spec("tensorflow") is None:
+        return "TensorFlow is not installed"
+    return ""
+
+
+def _augmented(checked: CheckedData, config: Subject) -> AugmentedBoxes:
+    from odapi_repro.datasets.census import Tally
+    from odapi_repro.datasets.census.augmented import AugmentedBoxes
+    from odapi_repro.execution.model_inputs import draw_model_inputs
+
+    train = checked.subject.census.split("train")
+    label_map_path = checked.subject.census.label_map_path
+    if train is None or label_map_path is None:
+        raise EnvironmentMissing("there are no training records with a label map")
+    drawn = draw_model_inputs(
+        config.pipeline,
+        [file.path for file in train.files],
+        Path(label_map_path),
+        images=FLAGS.augmented_images,
+        draws=_DRAWS,
+        seed=FLAGS.seed,
+    )
+    emptied = [one.source_id for one in drawn.inputs if one.boxes_in_record and not len(one.boxes)]
+    refused = [one.source_id for one in drawn.refused]
+    detail = drawn.refused[0].message.splitlines()[0] if drawn.refused else ""
+    draws = len(drawn.inputs) + len(drawn.refused)
+    return AugmentedBoxes(
+        records=-(-draws // _DRAWS),
+        draws=_DRAWS,
+        boxes_before=sum(one.boxes_in_record for one in drawn.inputs),
+        boxes_after=sum(len(one.boxes) for one in drawn.inputs),
+        emptied=Tally(len(emptied), tuple(dict.fromkeys(emptied))[:5]),
+        refused=Tally(len(refused), tuple(dict.fromkeys(refused))[:5], detail),
+    )
+
+
+def _rendered(diagnosis: Diagnosis) -> str:
+    if FLAGS.format == "json":
+        from odapi_repro.diagnosis.render.as_json import render_json
+
+        return render_json([diagnosis])
+    if FLAGS.format == "sarif":
+        from odapi_repro.diagnosis.render.sarif import render_sarif
+        from odapi_repro.diagnosis.rules import all_rules
+
+        return render_sarif([diagnosis], all_rules())
+    if FLAGS.format == "markdown":
+        from odapi_repro.diagnosis.render.markdown import render_markdown
+
+        return render_markdown(diagnosis)
+    from odapi_repro.diagnosis.render.text import render_text
+
+    no = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return render_text(diagnosis, colour=sys.stdout.isatty() and not no)
+
+
+def _print(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,312 @@
+"""What `data check` looks at: which records the flags or the config name, read once."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from odapi_repro.datasets.census import (
+    Census,
+    Inventory,
+    SplitCensus,
+    folder_inventories,
+    inventory_of,
+    take_census,
+)
+from odapi_repro.datasets.census.facts import DataFacts, split_facts
+from odapi_repro.datasets.census.manifest_check import manifest_faults
+from odapi_repro.datasets.census.source_annotations import read_source_annotations
+from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
+from odapi_repro.datasets.embedded import embedded_dataset
+from odapi_repro.datasets.label_map import LabelMap, read_label_map
+from odapi_repro.datasets.records import resolve_patterns
+from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.diagnosis.named_paths import folder_of, input_patterns
+from odapi_repro.diagnosis.record_rule import RecordSubject
+from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.errors import DataError
+
+__all__ = ["CheckedData", "NamedData", "available_cores", "check_data", "name_data"]
+
+_SPLITS = ("train", "eval")
+_WORDS = {"train": "training records", "eval": "evaluation records"}
+
+
+@dataclass(frozen=True)
+class NamedData:
+    """Records that were named, before any is read.
+
+    Attributes:
+        name: of the data set.
+        inventories: `train` and `eval`, those that are there, in this order.
+        label_map_path: None where none is named or found.
+        not_looked_at: splits that are not here, and why.
+        annotations: split -> the json that is known to belong to it.
+        folder: that was named; None where files were.
+    """
+
+    name: str
+    inventories: Mapping[str, Inventory]
+    label_map_path: Path | None
+    not_looked_at: tuple[str, ...] = ()
+    annotations: Mapping[str, Path] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+def available_cores() -> int:
+    """Gives the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """Records that were read, for the rules and for the table."""
+
+    subject: RecordSubject
+    facts: DataFacts = field(compare=False)
+
+
+def name_data(
+    config: Subject | None,
+    *,
+    data: str = "",
+    train_records: str = "",
+    eval_records: str = "",
+    label_map: str = "",
+) -> NamedData:
+    """Gives the records that the flags name, else those of the config's readers.
+
+    Unlike a training, it takes what is there: a split alone, shards without their neighbours.
+
+    Raises:
+        DataError: nothing is named, or nothing of what is named is here.
+    """
+    patterns = {"train": _patterns(train_records), "eval": _patterns(eval_records)}
+    if any(patterns.values()):
+        return _of_patterns(patterns, data, label_map, config)
+    if data == EMBEDDED:
+        made = embedded_dataset()
+        found = folder_inventories(made.folder)
+        path = _label_map(label_map, made.folder, None)
+        own = {"train": made.instances_train, "eval": made.instances_val}
+        return NamedData(EMBEDDED, _ordered(found), path, annotations=own)
+    if data:
+        folder = Path(data).expanduser()
+        if not folder.is_dir():
+            raise DataError(
+                f"--data {data} {'is a file' if folder.exists() else 'does not exist'}",
+                expected=f"--data {EMBEDDED} or --data FOLDER",
+                mend="name the folder of the records, or the files with --train_records",
+            )
+        found = folder_inventories(folder)
+        name = folder.resolve().name
+        missing = tuple(
+            f"{_WORDS[one]}: the folder holds none" for one in _SPLITS if one not in found
+        )
+        path = _label_map(label_map, folder, config)
+        return NamedData(name, _ordered(found), path, missing, folder=folder)
+    if config is not None:
+        return _of_config(config, label_map)
+    raise DataError(
+        "no records were named",
+        expected="a pipeline.config, --data FOLDER, or --train_records GLOB",
+        mend=f"python -m odapi_repro.data check --data {EMBEDDED}",
+    )
+
+
+def check_data(
+    named: NamedData,
+    config: Subject | None,
+    *,
+    annotations: Mapping[str, str],
+    workers: int = 1,
+    show_progress: bool = False,
+) -> CheckedData:
+    """Reads everything once.
+
+    Args:
+        named: what to read.
+        config: the pipeline to hold it against.
+        annotations: split -> the COCO json that it was made from, before `named.annotations`.
+        workers: processes.
+        show_progress: whether to say on stderr how far it is.
+
+    Raises:
+        DataError: the label map is no text file, or a json is not COCO's.
+    """
+    label_map, error = _read_label_map(named.label_map_path)
+    jsons: dict[str, str | Path] = {**named.annotations, **annotations}
+    sources = {split: read_source_annotations(path) for split, path in jsons.items()}
+    for split in sources:
+        if split not in named.inventories:
+            raise DataError(
+                f"annotations are named for {_WORDS[split]}, and there are none",
+                expected="records of that split",
+                mend="name them, or leave the annotations out",
+            )
+    splits = tuple(
+        take_census(
+            split,
+            inventory,
+            workers=workers,
+            progress=_Progress(split) if show_progress else None,
+        )
+        for split, inventory in named.inventories.items()
+    )
+    if not any(file.records or file.fault for split in splits for file in split.files):
+        _refuse_empty(splits)
+    census = Census(splits, label_map, named.label_map_path, error)
+    compared: dict[str, SourceComparison] = {}
+    for one in splits:
+        if one.split in sources:
+            compared[one.split] = compare_with_source(one, sources[one.split], label_map)
+    faults = None
+    if named.folder is not None:
+        files = [file.path for split in splits for file in split.files]
+        faults = manifest_faults(named.folder, files)
+    told = [
+        f"{_WORDS[split]} with {one.path}: {one.equal:,} of {one.boxes:,} boxes equal"
+        for split, one in compared.items()
+    ]
+    if faults is not None:
+        told.append(f"files with the manifest beside them: {len(faults) or 'none'} differ")
+    facts = DataFacts(
+        name=named.name,
+        splits=tuple(split_facts(split, label_map) for split in splits),
+        pipeline=config.text.path if config is not None else "",
+        label_map=str(named.label_map_path or ""),
+        compared=tuple(told),
+        not_looked_at=(*named.not_looked_at, *_unasked(named, compared, label_map)),
+    )
+    subject = RecordSubject(census, config, compared, manifest_faults=faults or {})
+    return CheckedData(subject, facts)
+
+
+class _Progress:
+    """Says on stderr, at most every percent, how far the reading is."""
+
+    def __init__(self, split: str) -> None:
+        self._word = _WORDS[split]
+        self._told = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        percent = 100 * done // max(total, 1)
+        if percent != self._told:
+            end = "\n" if done >= total else ""
+            print(f"\r{self._word}: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
+            self._told = percent
+
+
+def _of_patterns(
+    patterns: Mapping[str, Sequence[str]], data: str, label_map: str, config: Subject | None
+) -> NamedData:
+    found = {split: inventory_of(patterns[split]) for split in _SPLITS if patterns[split]}
+    for split, inventory in found.items():
+        if not inventory.files:
+            resolve_patterns(patterns[split])  # raises, and names what lies beside it
+    folder = Path(data).expanduser() if data and data != EMBEDDED else None
+    files = next(iter(found.values())).files
+    missing = tuple(f"{_WORDS[one]}: not named" for one in _SPLITS if one not in found)
+    name = files[0].name.split(".")[0]
+    return NamedData(name, found, _label_map(label_map, folder, config), missing)
+
+
+def _of_config(config: Subject, label_map: str) -> NamedData:
+    found: dict[str, Inventory] = {}
+    missing = []
+    for split in _SPLITS:
+        patterns = input_patterns(config.pipeline, evaluation=split == "eval")
+        here = [one for one in patterns if folder_of(one, look=True) or glob.glob(one)]
+        if here:
+            found[split] = inventory_of(here)
+        elif patterns:
+            missing.append(f"{_WORDS[split]}: {patterns[0]} is not on this machine")
+        else:
+            missing.append(f"{_WORDS[split]}: the config names none")
+    if not any(inventory.files for inventory in found.values()):
+        raise DataError(
+            "the config names no records that are on this machine"
+            + (f" ({missing[0]})" if missing else ""),
+            expected="a config whose input_path matches files here",
+            mend="name them: --data FOLDER, or --train_records GLOB --label_map FILE",
+            where=config.text.path,
+        )
+    path = _label_map(label_map, None, config)
+    name = os.path.basename(config.text.path)
+    return NamedData(name, found, path, tuple(missing))
+
+
+def _patterns(given: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in given.split(",") if one.strip())
+
+
+def _ordered(found: Mapping[str, Inventory]) -> dict[str, Inventory]:
+    return {split: found[split] for split in _SPLITS if split in found}
+
+
+def _label_map(named: str, folder: Path | None, config: Subject | None) -> Path | None:
+    """Gives the label map: the flag's, else the folder's only one, else the config's."""
+    if named:
+        return Path(named).expanduser()
+    found: list[Path] = []
+    if folder is not None:
+        found = sorted({*folder.glob("*label_map*.pbtxt"), *folder.glob("*label_map*.txt")})
+    if len(found) > 1:
+        raise DataError(
+            f"several label maps are there: {', '.join(path.name for path in found)}",
+            expected="one label map (*label_map*.pbtxt)",
+            mend="name it with --label_map FILE",
+            where=str(folder),
+        )
+    if found:
+        return found[0]
+    own = config.pipeline.proto.train_input_reader.label_map_path if config is not None else ""
+    return Path(own) if own and os.path.isfile(own) else None
+
+
+def _read_label_map(path: Path | None) -> tuple[LabelMap | None, DataError | None]:
+    """Gives the label map, or why it cannot be used; a file that is no text is refused."""
+    if path is None:
+        return None, None
+    try:
+        return read_label_map(path), None
+    except DataError as error:
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise error from None
+        return None, error
+
+
+def _refuse_empty(splits: Sequence[SplitCensus]) -> None:
+    files = [file for split in splits for file in split.files]
+    raise DataError(
+        f"{len(files)} record file(s) hold no record",
+        expected="tf.train.Example records",
+        mend="write the records again; the tool that wrote them found no images",
+        where=str(files[0].path) if files else "",
+    )
+
+
+def _unasked(
+    named: NamedData, compared: Mapping[str, SourceComparison], label_map: LabelMap | None
+) -> list[str]:
+    told = []
+    if named.label_map_path is None:
+        told.append("names and ids of classes: no label map is named (--label_map FILE)")
+    elif label_map is None:
+        told.append("names and ids of classes: the label map cannot be used")
+    flags = {"train": "--annotations", "eval": "--eval_annotations"}
+    absent = [flags[split] for split in named.inventories if split not in compared]
+    if absent:
+        told.append(
+            "objects that are missing or of the wrong class: only the json that the records were "
+            f"made from can tell ({' and '.join(absent)} FILE)"
+        )
+    return told

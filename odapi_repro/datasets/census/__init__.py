@@ -1,0 +1,43 @@
+"""One pass over record files that leaves nothing out: what they hold, as columns in memory."""
+
+from odapi_repro.datasets.census.columns import (
+    MASK_EMPTY,
+    MASK_NONE,
+    MASK_OK,
+    MASK_OTHER_SIZE,
+    MASK_UNREADABLE,
+    NO_LABEL,
+    NO_NAME,
+    BoxColumns,
+    ImageColumns,
+    Tally,
+)
+from odapi_repro.datasets.census.inventory import (
+    Inventory,
+    ShardSet,
+    folder_inventories,
+    inventory_of,
+)
+from odapi_repro.datasets.census.split import Census, FileFacts, SplitCensus
+from odapi_repro.datasets.census.survey import take_census
+
+__all__ = [
+    "MASK_EMPTY",
+    "MASK_NONE",
+    "MASK_OK",
+    "MASK_OTHER_SIZE",
+    "MASK_UNREADABLE",
+    "NO_LABEL",
+    "NO_NAME",
+    "BoxColumns",
+    "Census",
+    "FileFacts",
+    "ImageColumns",
+    "Inventory",
+    "ShardSet",
+    "SplitCensus",
+    "Tally",
+    "folder_inventories",
+    "inventory_of",
+    "take_census",
+]

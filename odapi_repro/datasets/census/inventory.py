@@ -1,0 +1,117 @@
+"""Which record files there are of those that are named, shards that are missing among them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from odapi_repro.errors import DataError
+
+__all__ = ["Inventory", "ShardSet", "folder_inventories", "inventory_of"]
+
+_RECORD_NAME = re.compile(r"\.tf_?records?\b|\.records?\b|-\d+-of-\d+", re.IGNORECASE)
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d+)-of-(?P<total>\d+)(?P<suffix>.*)")
+_SPLITS = (
+    ("train", re.compile(r"(?<![a-z])train", re.IGNORECASE)),
+    ("eval", re.compile(r"(?<![a-z])e?val", re.IGNORECASE)),
+)
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """Files of one set of shards, `stem-00000-of-00010suffix`.
+
+    Attributes:
+        name: the pattern of all of them, without the folder.
+        total: shards that the names promise.
+        present: numbers of those that are there, sorted.
+    """
+
+    name: str
+    total: int
+    present: tuple[int, ...]
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers of the shards that are not there."""
+        return tuple(sorted(set(range(self.total)) - set(self.present)))
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The record files of one split.
+
+    Attributes:
+        files: sorted, each once.
+        shard_sets: by name; files that are no shards belong to none.
+        unmatched: patterns that match no file.
+    """
+
+    files: tuple[Path, ...]
+    shard_sets: tuple[ShardSet, ...] = ()
+    unmatched: tuple[str, ...] = ()
+
+
+def inventory_of(patterns: Sequence[str]) -> Inventory:
+    """Gives the files that globs match; a pattern that matches none is noted, and no error."""
+    files: set[Path] = set()
+    unmatched = []
+    for pattern in patterns:
+        expanded = os.path.expanduser(pattern)
+        found = {Path(name) for name in glob.glob(expanded) if os.path.isfile(name)}
+        if not found:
+            unmatched.append(pattern)
+        files |= found
+    return Inventory(tuple(sorted(files)), _shard_sets(files), tuple(unmatched))
+
+
+def folder_inventories(folder: Path) -> dict[str, Inventory]:
+    """Gives what a folder holds of `train` and `eval`, by the names of its record files.
+
+    Raises:
+        DataError: the folder cannot be listed, or holds no record file of either split.
+    """
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    except OSError as error:
+        raise DataError(
+            f"cannot list the folder: {error.strerror or error}",
+            expected="a folder of record files",
+            mend="name a folder that can be read",
+            where=str(folder),
+        ) from error
+    records = [name for name in names if _RECORD_NAME.search(name) and not name.startswith(".")]
+    by_split: dict[str, list[Path]] = defaultdict(list)
+    for name in records:
+        split = next((one for one, pattern in _SPLITS if pattern.search(name)), None)
+        if split is not None:
+            by_split[split].append(folder / name)
+    if not by_split:
+        listed = ", ".join(records[:3]) + (", ..." if len(records) > 3 else "")
+        raise DataError(
+            f"no record file is named train* or val* (there: {listed})"
+            if records
+            else "the folder holds no record file",
+            expected="files such as train.record or val-00000-of-00010.tfrecord",
+            mend="name the files: --train_records GLOB, --eval_records GLOB, --label_map FILE",
+            where=str(folder),
+        )
+    return {split: Inventory(tuple(files), _shard_sets(files)) for split, files in by_split.items()}
+
+
+def _shard_sets(files: Iterable[Path]) -> tuple[ShardSet, ...]:
+    indices: dict[tuple[Path, str, str, str], list[int]] = defaultdict(list)
+    for file in files:
+        match = _SHARD.fullmatch(file.name)
+        if match:
+            key = (file.parent, match["stem"], match["total"], match["suffix"])
+            indices[key].append(int(match["index"]))
+    return tuple(
+        ShardSet(f"{stem}-{'?' * len(total)}-of-{total}{suffix}", int(total), tuple(sorted(found)))
+        for (_, stem, total, suffix), found in sorted(indices.items())
+    )

@@ -1,0 +1,129 @@
+"""The COCO json that records were made from, as columns."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.errors import DataError, shortened
+
+__all__ = ["SourceAnnotations", "read_source_annotations"]
+
+_EXPECTED = "COCO instances: an object with the lists images, annotations and categories"
+
+
+@dataclass(frozen=True, eq=False)
+class SourceAnnotations:
+    """A COCO instances file, without its outlines.
+
+    Attributes:
+        path: where it lies.
+        rows: image -> its annotations' rows, by the image's id as text.
+        file_names: file name -> id as text, for records without COCO's ids.
+        corners: float64 [A, 4], ymin xmin ymax xmax in pixels, clipped to the image.
+        overruns: bool [A], whether the box as written reaches beyond its image.
+        category: int64 [A].
+        crowd: bool [A].
+        area: float64 [A], NaN where there is none.
+        names: category -> name.
+    """
+
+    path: Path
+    rows: Mapping[str, NDArray[np.int64]]
+    file_names: Mapping[str, str]
+    corners: NDArray[np.float64]
+    overruns: NDArray[np.bool_]
+    category: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    area: NDArray[np.float64]
+    names: Mapping[int, str]
+
+
+def read_source_annotations(path: str | os.PathLike[str]) -> SourceAnnotations:
+    """Reads a COCO instances json; outlines are thrown away while it is parsed.
+
+    Raises:
+        DataError: it cannot be read, is no JSON, or no COCO instances.
+    """
+    content = _parsed(Path(path))
+    lists = [content.get(key) if isinstance(content, dict) else None for key in _KEYS]
+    if not all(isinstance(one, list) for one in lists):
+        raise _refused(path, "no lists " + ", ".join(_KEYS))
+    images, annotations, categories = lists
+    try:
+        return _columns(Path(path), images or [], annotations or [], categories or [])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _refused(path, f"an entry is not as COCO has it ({error!r})") from error
+
+
+_KEYS = ("images", "annotations", "categories")
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file, object_hook=_without_outline)
+    except OSError as error:
+        raise DataError(
+            f"cannot read: {error.strerror or error}",
+            expected=_EXPECTED,
+            mend="name an existing file",
+            where=str(path),
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"no JSON: {shortened(str(error))}") from error
+
+
+def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
+    """Drops what would take ten times the room of all the rest."""
+    for key in ("segmentation", "keypoints", "caption"):
+        entry.pop(key, None)
+    return entry
+
+
+def _columns(
+    path: Path, images: list[Any], annotations: list[Any], categories: list[Any]
+) -> SourceAnnotations:
+    sizes = {str(one["id"]): (float(one["height"]), float(one["width"])) for one in images}
+    rows: dict[str, list[int]] = {name: [] for name in sizes}
+    kept: list[Any] = []
+    for one in annotations:
+        name = str(one["image_id"])
+        if name not in rows:
+            continue
+        rows[name].append(len(kept))
+        kept.append(one)
+    size = np.array([sizes[str(one["image_id"])] for one in kept], np.float64).reshape(-1, 2)
+    boxes = np.array([one["bbox"] for one in kept], np.float64).reshape(-1, 4)
+    corners = np.stack(
+        [boxes[:, 1], boxes[:, 0], boxes[:, 1] + boxes[:, 3], boxes[:, 0] + boxes[:, 2]], axis=1
+    )
+    limits = np.concatenate([size, size], axis=1)
+    clipped = np.clip(corners, 0, limits)
+    return SourceAnnotations(
+        path=path,
+        rows={name: np.array(found, np.int64) for name, found in rows.items()},
+        file_names={str(one.get("file_name", "")): str(one["id"]) for one in images},
+        corners=clipped,
+        overruns=(corners != clipped).any(axis=1),
+        category=np.array([one["category_id"] for one in kept], np.int64),
+        crowd=np.array([bool(one.get("iscrowd", 0)) for one in kept], np.bool_),
+        area=np.array([one.get("area", np.nan) for one in kept], np.float64),
+        names={int(one["id"]): str(one["name"]) for one in categories},
+    )
+
+
+def _refused(path: str | os.PathLike[str], found: str) -> DataError:
+    return DataError(
+        f"these are no COCO annotations: {found}",
+        expected=_EXPECTED,
+        mend="name the json that the records were made from, such as instances_train2017.json",
+        where=str(path),
+    )

@@ -1,0 +1,201 @@
+"""Records against the COCO json they were made from, box by box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.datasets.census.box_kinds import off_truth
+from odapi_repro.datasets.census.columns import Tally
+from odapi_repro.datasets.census.source_annotations import SourceAnnotations
+from odapi_repro.datasets.census.split import SplitCensus
+from odapi_repro.datasets.label_map import LabelMap
+
+__all__ = ["SourceComparison", "compare_with_source"]
+
+# Float32 shares give a pixel back to a thousandth; the OD API's converter rounds nothing.
+_SAME_PIXELS = 0.5
+_SAME_AREA = 0.001  # share
+
+
+@dataclass(frozen=True)
+class SourceComparison:
+    """What became of the annotations of a json in records.
+
+    Attributes:
+        path: the json.
+        images: images of the json.
+        boxes: annotations of the images that are in the records.
+        equal: among them, those that are in the records with the same box.
+        images_missing: images of the json that no record holds.
+        images_unknown: records whose source_id and file name the json does not have.
+        moved: annotations whose box lies elsewhere in the records.
+        how_moved: `shifted`, `scaled about their centre` ..., with counts.
+        missing: annotations that have no box in the records.
+        missing_overrun: among them, those whose box reaches beyond the image by any fraction.
+        missing_flat: among them, those without height or width.
+        added: boxes of the records that the json does not have.
+        class_changed, crowd_changed, area_changed: annotations whose box is in the records, under
+            another class, crowd flag or area.
+    """
+
+    path: Path
+    images: int
+    boxes: int
+    equal: int
+    images_missing: Tally = field(default_factory=Tally)
+    images_unknown: Tally = field(default_factory=Tally)
+    moved: Tally = field(default_factory=Tally)
+    how_moved: Mapping[str, int] = field(default_factory=dict)
+    missing: Tally = field(default_factory=Tally)
+    missing_overrun: int = 0
+    missing_flat: int = 0
+    added: Tally = field(default_factory=Tally)
+    class_changed: Tally = field(default_factory=Tally)
+    crowd_changed: Tally = field(default_factory=Tally)
+    area_changed: Tally = field(default_factory=Tally)
+    images_with: Mapping[str, int] = field(default_factory=dict)
+
+
+def compare_with_source(
+    split: SplitCensus, source: SourceAnnotations, label_map: LabelMap | None
+) -> SourceComparison:
+    """Compares box by box: images by source_id, else by file name; boxes by the nearest.
+
+    A record that is there twice is compared twice.
+    """
+    return _Comparison(split, source, label_map).result()
+
+
+class _Comparison:
+    """Counts that grow image by image."""
+
+    def __init__(
+        self, split: SplitCensus, source: SourceAnnotations, label_map: LabelMap | None
+    ) -> None:
+        self._split, self._source = split, source
+        boxes = split.boxes
+        size = split.images.size[boxes.image].astype(np.float64)
+        self._size = size
+        self._pixels = boxes.corners.astype(np.float64) * np.concatenate([size, size], axis=1)
+        self._classes = split.class_ids(label_map)
+        self._wanted = _classes_of(source, label_map)
+        self._tallies: dict[str, list[tuple[int, int]]] = {}
+        self._pairs: list[tuple[int, int]] = []
+        self._boxes = self._equal = 0
+        self._overrun = self._flat = 0
+
+    def result(self) -> SourceComparison:
+        images, source = self._split.images, self._source
+        count = len(images)
+        firsts = np.searchsorted(self._split.boxes.image, np.arange(count + 1))
+        seen: set[str] = set()
+        for index in range(count):
+            name = self._name_in_source(index)
+            if name is None:
+                self._note("unknown", index, 1)
+                continue
+            seen.add(name)
+            self._compare(index, np.arange(firsts[index], firsts[index + 1]), source.rows[name])
+        missing = [name for name in source.rows if name not in seen]
+        ours = np.array([pair[0] for pair in self._pairs], np.int64)
+        theirs = np.array([pair[1] for pair in self._pairs], np.int64)
+        return SourceComparison(
+            path=source.path,
+            images=len(source.rows),
+            boxes=self._boxes,
+            equal=self._equal,
+            images_missing=Tally(len(missing), tuple(missing[:5])),
+            images_unknown=self._tally("unknown"),
+            moved=self._tally("moved"),
+            how_moved=off_truth(self._pixels[ours], source.corners[theirs], self._size[ours]),
+            missing=self._tally("missing"),
+            missing_overrun=self._overrun,
+            missing_flat=self._flat,
+            added=self._tally("added"),
+            class_changed=self._tally("class"),
+            crowd_changed=self._tally("crowd"),
+            area_changed=self._tally("area"),
+            images_with={kind: len(noted) for kind, noted in self._tallies.items()},
+        )
+
+    def _name_in_source(self, index: int) -> str | None:
+        images, source = self._split.images, self._source
+        name = str(images.source_id[index])
+        if name in source.rows:
+            return name
+        by_file = source.file_names.get(str(images.filename[index]))
+        return by_file if by_file is not None and images.filename[index] else None
+
+    def _compare(self, index: int, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
+        self._boxes += len(theirs)
+        if not len(theirs):
+            self._note("added", index, len(ours))
+            return
+        apart = np.abs(self._pixels[ours][:, None] - self._source.corners[theirs][None]).max(
+            axis=2, initial=0
+        )
+        apart = np.where(np.isfinite(apart), apart, np.inf)
+        other_class = self._classes[ours][:, None] != self._wanted[theirs][None]
+        # Of boxes that lie in one place, those of one class belong together.
+        order = np.lexsort((other_class.ravel(), np.round(apart.ravel(), 3)))
+        left_ours, left_theirs = set(range(len(ours))), set(range(len(theirs)))
+        changed = dict.fromkeys(("class", "crowd", "area", "moved"), 0)
+        for flat in order.tolist():
+            i, j = divmod(flat, len(theirs))
+            if i not in left_ours or j not in left_theirs:
+                continue
+            left_ours.remove(i)
+            left_theirs.remove(j)
+            if apart[i, j] > _SAME_PIXELS:
+                changed["moved"] += 1
+                self._pairs.append((int(ours[i]), int(theirs[j])))
+                continue
+            self._equal += 1
+            changed["class"] += bool(other_class[i, j])
+            changed["crowd"] += self._crowd_differs(ours[i], theirs[j])
+            changed["area"] += self._area_differs(ours[i], theirs[j])
+        for kind, count in changed.items():
+            self._note(kind, index, count)
+        self._note("added", index, len(left_ours))
+        self._note("missing", index, len(left_theirs))
+        rows = theirs[sorted(left_theirs)]
+        self._overrun += int(self._source.overruns[rows].sum())
+        sides = self._source.corners[rows][:, 2:] - self._source.corners[rows][:, :2]
+        self._flat += int((sides <= 0).any(axis=1).sum())
+
+    def _crowd_differs(self, ours: np.int64, theirs: np.int64) -> bool:
+        return bool(self._split.boxes.crowd[ours] != self._source.crowd[theirs])
+
+    def _area_differs(self, ours: np.int64, theirs: np.int64) -> bool:
+        """Whether both give an area, and another; a record may leave it out."""
+        own, other = float(self._split.boxes.area[ours]), float(self._source.area[theirs])
+        if np.isnan(own) or np.isnan(other):
+            return False
+        return abs(own - other) > max(1e-3, _SAME_AREA * abs(other))
+
+    def _note(self, kind: str, index: int, count: int) -> None:
+        if count:
+            self._tallies.setdefault(kind, []).append((index, count))
+
+    def _tally(self, kind: str) -> Tally:
+        noted = self._tallies.get(kind, [])
+        names = self._split.images.names(index for index, _ in noted[:20])
+        return Tally(sum(count for _, count in noted), names)
+
+
+def _classes_of(source: SourceAnnotations, label_map: LabelMap | None) -> NDArray[np.int64]:
+    """Gives the class that each annotation should have in the records, int64 [A].
+
+    By the category's name where the label map has it, else the category's id itself.
+    """
+    known = {
+        category: (label_map.id_of(name) if label_map else None) or category
+        for category, name in source.names.items()
+    }
+    wanted = [known.get(int(one), int(one)) for one in source.category]
+    return np.array(wanted, np.int64)

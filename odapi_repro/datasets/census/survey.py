@@ -1,0 +1,117 @@
+"""All records of a split on all cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from odapi_repro.datasets.census.columns import NO_NAME, BoxColumns, Tally, concatenated
+from odapi_repro.datasets.census.inventory import Inventory
+from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion, read_portion
+from odapi_repro.datasets.census.split import FileFacts, SplitCensus
+from odapi_repro.datasets.tfrecord import read_frames
+from odapi_repro.errors import DataError
+
+__all__ = ["take_census"]
+
+_FRAME = 16  # bytes of a record beside its data
+# A stretch is work for a second or so; a file of 20 GB is shared out as well as 100 of 200 MB.
+_STRETCH_BYTES = 32 * 2**20
+_STRETCH_RECORDS = 500
+# Below this, starting processes takes longer than the reading.
+_ALONE_BYTES = 64 * 2**20
+
+Progress = Callable[[int, int], None]
+
+
+def take_census(
+    split: str, inventory: Inventory, *, workers: int = 1, progress: Progress | None = None
+) -> SplitCensus:
+    """Reads every record of a split, once, and gives what is there.
+
+    Faults are counted and never raised: a file that cannot be read, or only up to some byte,
+    records that are none, images that do not decode.
+
+    Args:
+        split: `train` or `eval`.
+        inventory: its files.
+        workers: processes; small sets are read in this one.
+        progress: called with records read and records there are.
+    """
+    files, stretches = _shared_out(inventory.files)
+    total = sum(file.records for file in files)
+    if sum(file.bytes for file in files) < _ALONE_BYTES:
+        workers = 1
+    portions = []
+    done = 0
+    for stretch, portion in zip(stretches, _portions(stretches, workers), strict=True):
+        portions.append(portion)
+        done += len(stretch.frames)
+        if progress is not None:
+            progress(done, total)
+    return _merged(split, inventory, files, portions or [empty_portion()])
+
+
+def _portions(stretches: Sequence[Stretch], workers: int) -> Iterator[Portion]:
+    if workers <= 1 or len(stretches) < 2:
+        yield from map(read_portion, stretches)
+        return
+    # Not by fork: the caller may have threads (OpenCV's, BLAS's), and 3.12 warns of that.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(stretches)), mp_context=context) as pool:
+        yield from pool.map(read_portion, stretches)
+
+
+def _shared_out(paths: Sequence[Path]) -> tuple[tuple[FileFacts, ...], list[Stretch]]:
+    """Frames every file, which needs two short reads a record, and cuts it into stretches."""
+    files, stretches = [], []
+    for position, path in enumerate(paths):
+        frames: list[tuple[int, int]] = []
+        first = offset = begin = 0
+        records = 0
+        fault = ""
+        try:
+            for frame in read_frames(path):
+                frames.append(frame)
+                records += 1
+                offset += frame[0] + _FRAME
+                if offset - begin >= _STRETCH_BYTES or len(frames) >= _STRETCH_RECORDS:
+                    stretches.append(Stretch(path, position, first, begin, tuple(frames)))
+                    frames, first, begin = [], records, offset
+        except DataError as error:
+            fault = error.found
+        if frames:
+            stretches.append(Stretch(path, position, first, begin, tuple(frames)))
+        size = path.stat().st_size if path.exists() else 0
+        files.append(FileFacts(path, size, records, fault))
+    return tuple(files), stretches
+
+
+def _merged(
+    split: str, inventory: Inventory, files: tuple[FileFacts, ...], portions: Sequence[Portion]
+) -> SplitCensus:
+    vocabulary: dict[str, int] = {}
+    faults: dict[str, Tally] = {}
+    boxes: list[BoxColumns] = []
+    before = 0
+    for portion in portions:
+        ids = [vocabulary.setdefault(name, len(vocabulary)) for name in portion.vocabulary]
+        names = np.array([*ids, NO_NAME], np.int32)[portion.boxes.name]
+        boxes.append(replace(portion.boxes, image=portion.boxes.image + before, name=names))
+        before += len(portion.images)
+        for kind, tally in portion.faults.items():
+            faults[kind] = faults.get(kind, Tally()) + tally
+    return SplitCensus(
+        split=split,
+        inventory=inventory,
+        files=files,
+        images=concatenated([portion.images for portion in portions]),
+        boxes=concatenated(boxes),
+        vocabulary=tuple(vocabulary),
+        faults=faults,
+    )

@@ -1,0 +1,110 @@
+"""Records against their json: every difference is counted, none is invented."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from odapi_repro.datasets.census import SplitCensus, folder_inventories, take_census
+from odapi_repro.datasets.census.source_annotations import read_source_annotations
+from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def split(small) -> SplitCensus:
+    return take_census("train", folder_inventories(small.folder)["train"])
+
+
+@pytest.fixture
+def content(small) -> dict:
+    return json.loads(small.instances_train.read_text())
+
+
+def compared(split, content, small, tmp_path: Path) -> SourceComparison:
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    return compare_with_source(
+        split, read_source_annotations(path), read_label_map(small.label_map_path)
+    )
+
+
+def counts(told: SourceComparison) -> dict[str, int]:
+    kinds = ("moved", "missing", "added", "class_changed", "crowd_changed", "area_changed")
+    kinds += ("images_missing", "images_unknown")
+    return {kind: getattr(told, kind).count for kind in kinds if getattr(told, kind).count}
+
+
+def test_the_json_that_records_were_made_from_agrees(split, content, small, tmp_path):
+    told = compared(split, content, small, tmp_path)
+    assert counts(told) == {}
+    assert told.equal == told.boxes == len(content["annotations"])
+
+
+def test_each_difference_is_counted_by_its_kind(split, content, small, tmp_path):
+    one, two, three, four, five, *_ = content["annotations"]
+    one["bbox"][0] += 30
+    two["category_id"] = two["category_id"] % 6 + 1
+    three["iscrowd"] = 1 - three["iscrowd"]
+    four["area"] *= 1.5
+    content["annotations"].remove(five)
+    told = compared(split, content, small, tmp_path)
+    wanted = ("moved", "class_changed", "crowd_changed", "area_changed", "added")
+    assert counts(told) == dict.fromkeys(wanted, 1)
+    assert sum(told.how_moved.values()) == 1
+
+
+def test_an_object_that_no_record_has_is_missing_and_why_is_said(split, content, small, tmp_path):
+    size = {one["id"]: one for one in content["images"]}
+    image = size[content["annotations"][0]["image_id"]]
+    first = {**content["annotations"][0], "id": 9001, "bbox": [0, 0, image["width"] + 0.5, 9]}
+    flat = {**content["annotations"][0], "id": 9002, "bbox": [5, 5, 0, 9]}
+    content["annotations"] += [first, flat]
+    told = compared(split, content, small, tmp_path)
+    assert counts(told) == {"missing": 2}
+    assert (told.missing_overrun, told.missing_flat) == (1, 1)
+
+
+def test_images_are_matched_by_file_name_where_ids_differ(split, content, small, tmp_path):
+    renumbered = {one["id"]: one["id"] + 10**6 for one in content["images"]}
+    for one in content["images"]:
+        one["id"] = renumbered[one["id"]]
+    for one in content["annotations"]:
+        one["image_id"] = renumbered[one["image_id"]]
+    assert counts(compared(split, content, small, tmp_path)) == {}
+
+
+def test_categories_are_matched_by_name(split, content, small, tmp_path):
+    for one in [*content["categories"]]:
+        one["id"] += 100
+    for one in content["annotations"]:
+        one["category_id"] += 100
+    assert counts(compared(split, content, small, tmp_path)) == {}
+
+
+def test_two_objects_in_one_place_keep_their_classes_whatever_their_order(
+    split, content, small, tmp_path
+):
+    content["annotations"].reverse()
+    assert counts(compared(split, content, small, tmp_path)) == {}
+
+
+def test_images_that_one_side_lacks_are_counted(split, content, small, tmp_path):
+    gone, kept = content["images"][0], content["images"][1:]
+    content["images"] = [*kept, {**gone, "id": 777, "file_name": "other.jpg"}]
+    told = compared(split, content, small, tmp_path)
+    assert told.images_missing.examples == ("777",)
+    assert (told.images_missing.count, told.images_unknown.count) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"images": []}', '{"images": 1, "annotations": 2, "categories": 3}']
+)
+def test_what_is_no_coco_json_is_refused(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match="no COCO annotations"):
+        read_source_annotations(path)

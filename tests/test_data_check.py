@@ -1,0 +1,229 @@
+"""`data check`: formats, exit codes, what is refused and how; `diagnose --check_data`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from odapi_repro import data, data_check, diagnose
+from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
+from odapi_repro.datasets.shapes_spec import ShapesSpec
+
+SIZES = ((96, 128), (112, 128), (128, 128), (128, 96))
+SPEC = ShapesSpec(
+    seed=3, train_images=40, val_images=16, train_shards=4, val_shards=2, image_sizes=SIZES
+)
+CONFIG = (Path(__file__).parents[1] / "pipelines" / "effdet_d3.config").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedDataset:
+    return embedded_dataset(tmp_path_factory.mktemp("cache"), spec=SPEC)
+
+
+@pytest.fixture
+def damaged(clean: EmbeddedDataset, tmp_path: Path) -> Path:
+    """A copy whose second training shard is missing and whose first is cut."""
+    folder = Path(shutil.copytree(clean.folder, tmp_path / "damaged"))
+    first, second, *_ = sorted(folder.glob("train-*"))
+    second.unlink()
+    first.write_bytes(first.read_bytes()[:-100])
+    return folder
+
+
+@pytest.fixture
+def config(clean: EmbeddedDataset, tmp_path: Path) -> Path:
+    """A config that reads the clean set, and keeps two boxes of an image."""
+    text = CONFIG.replace("num_classes: 90", "num_classes: 6")
+    text = text.replace("PATH_TO_BE_CONFIGURED/label_map.txt", str(clean.label_map_path))
+    text = text.replace(
+        "PATH_TO_BE_CONFIGURED/train2017-?????-of-00256.tfrecord", clean.train_pattern
+    )
+    text = text.replace("PATH_TO_BE_CONFIGURED/val2017-?????-of-00032.tfrecord", clean.val_pattern)
+    path = tmp_path / "my.config"
+    path.write_text(
+        text.replace("train_input_reader {", "train_input_reader {\n  max_number_of_boxes: 2")
+    )
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> Any:
+    assert data_check.main([*argv, "--augmented_images", "0", "--format", "json"]) == code
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return json.loads(captured.out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert data_check.main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("odapi-repro data check: ") == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_a_clean_folder_has_no_finding_and_its_facts_are_those_of_the_spec(capsys, clean):
+    content = told(capsys, "--data", str(clean.folder))
+    assert content["findings"] == []
+    assert content["verdict"].endswith("no finding")
+    splits = content["data"]["splits"]
+    assert (splits["train"]["images"], splits["eval"]["images"]) == (40, 16)
+    truth = json.loads(clean.instances_train.read_text())["annotations"]
+    assert splits["train"]["boxes"] == len(truth)
+    assert splits["train"]["crowd"] == sum(one["iscrowd"] for one in truth)
+    assert splits["train"]["shards_present"] == splits["train"]["shards_named"] == 4
+
+
+def test_what_a_training_would_refuse_is_reported_here(capsys, damaged):
+    content = told(capsys, "--data", str(damaged))
+    causes = {one["cause"]: one for one in content["findings"]}
+    assert set(causes) == {"records_unreadable", "partial_shards"}
+    assert causes["records_unreadable"]["severity"] == "fatal"
+    assert causes["records_unreadable"]["examples"] == ["train-00000-of-00004.tfrecord"]
+    assert causes["partial_shards"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"), [("fatal", 1), ("critical", 1), ("warning", 1), ("never", 0)]
+)
+def test_fail_on_decides_the_exit_code(capsys, damaged, limit, code):
+    told(capsys, "--data", str(damaged), "--fail_on", limit, code=code)
+
+
+def test_a_clean_set_passes_at_every_limit(capsys, clean):
+    told(capsys, "--data", str(clean.folder), "--fail_on", "info")
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "sarif"])
+def test_every_format_names_the_finding_its_count_and_an_example(capsys, damaged, form):
+    assert data_check.main(["--data", str(damaged), "--format", form]) == 0
+    out = capsys.readouterr().out
+    assert "records_unreadable" in out
+    assert "train-00000-of-00004.tfrecord" in out
+
+
+def test_the_text_begins_with_the_facts_and_ends_with_the_verdict(capsys, clean):
+    assert data_check.main(["--data", str(clean.folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["training", "evaluation"]
+    assert lines[-1].endswith("boxes were looked at: no finding")
+    assert any(line.split() == ["images", "40", "16"] for line in lines)
+
+
+def test_a_config_alone_names_the_records(capsys, config):
+    content = told(capsys, str(config))
+    assert content["pipeline"] == str(config)
+    (finding,) = content["findings"]
+    assert finding["cause"] == "max_boxes_truncates_gt"
+    assert finding["counted"] == "boxes"
+    assert finding["where"].startswith(f"{config}:")
+    assert content["data"]["splits"]["train"]["images"] == 40
+
+
+def test_diagnose_with_check_data_ranks_both_and_knows_how_many_images_there_are(capsys, config):
+    assert diagnose.main([str(config), "--check_data", "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["quantities"]["train_images"]["pipeline"] == 40
+    causes = [one["cause"] for one in content["findings"]]
+    assert causes.count("max_boxes_truncates_gt") == 1
+    assert "dataset_too_small" in causes
+    ranks = [
+        ("fatal", "critical", "warning", "info", "inert").index(one["severity"])
+        for one in content["findings"]
+    ]
+    assert ranks == sorted(ranks)
+    assert content["data"]["splits"]["eval"]["images"] == 16
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "sarif"])
+def test_diagnose_with_check_data_has_every_format(capsys, config, form):
+    assert diagnose.main([str(config), "--check_data", "--format", form]) == 0
+    assert "REC014" in capsys.readouterr().out
+
+
+def test_the_json_of_the_embedded_set_is_compared_without_a_flag(capsys, monkeypatch, clean):
+    monkeypatch.setattr("odapi_repro.data_check_inputs.embedded_dataset", lambda: clean)
+    content = told(capsys, "--data", "embedded")
+    assert content["findings"] == []
+    assert len(content["data"]["compared_with"]) == 2
+    assert all("boxes equal" in one for one in content["data"]["compared_with"])
+
+
+def test_nothing_named_is_refused(capsys):
+    assert "no records were named" in refused(capsys)
+
+
+def test_a_config_without_records_on_this_machine_is_refused(capsys, tmp_path):
+    path = tmp_path / "a.config"
+    path.write_text(CONFIG)
+    assert "not on this machine" in refused(capsys, str(path))
+    assert "not on this machine" in diagnosed(capsys, str(path))
+
+
+def diagnosed(capsys: pytest.CaptureFixture[str], path: str) -> str:
+    assert diagnose.main([path, "--check_data"]) == 2
+    return capsys.readouterr().err
+
+
+def test_a_config_that_does_not_parse_is_refused(capsys, tmp_path, clean):
+    path = tmp_path / "a.config"
+    path.write_text("model { ssd { num_clases: 3 } }")
+    assert "does not parse" in refused(capsys, str(path), "--data", str(clean.folder))
+
+
+def test_a_folder_without_records_is_refused(capsys, tmp_path):
+    assert "holds no record file" in refused(capsys, "--data", str(tmp_path))
+    assert "does not exist" in refused(capsys, "--data", str(tmp_path / "nowhere"))
+
+
+def test_records_that_match_nothing_are_refused(capsys, tmp_path):
+    assert "matches nothing" in refused(capsys, "--train_records", str(tmp_path / "*.record"))
+
+
+def test_what_is_no_label_map_is_refused_and_a_wrong_one_is_a_finding(capsys, clean, tmp_path):
+    records = ["--data", str(clean.folder)]
+    shard = str(next(clean.folder.glob("train-*")))
+    assert "no text" in refused(capsys, *records, "--label_map", shard)
+    assert "cannot read" in refused(capsys, *records, "--label_map", str(tmp_path / "none"))
+    wrong = tmp_path / "map.pbtxt"
+    wrong.write_text("item { id: 0 name: 'disc' }")
+    (finding,) = told(capsys, *records, "--label_map", str(wrong))["findings"]
+    assert (finding["cause"], finding["severity"]) == ("label_map_malformed", "fatal")
+
+
+def test_what_is_no_coco_json_is_refused(capsys, clean, tmp_path):
+    path = tmp_path / "a.json"
+    records = ["--data", str(clean.folder), "--annotations", str(path)]
+    assert "cannot read" in refused(capsys, *records)
+    for text in ("{", "[]", '{"images": [{}], "annotations": [], "categories": []}'):
+        path.write_text(text)
+        assert "no COCO annotations" in refused(capsys, *records)
+
+
+def test_annotations_of_a_split_that_is_not_there_are_refused(capsys, clean):
+    argv = ["--train_records", clean.train_pattern, "--eval_annotations", str(clean.instances_val)]
+    assert "there are none" in refused(capsys, *argv)
+
+
+def test_two_configs_are_refused(capsys, config):
+    assert "2 configs" in refused(capsys, str(config), str(config))
+
+
+def test_help_comes_before_anything_heavy(capsys):
+    assert data.main(["check", "--help"]) == 0
+    assert "--augmented_images" in capsys.readouterr().out
+
+
+@pytest.mark.tensorflow
+def test_what_augmentation_leaves_is_counted_by_the_od_apis_own_input(capsys, config):
+    argv = [str(config), "--augmented_images", "4", "--format", "json"]
+    assert data_check.main(argv) == 0
+    content = json.loads(capsys.readouterr().out)
+    (told,) = (one for one in content["data"]["compared_with"] if "augmentation" in one)
+    assert told.startswith("4 training images")
+    assert not any("augmentation" in one for one in content["data"]["not_looked_at"])
