@@ -31,6 +31,7 @@ from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.run_post_hoc import is_post_hoc, run_post_hoc
+from odapi_repro.run_sanity import run_sanity
 from odapi_repro.study.cost import estimate_cost
 from odapi_repro.study.design import DESIGNS
 from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
@@ -64,8 +65,9 @@ flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
 define_study_flags(
     FLAGS,
     checkpoint="prefix of the checkpoint to start from (fills fine_tune_checkpoint); with factors "
-    "that need no training, what to measure on: a trial's or training folder, a ckpt-N prefix or "
-    "an unpacked zoo archive; several separated by commas, oldest first",
+    "that need no training, what to measure on, and with --sanity what to start from: a trial's or "
+    "training folder, a ckpt-N prefix or an unpacked zoo archive; to measure on, several separated "
+    "by commas, oldest first",
 )
 flags.DEFINE_list(
     "ablate",
@@ -95,6 +97,12 @@ _integer("seeds", 1, "replicates of every cell, seeds 1 to N", lower_bound=1)
 _string("name", None, "name of the study; by default pipeline, factors and scale")
 _enum("retry", None, ("failed",), "run failed trials again")
 _bool("dry_run", False, "print the plan and stop")
+_bool(
+    "sanity",
+    False,
+    "tell wrong data from a wrong schedule: a trained --checkpoint at a very low rate, and ten "
+    "images learned by heart at the schedule of the pipeline and --at; a verdict with its curves",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str], command: str) -> int:
+    if FLAGS.sanity:
+        return run_sanity(FLAGS, _pipeline(positional), command, at=_at(FLAGS.at))
     factors = list(dict.fromkeys(FLAGS.ablate or ()))
     if is_post_hoc(factors, FLAGS.checkpoint):
         return run_post_hoc(

@@ -33,6 +33,7 @@ __all__ = [
 _RECORDS: Final = {
     "study.json": "a study of factors (run)",
     "sweep.json": "a study of factors without training (run --checkpoint)",
+    "sanity.json": "a sanity run (run --sanity)",
     "explanation.json": "an explanation (explain)",
     "evaluation.json": "an evaluation (evaluate)",
 }
@@ -88,13 +89,17 @@ def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
     string("results_dir", "results", "where the table goes")
 
 
-def conditions_of(values: Any, pipeline: Pipeline, data: StudyData) -> TrialConditions:
+def conditions_of(
+    values: Any, pipeline: Pipeline, data: StudyData, *, with_checkpoint: bool = True
+) -> TrialConditions:
     """Gives what the flags ask of every trial.
 
     Args:
         values: parsed flags.
         pipeline: whose own checkpoint counts at full scale.
         data: resolved from the same flags; your own records on an accelerator mean full scale.
+        with_checkpoint: whether trials start from `--checkpoint`; False leaves the flag to a
+            caller to whom it means something else.
 
     Raises:
         UserError: flags that contradict each other.
@@ -115,7 +120,7 @@ def conditions_of(values: Any, pipeline: Pipeline, data: StudyData) -> TrialCond
         num_replicas=values.replicas or (gpus if device == "gpu" else 1) * values.num_workers,
         device=device,
         deterministic=device == "cpu" if values.deterministic is None else values.deterministic,
-        checkpoint=_checkpoint(values.checkpoint, pipeline, scale),
+        checkpoint=_checkpoint(values.checkpoint if with_checkpoint else None, pipeline, scale),
         sample_1_of_n_eval_examples=values.sample_1_of_n_eval_examples,
     )
 

@@ -10,7 +10,7 @@ from odapi_repro.errors import UserError
 
 __all__ = ["EXTENSIONS", "enable_extensions"]
 
-EXTENSIONS = ("proxy_backbone",)
+EXTENSIONS = ("proxy_backbone", "fresh_step")
 
 
 def enable_extensions(names: Sequence[str]) -> None:

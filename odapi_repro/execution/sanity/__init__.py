@@ -1,0 +1,1 @@
+"""Runs the checks of sanity training, and keeps their record."""

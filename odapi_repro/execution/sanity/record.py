@@ -1,0 +1,87 @@
+"""`results/<name>/sanity.json`: what a sanity run was made of, what it showed, what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.errors import StudyMismatch
+from odapi_repro.execution.store import write_atomically
+from odapi_repro.execution.study_runner import check_same_foundation
+from odapi_repro.study.sanity.outcome import Outcome
+from odapi_repro.study.sanity.verdict import Verdict, judge
+
+__all__ = ["RECORD", "SanityRecord"]
+
+RECORD = "sanity.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SanityRecord:
+    """A sanity run.
+
+    Attributes:
+        study: its name.
+        pipeline: name of the pipeline without `.config`.
+        command: that was typed.
+        seed: of every trial.
+        foundation: field -> text of what it is made of; one of the same name has the same.
+        outcome: what is known.
+    """
+
+    study: str
+    pipeline: str
+    command: str
+    seed: int
+    foundation: Mapping[str, str]
+    outcome: Outcome
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it says."""
+        return judge(self.outcome)
+
+    def check_same(self, folder: Path) -> None:
+        """Refuses to go on with a folder whose run was made of something else.
+
+        Raises:
+            StudyMismatch: it was, or its record does not read.
+        """
+        path = folder / RECORD
+        try:
+            fields: Any = json.loads(path.read_text(encoding="utf-8"))
+            version, foundation = int(fields["version"]), dict(fields["foundation"])
+        except FileNotFoundError:
+            return
+        except (ValueError, TypeError, KeyError) as error:
+            raise StudyMismatch(
+                f"{RECORD} cannot be read ({error})",
+                expected="the file as odapi_repro wrote it",
+                mend="choose another --name, or delete the file: trials are kept in the runs "
+                "folder and do not run again",
+                where=str(path),
+            ) from error
+        if version > _VERSION:
+            raise StudyMismatch(
+                f"{RECORD} has format {version}",
+                expected=f"format {_VERSION} or older",
+                mend="use the version of odapi_repro that wrote it, or another --name",
+                where=str(path),
+            )
+        check_same_foundation(self.study, foundation, self.foundation)
+
+    def write(self, folder: Path) -> None:
+        """Writes the record, atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        fields = {
+            "version": _VERSION,
+            **{name: value for name, value in vars(self).items() if name != "outcome"},
+            "verdict": dataclasses.asdict(self.verdict),
+            "outcome": dataclasses.asdict(self.outcome),
+        }
+        write_atomically(folder / RECORD, json.dumps(fields, indent=1) + "\n")

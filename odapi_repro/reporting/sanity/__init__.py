@@ -1,0 +1,1 @@
+"""What sanity training found, for people: terminal, README.md, curves."""

@@ -1,0 +1,114 @@
+"""Writes results/<name>/ of a sanity run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from odapi_repro.execution.sanity.record import SanityRecord
+from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.sanity.plot import CURVES, render_curves
+from odapi_repro.reporting.sanity.wording import TITLES, points_table, runs_table, scores_table
+from odapi_repro.reporting.tables import csv_bytes
+
+__all__ = ["readme_text", "write_sanity_report"]
+
+
+def write_sanity_report(record: SanityRecord, folder: Path) -> None:
+    """Writes sanity.json, trials.csv, curve.csv, the curves and, last, the README.md.
+
+    Each file is replaced whole. The same outcome gives the same bytes.
+    """
+    record.write(folder)
+    files = {
+        "trials.csv": csv_bytes(_trials(record)),
+        "curve.csv": csv_bytes(_curve(record)),
+        **render_curves(record.outcome),
+    }
+    files["README.md"] = readme_text(record, files=files).encode()
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+
+
+def readme_text(record: SanityRecord, *, files: Collection[str]) -> str:
+    """The whole README; `files` are the names of what lies beside it."""
+    verdict, outcome = record.verdict, record.outcome
+    parts = [
+        f"# {record.study}",
+        f"**{verdict.headline}**",
+        f"Verdict: `{', '.join(verdict.causes)}`. Pipeline `{record.pipeline}`, {outcome.scale} "
+        "scale. AP of boxes in points.",
+        "\n".join(f"- {reason}" for reason in verdict.reasons),
+    ]
+    if verdict.next_steps:
+        parts += ["## What to do", "\n".join(f"- {step}" for step in verdict.next_steps)]
+    if CURVES in files:
+        parts += ["## Curves", f"![AP and loss by step]({CURVES})"]
+    scores, runs = scores_table(outcome), runs_table(outcome)
+    if scores:
+        about = f"The checkpoint is {outcome.checkpoint}."
+        parts += ["## Before anything is trained", about, scores.markdown()]
+    if runs:
+        parts += ["## Trainings", runs.markdown()]
+        parts.append("\n".join(f"- {TITLES[run.name]}: {run.rate_note}" for run in outcome.runs))
+    for run in outcome.runs:
+        points = points_table(run)
+        if points:
+            parts += [f"{TITLES[run.name]}:", points.markdown()]
+    parts += ["## What may not be concluded", _CAVEATS[outcome.scale], _CAVEAT]
+    parts += [
+        "## What it was made of",
+        "\n".join(f"- {name}: {text}" for name, text in record.foundation.items()),
+        "## Run it again",
+        f"```\n{record.command}\n```",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_CAVEAT = (
+    "That labels are right because the verdict is `sound`: an error in a small share of them moves "
+    "AP by less than these checks resolve. That the whole schedule is right: a run this short "
+    "tries its rate and batch, and neither its length nor where it ends."
+)
+_CAVEATS = {
+    "full": "",
+    "proxy": "How the pipeline behaves at its own scale: a proxy has another model, batch and "
+    "schedule. The data are those named, whatever the scale.",
+    "smoke": "Anything: a smoke run takes a few steps and proves the plumbing only.",
+}
+
+
+def _trials(record: SanityRecord) -> pd.DataFrame:
+    """A row a training, in the columns of every trials.csv as far as they apply."""
+    return pd.DataFrame(
+        [
+            {
+                "trial_id": run.trial_id,
+                "study": record.study,
+                "pipeline": record.pipeline,
+                "scale": record.outcome.scale,
+                "seed": record.seed,
+                "status": run.status,
+                "check": run.name,
+                "num_steps": run.num_steps,
+                "global_batch_size": run.global_batch_size,
+                "peak_lr": run.peak_rate,
+                "AP_before": run.ap_before,
+                "AP_after": run.ap_after,
+                "final_loss": run.losses[-1][1] if run.losses else None,
+                "wall_seconds": run.wall_seconds,
+            }
+            for run in record.outcome.runs
+        ]
+    )
+
+
+def _curve(record: SanityRecord) -> pd.DataFrame:
+    rows = [
+        (run.name, run.trial_id, point.step, point.ap)
+        for run in record.outcome.runs
+        for point in run.points
+    ]
+    return pd.DataFrame(rows, columns=["check", "trial_id", "step", "AP"])
