@@ -42,6 +42,7 @@ WITH_TENSORFLOW = (
     "evaluation/inference",
     "execution/worker.py",
     "execution/evaluation_worker.py",
+    "execution/model_inputs/worker.py",
 )
 
 

@@ -128,10 +128,10 @@ def test_the_cache_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_here_imports_tensorflow(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from odapi_repro.datasets.contact_sheet import contact_sheet\n"
         "from odapi_repro.datasets.embedded import embedded_dataset\n"
         "from odapi_repro.datasets.ground_truth import coco_ground_truth\n"
         "from odapi_repro.datasets.label_map import read_label_map\n"
+        "from odapi_repro.datasets.object_table import survey_records\n"
         "from odapi_repro.datasets.records import resolve_patterns\n"
         "from odapi_repro.datasets.shapes_spec import ShapesSpec\n"
         "heavy = {'cv2', 'PIL', 'pycocotools', 'matplotlib', 'object_detection'}\n"
@@ -141,7 +141,7 @@ def test_nothing_here_imports_tensorflow(tmp_path: Path) -> None:
         "lm = read_label_map(made.label_map_path)\n"
         "files = resolve_patterns([made.train_pattern])\n"
         "coco_ground_truth(files, lm, with_masks=True)\n"
-        f"contact_sheet(files, lm, {str(tmp_path / 'sheet.png')!r})\n"
+        "survey_records(files, lm, pick=1, seed=0)\n"
         "print('tensorflow' in sys.modules)\n"
     )
     done = subprocess.run(

@@ -54,15 +54,16 @@ class AnchorDesign:
             ConfigError: as many levels of anchors as feature maps are needed, and are not there.
         """
         maps = feature_map_shapes(self.pipeline, height, width)
-        levels = _MAKERS[self.kind](self, maps, height, width)
-        if len(levels) != len(maps):
+        count, make = _MAKERS[self.kind]
+        if count(self.message) != len(maps):
             raise ConfigError(
-                f"anchors for {len(levels)} feature maps, and the extractor gives {len(maps)}",
+                f"anchors for {count(self.message)} feature maps, and the extractor gives "
+                f"{len(maps)}",
                 expected="as many of the one as of the other",
                 mend="set the levels of the anchor generator and of the feature extractor alike",
                 where=self.pipeline.path,
             )
-        return AnchorSet(height, width, tuple(levels), self.border)
+        return AnchorSet(height, width, tuple(make(self, maps, height, width)), self.border)
 
 
 def anchor_design(pipeline: Pipeline) -> AnchorDesign:
@@ -152,28 +153,22 @@ def _multiscale(
     # Only an SSD of fixed size tells the generator how large its input is.
     known = design.pipeline.meta_architecture == "ssd" and design.resizer.fixed_size is not None
     levels = []
-    for number, grid in zip(range(message.min_level, message.max_level + 1), maps, strict=False):
+    for number, grid in enumerate(maps, start=message.min_level):
         stride = 2.0**number
-        offsets = [0.0 if known and side % stride else stride / 2 for side in (height, width)]
+        y, x = (0.0 if known and side % stride else stride / 2 for side in (height, width))
         side = stride * message.anchor_scale
-        levels.append(
-            _level(grid, (stride, stride), (offsets[0], offsets[1]), shapes, (side, side))
-        )
-    missing = (message.max_level - message.min_level + 1) - len(levels)
-    return levels + levels[-1:] * max(missing, 0)
+        levels.append(_level(grid, (stride, stride), (y, x), shapes, (side, side)))
+    return levels
 
 
 def _ssd(
     design: AnchorDesign, maps: Sequence[tuple[int, int]], height: int, width: int
 ) -> list[AnchorLevel]:
     message = design.message
-    specs = _ssd_shapes(message)
     shorter = min(height, width)
     base = (shorter * float(message.base_anchor_height), shorter * float(message.base_anchor_width))
     levels = []
-    for index, (grid, shapes) in enumerate(itertools.zip_longest(maps, specs)):
-        if grid is None or shapes is None:
-            return levels + [levels[0]] * (len(specs) - len(levels)) if levels else levels
+    for index, (grid, shapes) in enumerate(zip(maps, _ssd_shapes(message), strict=True)):
         stride = (height / grid[0], width / grid[1])
         if len(message.height_stride):
             stride = (float(message.height_stride[index]), float(message.width_stride[index]))
@@ -182,3 +177,51 @@ def _ssd(
             offset = (float(message.height_offset[index]), float(message.width_offset[index]))
         levels.append(_level(grid, stride, offset, shapes, base))
     return levels
+
+
+def _ssd_shapes(message: Any) -> list[list[tuple[float, float]]]:
+    """Gives the (scale, aspect ratio) pairs of each layer, as create_ssd_anchors does."""
+    layers = int(message.num_layers)
+    scales = [float(scale) for scale in message.scales]
+    if not scales:
+        low, high = float(message.min_scale), float(message.max_scale)
+        scales = [low + (high - low) * i / max(layers - 1, 1) for i in range(layers)]
+    shapes: list[list[tuple[float, float]]] = []
+    for scale, larger in zip(scales[:layers], [*scales[1:], 1.0], strict=False):
+        if not shapes and message.reduce_boxes_in_lowest_layer:
+            shapes.append([(_REDUCED_SCALE, 1.0), (scale, 2.0), (scale, 0.5)])
+            continue
+        layer = [(scale, float(ratio)) for ratio in message.aspect_ratios]
+        if message.interpolated_scale_aspect_ratio > 0:
+            between = math.sqrt(scale * larger)
+            layer.append((between, float(message.interpolated_scale_aspect_ratio)))
+        shapes.append(layer)
+    return shapes
+
+
+def _flexible(
+    design: AnchorDesign, maps: Sequence[tuple[int, int]], height: int, width: int
+) -> list[AnchorLevel]:
+    return [
+        _level(
+            grid,
+            (float(one.height_stride), float(one.width_stride)),
+            (float(one.height_offset), float(one.width_offset)),
+            list(zip(one.base_sizes, one.aspect_ratios, strict=True)),
+            (1.0, 1.0),
+        )
+        for grid, one in zip(maps, design.message.anchor_grid, strict=True)
+    ]
+
+
+_Maker = Callable[[AnchorDesign, Sequence[tuple[int, int]], int, int], list[AnchorLevel]]
+_MAKERS: dict[str, tuple[Callable[[Any], int], _Maker]] = {
+    "grid_anchor_generator": (lambda message: 1, _grid),
+    "multiscale_anchor_generator": (
+        lambda message: int(message.max_level) - int(message.min_level) + 1,
+        _multiscale,
+    ),
+    "ssd_anchor_generator": (lambda message: len(_ssd_shapes(message)), _ssd),
+    "flexible_grid_anchor_generator": (lambda message: len(message.anchor_grid), _flexible),
+}
+"""How many feature maps each generator makes anchors for, and what makes them."""

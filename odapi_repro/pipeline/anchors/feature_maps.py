@@ -18,7 +18,6 @@ _SSD_PYRAMID = (3, 7)
 _FASTER_RCNN_PYRAMID = (2, 6)
 _FASTER_RCNN_PYRAMID_MULTIPLE = 32
 _FIRST_SSD_STRIDE = 16
-_RESNET_STRIDE = 16
 
 
 def feature_map_shapes(pipeline: Pipeline, height: int, width: int) -> list[tuple[int, int]]:
@@ -52,9 +51,7 @@ def _strides(pipeline: Pipeline, extractor: Any) -> list[int]:
     if is_ssd and name in ("ssd_mobilenet_v1_keras", "ssd_mobilenet_v2_keras"):
         return [_FIRST_SSD_STRIDE * 2**layer for layer in range(int(extractor.num_layers))]
     if not is_ssd and name.endswith("_keras"):
-        # Keras' ResNets keep their stride whatever the proto says.
-        asked = int(extractor.first_stage_features_stride)
-        return [asked if "inception_resnet" in name else _RESNET_STRIDE]
+        return [int(extractor.first_stage_features_stride)]
     raise ConfigError(
         f"the feature maps of '{name}' are not known",
         expected="an SSD or Faster R-CNN extractor of the OD API for TF2",

@@ -79,10 +79,10 @@ class AnchorSet:
 
     def corners(self) -> Floats:
         """All anchors that training uses, ymin xmin ymax xmax, [A, 4], in pixels."""
-        every = np.concatenate([level.corners() for level in self.levels])
+        every: Floats = np.concatenate([level.corners() for level in self.levels])
         window = np.array([self.height, self.width, self.height, self.width], np.float64)
         if self.border is Border.CLIPPED:
-            return np.clip(every, 0, window)
+            np.clip(every, 0, window, out=every)
         if self.border is Border.DROPPED:
             return every[(every[:, :2] >= 0).all(axis=1) & (every <= window).all(axis=1)]
         return every

@@ -1,0 +1,174 @@
+"""`python -m odapi_repro.data show`: records as pictures, and as the model gets them."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.errors import UserError
+
+if TYPE_CHECKING:
+    from odapi_repro.pipeline import Pipeline
+
+__all__ = ["FLAGS", "main"]
+
+SUMMARY = "contact sheets, histograms and anchors; also after the pipeline's own augmentation"
+SPLITS = ("train", "val", "both")
+
+FLAGS = flags.FlagValues()
+_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
+_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
+_string("pipeline", None, "pipeline.config: its augmentation, its input size and its anchors")
+flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
+_string(
+    "data",
+    None,
+    "embedded, or a folder with train* and val* records and a label map; without any data flag the "
+    "config's own readers are followed",
+)
+_string("train_records", None, "globs of training records, comma-separated")
+_string("eval_records", None, "globs of evaluation records, comma-separated")
+_string("label_map", None, "label map of the records")
+flags.DEFINE_enum("split", None, SPLITS, "which records; those named, or train", flag_values=FLAGS)
+_integer("images", 24, "images on the contact sheets", lower_bound=1, upper_bound=1000)
+_integer("draws", 3, "augmented draws of each; 0: none, no TensorFlow", lower_bound=0)
+flags.DEFINE_list(
+    "only",
+    [],
+    "which images: crowd, empty, small (an object below 32 x 32 pixels), wrong (a box that leaves "
+    "the image or has no area, an unknown class), or names of classes; any of those named",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list("source_ids", [], "show these images", flag_values=FLAGS)
+flags.DEFINE_bool("masks", True, "tint the masks", flag_values=FLAGS)
+_integer("tile", 320, "side of an image on the sheets, in pixels", lower_bound=96, upper_bound=2048)
+_integer("boxes_limit", None, "compare at most so many objects with the anchors", lower_bound=1)
+_integer("seed", 0, "of the choice of images and of augmentation", lower_bound=0)
+_string("output_dir", "data_show", "where pictures, README.md and show.json go")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+
+    def run(positional: list[str]) -> int:
+        given = ["python", "-m", "odapi_repro.data", "show", *arguments]
+        return _run(positional, shlex.join(given))
+
+    return run_command(run, FLAGS, arguments, name="data show", summary=SUMMARY)
+
+
+def _run(positional: list[str], command: str) -> int:
+    from odapi_repro.data_show_inputs import image_filter, shown_records
+    from odapi_repro.datasets.label_map import read_label_map
+    from odapi_repro.reporting.data_show.content import ShowReport
+    from odapi_repro.reporting.data_show.pictures import Look
+    from odapi_repro.reporting.data_show.report import check_output, write_show
+    from odapi_repro.reporting.data_show.show_split import Showing, show_split
+    from odapi_repro.reporting.data_show.text import render_show
+
+    pipeline = _pipeline(positional)
+    shown = shown_records(
+        pipeline,
+        data=FLAGS.data or "",
+        train_records=FLAGS.train_records or "",
+        eval_records=FLAGS.eval_records or "",
+        label_map=FLAGS.label_map or "",
+        split=FLAGS.split or "",
+    )
+    label_map = read_label_map(shown.label_map_path)
+    folder = Path(FLAGS.output_dir).expanduser()
+    check_output(folder)
+    showing = Showing(
+        pipeline=pipeline,
+        label_map_path=shown.label_map_path,
+        look=Look(label_map, FLAGS.tile, FLAGS.masks),
+        is_wanted=image_filter(FLAGS.only, FLAGS.source_ids, label_map),
+        asked=_asked(),
+        images=FLAGS.images,
+        draws=FLAGS.draws,
+        seed=FLAGS.seed,
+        boxes_limit=FLAGS.boxes_limit,
+        tell=_tell,
+    )
+    results = [show_split(split, globs, showing) for split, globs in shown.patterns.items()]
+    report = ShowReport(
+        command=command,
+        data=shown.name,
+        label_map=shown.label_map_path.name,
+        pipeline=pipeline.path if pipeline else "",
+        model=_model(pipeline),
+        resized=_resized(pipeline),
+        only=_asked(),
+        seed=FLAGS.seed,
+        splits=tuple(result.report for result in results),
+    )
+    pictures = {name: page for result in results for name, page in result.pages.items()}
+    write_show(report, pictures, folder)
+    _print(render_show(report, str(folder)))
+    for result in results:
+        if result.failure is not None:
+            raise result.failure
+    return EXIT_DONE
+
+
+def _pipeline(positional: Sequence[str]) -> Pipeline | None:
+    named = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
+    if len(named) > 1:
+        raise UserError(
+            f"{len(named)} configs were named: {', '.join(named)}",
+            expected="one pipeline.config, or none",
+            mend="call the command once for each, with another --output_dir",
+        )
+    if not named:
+        return None
+    from odapi_repro.pipeline import load_pipeline
+
+    return load_pipeline(named[0])
+
+
+def _asked() -> str:
+    """What the images have to be, in words; empty for any."""
+    parts = [" or ".join(FLAGS.only)] if FLAGS.only else []
+    if FLAGS.source_ids:
+        parts.append(f"source ids {', '.join(FLAGS.source_ids)}")
+    return ", ".join(parts)
+
+
+def _model(pipeline: Pipeline | None) -> str:
+    if pipeline is None:
+        return ""
+    extractor = getattr(pipeline.model, "feature_extractor", None)
+    return f"{pipeline.meta_architecture} {getattr(extractor, 'type', '')}".strip()
+
+
+def _resized(pipeline: Pipeline | None) -> str:
+    if pipeline is None:
+        return ""
+    from odapi_repro.pipeline.anchors import read_resizer
+
+    return read_resizer(pipeline).described
+
+
+def _tell(text: str) -> None:
+    """Says on a terminal what takes its time."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="" if text else "\r", file=sys.stderr, flush=True)
+
+
+def _print(text: str) -> None:
+    """Prints it; what stdout's encoding lacks as escapes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What `data show` draws and says: contact sheets, histograms, anchors, README.md and show.json."""

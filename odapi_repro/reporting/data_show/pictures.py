@@ -1,0 +1,147 @@
+"""The contact sheets of a split: records as they are, and as the model gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.model_input import ModelInput, RefusedInput
+from odapi_repro.datasets.object_table import PickedRecord, Survey
+from odapi_repro.execution.model_inputs import each_model_input
+from odapi_repro.pipeline import Pipeline
+from odapi_repro.reporting.data_show.content import DrawsReport
+from odapi_repro.reporting.data_show.picked_tiles import input_tile, record_tile
+from odapi_repro.reporting.data_show.sheet import LEGEND, render_sheet
+from odapi_repro.reporting.data_show.tiles import Tile, render_tile
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["InputSheets", "Look", "input_sheets", "record_sheets"]
+
+_COLUMNS: Final = 4
+_ROWS: Final = 6
+_PADDING: Final = ("padding", "padding of the resizer")
+
+OnDraw = Callable[[int, int], None]
+"""Gets how many draws are done, and how many there are."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How sheets are drawn.
+
+    Attributes:
+        label_map: names the classes.
+        side: of a tile, in pixels.
+        with_masks: whether masks are tinted.
+    """
+
+    label_map: LabelMap
+    side: int
+    with_masks: bool
+
+
+@dataclass(frozen=True)
+class InputSheets:
+    """The sheets of model inputs, and what is left of the objects."""
+
+    pages: dict[str, bytes]
+    draws: DrawsReport
+
+
+def record_sheets(split: str, survey: Survey, look: Look) -> dict[str, bytes]:
+    """Gives the pages of the records picked, by file name; unreadable ones come last."""
+    records = [*survey.picked, *survey.broken]
+    pages = {}
+    for name, part in _paged(f"records_{split}", records, _COLUMNS * _ROWS):
+        tiles = [record_tile(one, look.label_map, with_masks=look.with_masks) for one in part]
+        pages[name] = render_sheet(
+            f"{split}: records as they are",
+            f"{len(survey.picked):,} of {survey.num_matching:,} images, boxes and masks as the "
+            "OD API decodes them",
+            [(tile, render_tile(tile, look.side)) for tile in tiles],
+            columns=min(_COLUMNS, len(part)),
+            side=look.side,
+        )
+    return pages
+
+
+def input_sheets(
+    split: str,
+    pipeline: Pipeline,
+    picked: Sequence[PickedRecord],
+    label_map_path: Path,
+    look: Look,
+    *,
+    draws: int,
+    seed: int,
+    on_draw: OnDraw = lambda done, total: None,
+) -> InputSheets:
+    """Gives the pages of what the model gets of the records picked, a record a row.
+
+    Raises:
+        UserError, EnvironmentMissing: as `each_model_input`.
+    """
+    pictures: dict[tuple[int, int], tuple[Tile, Image.Image]] = {}
+    counts: list[tuple[int, int]] = []
+    refused: list[str] = []
+
+    def take(record: int, draw: int, one: ModelInput | RefusedInput) -> None:
+        tile = input_tile(one, look.label_map, draw=draw, with_masks=look.with_masks)
+        pictures[record, draw] = (_without_pixels(tile), render_tile(tile, look.side))
+        if isinstance(one, ModelInput):
+            counts.append((one.boxes_in_record, len(one.boxes)))
+        else:
+            refused.append(one.message)
+        on_draw(len(pictures), draws * len(picked))
+
+    each_model_input(
+        pipeline, [one.data for one in picked], label_map_path, take, draws=draws, seed=seed
+    )
+    steps = [
+        str(step.WhichOneof("preprocessing_step"))
+        for step in pipeline.proto.train_config.data_augmentation_options
+    ]
+    done = ", then ".join(steps) if steps else "no augmentation"
+    loads_masks = look.with_masks and bool(pipeline.proto.train_input_reader.load_instance_masks)
+    pages = {}
+    for name, part in _paged(f"model_input_{split}", list(enumerate(picked)), _ROWS):
+        row_by_row = []
+        for record, one in part:
+            tile = record_tile(one, look.label_map, with_masks=loads_masks)
+            row_by_row.append((tile, render_tile(tile, look.side)))
+            row_by_row += [pictures[record, draw] for draw in range(draws)]
+        pages[name] = render_sheet(
+            f"{split}: as the model gets them, the record on the left",
+            done,
+            row_by_row,
+            columns=1 + draws,
+            side=look.side,
+            legend=(*LEGEND, _PADDING),
+        )
+    report = DrawsReport(
+        images=len(picked),
+        draws=draws,
+        objects_in_records=sum(there for there, _ in counts),
+        objects_left=sum(left for _, left in counts),
+        draws_without_objects=sum(there > 0 and left == 0 for there, left in counts),
+        refused=len(refused),
+        messages=tuple(dict.fromkeys(refused)),
+    )
+    return InputSheets(pages, report)
+
+
+def _paged(stem: str, items: Sequence[_T], size: int) -> Iterator[tuple[str, Sequence[_T]]]:
+    pages = [items[start : start + size] for start in range(0, len(items), size)]
+    for number, part in enumerate(pages, start=1):
+        yield (f"{stem}.png" if len(pages) == 1 else f"{stem}_{number}.png"), part
+
+
+def _without_pixels(tile: Tile) -> Tile:
+    """What a sheet writes below a picture that is drawn already."""
+    return Tile(None, title=tile.title, note=tile.note, warning=tile.warning)

@@ -1,0 +1,186 @@
+"""One split from its records to its report and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from object_detection.protos import pipeline_pb2
+
+from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.object_table import Survey, survey_records
+from odapi_repro.datasets.records import resolve_patterns
+from odapi_repro.errors import DataError, UserError
+from odapi_repro.pipeline import Pipeline
+from odapi_repro.reporting.data_show.assemble import (
+    anchor_report,
+    class_rows,
+    input_objects,
+    size_rows,
+)
+from odapi_repro.reporting.data_show.classes import classes_png
+from odapi_repro.reporting.data_show.content import DrawsReport, SplitReport
+from odapi_repro.reporting.data_show.histograms import histograms_png
+from odapi_repro.reporting.data_show.pictures import Look, input_sheets, record_sheets
+
+__all__ = ["Showing", "ShownSplit", "show_split"]
+
+_TOLD_EVERY = 1000
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What is asked for, the same for every split.
+
+    Attributes:
+        pipeline: None for the records alone.
+        label_map_path: of the records.
+        look: how sheets are drawn.
+        is_wanted: which images may be shown.
+        asked: the same in words; empty for any.
+        images: how many.
+        draws: of each, as the model gets it; 0 for none.
+        seed: of every choice.
+        boxes_limit: objects to compare with the anchors; None for all.
+        tell: gets what is going on.
+    """
+
+    pipeline: Pipeline | None
+    label_map_path: Path
+    look: Look
+    is_wanted: Callable[[AnnotatedImage], bool]
+    asked: str
+    images: int
+    draws: int
+    seed: int
+    boxes_limit: int | None
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ShownSplit:
+    """A split's report and pictures, and why the model inputs are not among them, if so."""
+
+    report: SplitReport
+    pages: dict[str, bytes]
+    failure: UserError | None
+
+
+def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSplit:
+    """Shows one split.
+
+    What the child process refuses is told in `failure`; everything else is there all the same.
+
+    Raises:
+        DataError: records that cannot be read, no image at all, or none that is wanted.
+    """
+    files = resolve_patterns(patterns)
+    survey = _survey(split, files, showing)
+    pages = record_sheets(split, survey, showing.look)
+    notes = []
+    pipeline = _pipeline_of(showing.pipeline, split)
+    objects, note = input_objects(survey.table, pipeline)
+    notes.append(note)
+    anchors = None
+    if pipeline is not None:
+        anchors, note = anchor_report(
+            objects, pipeline, limit=showing.boxes_limit, seed=showing.seed
+        )
+        notes.append(note)
+    draws, failure = None, None
+    if pipeline is not None and showing.draws and survey.picked:
+        draws, failure = _draw(split, pipeline, survey, showing, pages)
+        if failure is not None:
+            notes.append(f"no pictures of what the model gets: {failure.found}")
+    fit = anchors.fit if anchors else None
+    reader = pipeline.proto.train_input_reader if pipeline is not None else None
+    report = SplitReport(
+        split=split,
+        files=len(files),
+        table=survey.table,
+        objects=objects,
+        num_broken=survey.num_broken,
+        num_matching=survey.num_matching,
+        num_shown=len(survey.picked),
+        max_number_of_boxes=None if reader is None else int(reader.max_number_of_boxes),
+        classes=class_rows(survey.table, showing.look.label_map, objects, fit),
+        sizes=size_rows(objects, fit),
+        anchors=anchors,
+        draws=draws,
+        files_written=(),
+        notes=tuple(filter(None, notes)),
+    )
+    pages[f"histograms_{split}.png"] = histograms_png(report)
+    pages[f"classes_{split}.png"] = classes_png(report)
+    return ShownSplit(report.with_files(pages), pages, failure)
+
+
+def _survey(split: str, files: Sequence[Path], showing: Showing) -> Survey:
+    def told(count: int) -> None:
+        if count % _TOLD_EVERY == 0:
+            showing.tell(f"{split}: {count:,} records read")
+
+    survey = survey_records(
+        files,
+        showing.look.label_map,
+        pick=showing.images,
+        seed=showing.seed,
+        wanted=showing.is_wanted,
+        on_record=told,
+    )
+    showing.tell("")
+    where = ", ".join(map(str, files[:3]))
+    if not survey.table.num_images and not survey.num_broken:
+        raise DataError(
+            "there is no image to show",
+            expected="records with at least one example",
+            mend="name record files that hold images",
+            where=where,
+        )
+    if not survey.num_matching and showing.asked:
+        raise DataError(
+            f"none of the {survey.table.num_images:,} images of {split} is one of: {showing.asked}",
+            expected="at least one image",
+            mend="ask for others with --only or --source_ids, or leave these flags out",
+            where=where,
+        )
+    return survey
+
+
+def _pipeline_of(pipeline: Pipeline | None, split: str) -> Pipeline | None:
+    """The pipeline as it reads this split: evaluation has its own reader and no augmentation."""
+    if pipeline is None or split == "train":
+        return pipeline
+
+    def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+        del proto.train_config.data_augmentation_options[:]
+        if proto.eval_input_reader:
+            proto.train_input_reader.CopyFrom(proto.eval_input_reader[0])
+
+    return pipeline.edited(edit)
+
+
+def _draw(
+    split: str, pipeline: Pipeline, survey: Survey, showing: Showing, pages: dict[str, bytes]
+) -> tuple[DrawsReport | None, UserError | None]:
+    """Adds the sheets of model inputs to `pages`; without augmentation one draw says all."""
+    augmented = bool(pipeline.proto.train_config.data_augmentation_options)
+    showing.tell(f"{split}: TensorFlow starts to draw what the model gets")
+    try:
+        sheets = input_sheets(
+            split,
+            pipeline,
+            survey.picked,
+            showing.label_map_path,
+            showing.look,
+            draws=showing.draws if augmented else 1,
+            seed=showing.seed,
+            on_draw=lambda done, total: showing.tell(f"{split}: {done} of {total} draws"),
+        )
+    except UserError as error:
+        return None, error
+    finally:
+        showing.tell("")
+    pages.update(sheets.pages)
+    return sheets.draws, None
