@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "train and evaluate the trials of a study, and leave a table in results/",
     "explain": "share the gap between a config and its reference among the deviations",
     "evaluate": "a checkpoint or a results file scored as COCO scores it, and where points went",
+    "data": "COCO to records, records checked, and looked at as the model sees them",
     "zoo": "the reference pipelines, their reported numbers and published effect sizes",
     "doctor": "what this environment has and lacks, fit to be pasted into a bug report",
 }

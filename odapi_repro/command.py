@@ -66,10 +66,11 @@ def run_command(
     `main` gets the positional arguments after the flags were parsed. An interrupt by the user
     is code 130, as a shell has it.
     """
-    if _HELP_FLAGS.intersection(argv):
-        print(f"python -m odapi_repro.{name}: {summary}\n\nflags:\n{flag_values.get_help()}")
-        return EXIT_DONE
     try:
+        if _HELP_FLAGS.intersection(argv):
+            help_text = flag_values.get_help()
+            print(f"python -m odapi_repro.{name}: {summary}\n\nflags:\n{help_text}", flush=True)
+            return EXIT_DONE
         return main(parse_flags(flag_values, argv))
     except UserError as error:
         print(f"odapi-repro {name}: {error}", file=sys.stderr)

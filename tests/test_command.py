@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 from odapi_repro import __main__ as entry
+from odapi_repro import data
 from odapi_repro.command import nearest, parse_flags, run_command
 from odapi_repro.errors import UserError
 
@@ -123,15 +124,33 @@ def test_the_entry_point_passes_an_unknown_flag_on_as_exit_2(capsys):
     assert "did you mean 'format'?" in capsys.readouterr().err
 
 
-def test_a_pipe_whose_reader_has_gone_is_not_an_error():
+@pytest.mark.parametrize(("argv", "code"), [(["--help"], 0), (["help"], 0), ([], 2)])
+def test_the_commands_on_data_are_listed_and_each_has_help(capsys, argv, code):
+    assert data.main(argv) == code
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in data.COMMANDS)
+    for name in data.COMMANDS:
+        assert entry.main(["data", name, "--help"]) == 0
+        assert f"python -m odapi_repro.data {name}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_on_data_is_refused_with_the_nearest(capsys):
+    assert entry.main(["data", "chek"]) == 2
+    assert "did you mean 'check'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"]])
+def test_a_pipe_whose_reader_has_gone_is_not_an_error(argv):
     script = (
         "import sys\n"
         "from absl import flags\n"
         "from odapi_repro.command import run_command\n"
+        "values = flags.FlagValues()\n"
+        "flags.DEFINE_string('long', None, 'words ' * 100000, flag_values=values)\n"
         "def main(positional):\n"
         "    for _ in range(100000): print('a line of output')\n"
         "    return 0\n"
-        "sys.exit(run_command(main, flags.FlagValues(), [], name='x', summary=''))\n"
+        f"sys.exit(run_command(main, values, {argv!r}, name='x', summary=''))\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
