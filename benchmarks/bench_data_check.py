@@ -4,7 +4,7 @@ Records of 640 x 480 images are made from the embedded generator, each image wri
 under other ids, without and with masks. What is compared is the census (every record parsed and
 hashed, every JPEG and mask decoded and measured) with all rules, and the decoding of the same JPEGs
 and masks to their full size by OpenCV in as many processes. `likeness_seconds` is what duplicates
-among as many images as COCO has take, from thumbnails of noise. Two JSON lines.
+among as many images as COCO has take, from thumbnails of noise of any brightness. Two JSON lines.
 
     python benchmarks/bench_data_check.py [IMAGES [DISTINCT [LIKENESS]]]      # 4000 200 118287
 """
@@ -133,6 +133,8 @@ def _decode_file(file: Path) -> int:
 
 def _likeness_of_noise(count: int) -> None:
     rng = np.random.default_rng(0)
+    noise = rng.integers(0, 128, (count, 16, 16, 3), np.uint8)
+    noise += rng.integers(0, 128, (count, 1, 1, 1), np.uint8)
     texts = np.full(count, "", object)
     likeness(
         [
@@ -145,7 +147,7 @@ def _likeness_of_noise(count: int) -> None:
                 orientation=np.ones(count, np.uint8),
                 num_boxes=np.zeros(count, np.int32),
                 digest=np.arange(2 * count, dtype=np.uint64).reshape(-1, 2),
-                thumbnail=rng.integers(0, 256, (count, 16, 16, 3), np.uint8),
+                thumbnail=noise,
             )
         ]
     )

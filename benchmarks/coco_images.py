@@ -20,6 +20,7 @@ from odapi_repro.datasets.textures import background, draw_clutter
 __all__ = ["polygons_of", "write_coco_images"]
 
 _JPEG_QUALITY = 95
+_MOST_PICTURES = 2000  # further images are links to those of the same size: files of their own
 
 
 def write_coco_images(folder: Path, num_images: int, seed: int = 0) -> tuple[Path, Path]:
@@ -31,14 +32,23 @@ def write_coco_images(folder: Path, num_images: int, seed: int = 0) -> tuple[Pat
     rng = np.random.default_rng(seed)
     truth, _ = synthetic_coco(num_images, 1, seed)
     sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
-    for image in truth["images"]:
+    drawn: dict[tuple[int, int], list[Path]] = {}
+    for number, image in enumerate(truth["images"]):
+        path = images / image["file_name"]
+        same = drawn.setdefault((image["height"], image["width"]), [])
+        if number >= _MOST_PICTURES and same:
+            path.hardlink_to(same[number % len(same)])
+            continue
+        same.append(path)
         picture = background(rng, image["height"], image["width"])
         draw_clutter(rng, picture)
         picture += rng.normal(0, 6, picture.shape).astype(np.float32)
         encoded = cv2.imencode(
-            ".jpg", np.clip(picture, 0, 255), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+            ".jpg",
+            np.clip(picture, 0, 255).astype(np.uint8),
+            [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY],
         )[1]
-        (images / image["file_name"]).write_bytes(encoded.tobytes())
+        path.write_bytes(encoded.tobytes())
     for annotation in truth["annotations"]:
         annotation["segmentation"], area = _outline(rng, annotation, *sizes[annotation["image_id"]])
         annotation["area"] = area

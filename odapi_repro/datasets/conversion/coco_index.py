@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ UNKNOWN = -1
 """The image or category of an annotation that names one which the file does not hold."""
 
 _SHOWN = 10
+_MOST_ID = 2**62
+_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints")
+_FLAGS = {0, 1, None}
 _WANTED: Mapping[str, Sequence[str]] = {
     "images": (),
     "categories": (),
@@ -193,70 +197,64 @@ class _Columns:
 
     def add(self, items: Sequence[dict[str, Any]], first: int, cuts: Mapping[str, Cut]) -> None:
         add = self._batches
-        ids = [item.get("id") for item in items]
-        add["ids"].append(self._numbers(ids))
-        image_ids = [item.get("image_id") for item in items]
-        whole = all(type(one) is int and abs(one) < 2**62 for one in image_ids)
-        self._image_ids.append(np.array(image_ids, np.int64) if whole else image_ids)
-        add["category"].append(self._category_ids(items, first))
-        add["boxes"].append(self._boxes(items, first))
-        add["areas"].append(np.array([_number(item.get("area")) for item in items], np.float64))
-        flags = [item.get("iscrowd") for item in items]
+        ids, image_ids, categories, boxes, areas, flags, num_keypoints = (
+            [item.get(key) for item in items] for key in _KEYS
+        )
+        add["ids"].append(_whole_or_unknown(ids))
+        self._image_ids.append(np.array(image_ids) if _are_whole(image_ids) else image_ids)
+        add["category"].append(self._category_ids(categories, items, first))
+        add["boxes"].append(self._boxes(boxes, items, first))
+        add["areas"].append(np.array([_number(area) for area in areas], np.float64))
         self._without_crowd += flags.count(None)
-        for number, flag in enumerate(flags):
-            if flag not in (0, 1, None):
-                raise self._wrong(items[number], first + number, f"iscrowd {flag!r}", "0 or 1")
+        if not set(map(type, flags)) <= {int, bool, float, type(None)} or not set(flags) <= _FLAGS:
+            number = next(i for i, flag in enumerate(flags) if flag not in (0, 1, None))
+            raise self._wrong(items[number], first + number, f"iscrowd {flags[number]!r}", "0 or 1")
         add["crowd"].append(np.array([bool(flag) for flag in flags], np.bool_))
-        add["num_keypoints"].append(self._numbers([item.get("num_keypoints") for item in items]))
+        add["num_keypoints"].append(_whole_or_unknown(num_keypoints))
         for name, cut in cuts.items():
             add[f"{name} starts"].append(cut.starts)
             add[f"{name} lengths"].append(cut.lengths)
 
-    def _numbers(self, values: Sequence[Any]) -> NDArray[np.int64]:
-        return np.array(
-            [v if type(v) is int and abs(v) < 2**62 else UNKNOWN for v in values], np.int64
-        )
-
-    def _category_ids(self, items: Sequence[dict[str, Any]], first: int) -> NDArray[np.int64]:
-        values = [item.get("category_id") for item in items]
+    def _category_ids(
+        self, values: list[Any], items: Sequence[dict[str, Any]], first: int
+    ) -> NDArray[np.int64]:
+        if _are_whole(values):
+            return _whole(values)
+        numbers = []
         for number, value in enumerate(values):
-            if type(value) is not int:
-                if isinstance(value, float) and value.is_integer():
-                    values[number] = int(value)
-                    continue
-                raise self._wrong(
-                    items[number], first + number,
-                    "no category_id" if value is None else f"category_id {value!r}",
-                    "the id of a category, a whole number",
-                )  # fmt: skip
-        return np.array(values, np.int64)
+            if type(value) not in (int, float) or not abs(value) <= _MOST_ID:
+                found = "no category_id" if value is None else f"category_id {value!r}"
+            elif value != int(value):
+                found = f"category_id {value!r}"
+            else:
+                numbers.append(int(value))
+                continue
+            raise self._wrong(
+                items[number], first + number, found, "the id of a category, a whole number"
+            )
+        return _whole(numbers)
 
-    def _boxes(self, items: Sequence[dict[str, Any]], first: int) -> NDArray[np.float64]:
-        values = [item.get("bbox") for item in items]
-        try:
-            boxes = np.array(values)
-            if boxes.shape == (len(items), 4) and boxes.dtype.kind in "if":
-                return boxes.astype(np.float64)
-        except ValueError:
-            pass  # lists of different lengths: found one by one
-        rows = []
+    def _boxes(
+        self, values: list[Any], items: Sequence[dict[str, Any]], first: int
+    ) -> NDArray[np.float64]:
+        if set(map(type, values)) == {list} and set(map(len, values)) == {4}:
+            flat = list(itertools.chain.from_iterable(values))
+            if set(map(type, flat)) <= {int, float}:
+                return np.array(flat, np.float64).reshape(-1, 4)
         for number, value in enumerate(values):
-            if not isinstance(value, list) or len(value) != 4:
-                raise self._wrong(
-                    items[number], first + number,
-                    "no bbox" if value is None
-                    else f"a bbox of {len(value)} values" if isinstance(value, list)
-                    else f"bbox {value!r}",
-                    "bbox: [x, y, width, height] in pixels",
-                )  # fmt: skip
-            row = [_number(one) for one in value]
-            if any(one is None or isinstance(one, str) for one in value):
-                raise self._wrong(
-                    items[number], first + number, f"bbox {value!r}",
-                    "bbox: [x, y, width, height], four numbers in pixels",
-                )  # fmt: skip
-            rows.append(row)
-        return np.array(rows, np.float64)
+            if not isinstance(value, list):
+                found = "no bbox" if value is None else f"bbox {value!r}"
+            elif len(value) != 4:
+                found = f"a bbox of {len(value)} values"
+            elif not set(map(type, value)) <= {int, float}:
+                found = f"bbox {value!r}"
+            else:
+                continue
+            raise self._wrong(
+                items[number], first + number, found,
+                "bbox: [x, y, width, height], four numbers in pixels",
+            )  # fmt: skip
+        return np.zeros((0, 4))
 
     def _wrong(self, item: dict[str, Any], number: int, found: str, expected: str) -> DataError:
         name = f"annotation {item['id']!r}" if "id" in item else f"annotation number {number}"
@@ -344,6 +342,20 @@ class _Columns:
                 )
         self._image_ids = []
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _are_whole(values: Sequence[Any]) -> bool:
+    return set(map(type, values)) <= {int} and all(-_MOST_ID < one < _MOST_ID for one in values)
+
+
+def _whole(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def _whole_or_unknown(values: Sequence[Any]) -> NDArray[np.int64]:
+    if _are_whole(values):
+        return _whole(values)
+    return _whole([one if type(one) is int and abs(one) < _MOST_ID else UNKNOWN for one in values])
 
 
 def _number(value: Any) -> float:

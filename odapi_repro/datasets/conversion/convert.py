@@ -80,7 +80,7 @@ def convert(
         left = [plan for plan in plans if plan not in already]
         _check_label_map(folder, classes)
         for plan in left:
-            folder.check(plan.request.name, plan.identity, plan.shard_names())
+            folder.check(plan.request.name, plan.settings, plan.shard_names())
         folder.check_others([plan.request.name for plan in left])
         maker = _Maker(folder, left, say, progress)
         if left:
@@ -141,7 +141,7 @@ def _plans(
         plan = planned(request, split, index, classes)
         say(
             f"{split.name}: {len(plan.chosen):,} of {len(index.image_ids):,} images, "
-            f"{len(plan.order):,} of {len(index.ids):,} annotations, {plan.shards} shards"
+            f"{len(plan.order):,} of {len(index.ids):,} annotations, shards: {plan.shards}"
         )
         plans.append(plan)
     return plans, classes
@@ -199,7 +199,7 @@ class _Maker:
         self._folder = folder
         self._plans = {plan.request.name: plan for plan in plans}
         self._journals = {
-            plan.request.name: Journal(folder.journal_path(plan.request.name, plan.identity))
+            plan.request.name: Journal(folder.journal_path(plan.request.name, plan.settings))
             for plan in plans
         }
         self._say = say

@@ -1,11 +1,12 @@
-"""What an encoded image says of itself: format, size and orientation, pixels not decoded."""
+"""What an encoded image says of itself, and whether that fits what the json says of it."""
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 
-__all__ = ["ImageHeader", "read_header"]
+__all__ = ["ImageHeader", "decode", "is_resized", "read_header", "size_mismatch"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -13,6 +14,7 @@ _NO_SIZE_MARKERS = {0xC4, 0xC8, 0xCC}  # of 0xC0 to 0xCF, those that begin no fr
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
+_ASPECT_TOLERANCE = 1.0  # pixels that a resized side may be off, by rounding
 _KNOWN = (
     (b"RIFF", "a WebP file"),
     (b"II*\0", "a TIFF file"),
@@ -67,6 +69,42 @@ def read_header(data: bytes) -> ImageHeader:
         if data[: len(magic)] == magic:
             raise ValueError(f"is {name}, which TensorFlow does not decode")
     raise ValueError(f"is no image (it begins with {data[:8]!r})")
+
+
+def size_mismatch(header: ImageHeader, height: int, width: int) -> str:
+    """Says how the file's size differs from the json's, to be read after the file's name."""
+    turned = (header.height, header.width) == (width, height) and height != width
+    return f"is {header.width} x {header.height}, the json says {width} x {height}" + (
+        f" (turned by EXIF, orientation {header.orientation}: TensorFlow does not turn it)"
+        if header.orientation != 1
+        else " (turned by 90 degrees)"
+        if turned
+        else ""
+    )
+
+
+def is_resized(header: ImageHeader, height: int, width: int) -> bool:
+    """Whether the file has the json's aspect ratio, up to rounding of a side."""
+    turned_by_exif = header.orientation >= 5
+    return not turned_by_exif and (
+        abs(header.height - height * header.width / width) <= _ASPECT_TOLERANCE
+        or abs(header.width - width * header.height / height) <= _ASPECT_TOLERANCE
+    )
+
+
+def decode(data: bytes) -> None:
+    """Decodes all pixels.
+
+    Raises:
+        ValueError: they do not decode.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"does not decode ({error})") from error
 
 
 def _jpeg(data: bytes) -> ImageHeader:

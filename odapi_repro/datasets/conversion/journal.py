@@ -50,9 +50,14 @@ class Journal:
         self._append(b"")
 
     def entry_of(self, task: ShardTask) -> ShardOutcome | None:
-        """Gives the entry of a shard that was made of the same input, None where there is none."""
+        """Gives the entry of a shard that was made of the same input, None where there is none.
+
+        A shard that lacks bad images or has rescaled ones is made again: that was a flag's choice.
+        """
         outcome = self._entries.get(Path(task.path).name)
-        return outcome if outcome is not None and outcome.inputs == task.inputs else None
+        if outcome is None or outcome.inputs != task.inputs or outcome.bad or outcome.rescaled:
+            return None
+        return outcome
 
     def add(self, outcome: ShardOutcome) -> None:
         """Writes an entry down.

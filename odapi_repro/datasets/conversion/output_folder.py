@@ -88,9 +88,9 @@ class OutputFolder:
         """Says that the manifest is written: the work folder is not needed any more."""
         self._is_done = True
 
-    def journal_path(self, split: str, identity: str) -> Path:
+    def journal_path(self, split: str, settings: str) -> Path:
         """Gives where the journal of a split's conversion lies."""
-        return self.path / _WORK / f"{split}-{identity[:16]}.jsonl"
+        return self.path / _WORK / f"{split}-{settings[:16]}.jsonl"
 
     def forget(self, splits: Collection[str]) -> None:
         """Removes what earlier conversions of these splits left.
@@ -117,7 +117,7 @@ class OutputFolder:
             for path in self._shards(split):
                 path.unlink()
 
-    def check(self, split: str, identity: str, names: Collection[str]) -> None:
+    def check(self, split: str, settings: str, names: Collection[str]) -> None:
         """Looks for what does not belong to the conversion of a split.
 
         Raises:
@@ -133,7 +133,7 @@ class OutputFolder:
                 f"or with other flags ({found})",
                 expected=expected, mend=mend, where=str(self.path),
             )  # fmt: skip
-        own = self.journal_path(split, identity)
+        own = self.journal_path(split, settings)
         others = [path for path in self._journals(split) if path != own]
         if others:
             raise DataError(

@@ -34,6 +34,7 @@ from odapi_repro.errors import UserError
 __all__ = ["SplitPlan", "planned"]
 
 _IMAGES_PER_SHARD, _MOST_SHARDS = 100, 100
+_POLICIES = ("bad_images", "size_mismatch")
 _EMPTY_LIST = 4  # bytes: "[]" and some space hold no outline
 
 
@@ -52,7 +53,8 @@ class SplitPlan:
         fit: of the subset; None where all images were taken.
         recipe: how shards are made.
         shards: how many.
-        identity: digest of all that decides the records.
+        settings: digest of the jsons and of the flags that decide how a shard is made.
+        identity: digest of all that decides the records, the images' names and sizes included.
         keypoints: int64 [annotations, 2], where keypoints lie in their json.
         num_keypoints: int64 [annotations].
         order: int64, annotations kept, by image.
@@ -69,6 +71,7 @@ class SplitPlan:
     fit: SubsetFit | None
     recipe: Recipe
     shards: int
+    settings: str
     identity: str
     keypoints: NDArray[np.int64]
     num_keypoints: NDArray[np.int64]
@@ -92,7 +95,7 @@ class SplitPlan:
 
     def _task(self, path: str, images: NDArray[np.int64]) -> ShardTask:
         files = tuple(file for image in images.tolist() if (file := self.files[image]))
-        inputs = hashlib.sha256(self.identity.encode())
+        inputs = hashlib.sha256(self.settings.encode())
         for file in files:
             inputs.update(f"{file.name}\0{file.bytes}\0{file.version}\n".encode(errors="replace"))
         rows = [self.order[self.first[image] : self.first[image + 1]] for image in images.tolist()]
@@ -154,7 +157,7 @@ def planned(
             expected="a shard for each image at most",
             mend=f"--{'val_' if split.name == 'val' else ''}shards {len(chosen)} or fewer",
         )
-    identity = _identity(request, split, index, classes, files, chosen, keypoints.digest)
+    settings = _settings(request.flags_of(split), index, classes, keypoints.digest)
     return SplitPlan(
         request=split,
         flags=request.flags_of(split),
@@ -166,7 +169,8 @@ def planned(
         fit=fit,
         recipe=recipe,
         shards=shards,
-        identity=identity,
+        settings=_digest({name: one for name, one in settings.items() if name != "policy"}),
+        identity=_identity(settings, files, chosen),
         keypoints=keypoints.places,
         num_keypoints=keypoints.counts,
         order=order,
@@ -289,24 +293,32 @@ def _recipe(
     )
 
 
-def _identity(
-    request: ConversionRequest,
-    split: SplitRequest,
-    index: CocoIndex,
-    classes: Classes,
-    files: tuple[ImageFile | None, ...],
-    chosen: NDArray[np.int64],
-    keypoint_digest: str,
-) -> str:
-    """Gives a digest of all that decides the records, names and sizes of the images included."""
-    decides: dict[str, Any] = {
+def _settings(
+    flags: Mapping[str, Any], index: CocoIndex, classes: Classes, keypoint_digest: str
+) -> dict[str, Any]:
+    """Gives what decides the records, but for the images.
+
+    What becomes of bad images stands apart: a shard without any is the same either way, so that
+    it is kept when a conversion that refused them is called again to drop them.
+    """
+    return {
         "conversion": FORMAT,
         "annotations": index.digest,
         "keypoints": keypoint_digest,
         "class_ids": {str(number): one for number, one in classes.ids.items()},
-        "flags": request.flags_of(split),
+        "flags": {name: value for name, value in flags.items() if name not in _POLICIES},
+        "policy": {name: flags[name] for name in _POLICIES},
     }
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(
+    settings: Mapping[str, Any], files: tuple[ImageFile | None, ...], chosen: NDArray[np.int64]
+) -> str:
+    digest = hashlib.sha256(_digest(settings).encode())
     for image in chosen.tolist():
         file = files[image]
         if file is not None:

@@ -53,8 +53,8 @@ def bad_images(output_dir: Path, split: SplitRequest, bad: Sequence[Bad]) -> Dat
         else "cannot be used"
     )
     return DataError(
-        f"{len(bad):,} images {what} (all are listed in {listed}; shards without them are kept):\n"
-        + _first(lines),
+        f"{len(bad):,} image{'s' if len(bad) > 1 else ''} {what} (all are listed in {listed}; "
+        "shards without them are kept):\n" + _first(lines),
         expected="JPEG, PNG or BMP files of the size that the json gives",
         mend="; ".join(mends),
         where=str(split.image_dir),

@@ -36,7 +36,8 @@ def conversion_text(conversion: Conversion, request: ConversionRequest, seconds:
     for name in conversion.already:
         split = manifest.splits[name]
         lines.append(
-            f"{name}: already converted from the same input, {len(split.files)} shards are whole"
+            f"{name}: already converted from the same input, shards that are whole: "
+            f"{len(split.files)}"
         )
     for name in conversion.converted:
         lines += _split_lines(manifest.splits[name])
@@ -67,7 +68,7 @@ def _split_lines(split: SplitManifest) -> list[str]:
     size = sum(file.bytes for file in split.files)
     lines = [
         f"{split.name}: {images['written']:,} of {images['in_json']:,} images in "
-        f"{len(split.files)} shards, {size / 1e6:,.1f} MB"
+        f"{len(split.files)} shard{'s' if len(split.files) > 1 else ''}, {size / 1e6:,.1f} MB"
         + (", masks" if split.has_masks else "")
         + (f", {len(split.keypoints)} keypoints" if split.keypoints else ""),
     ]

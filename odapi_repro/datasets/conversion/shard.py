@@ -14,12 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.conversion.image_check import decode, is_resized, size_mismatch
-from odapi_repro.datasets.conversion.image_header import ImageHeader, read_header
+from odapi_repro.datasets.conversion.image_header import (
+    ImageHeader,
+    decode,
+    is_resized,
+    read_header,
+    size_mismatch,
+)
 from odapi_repro.datasets.conversion.image_source import ImageReader
 from odapi_repro.datasets.conversion.keypoints import image_keypoints
-from odapi_repro.datasets.conversion.masks import empty_mask, png_of, rle_of
-from odapi_repro.datasets.conversion.rescale import rescaled_polygons, rescaled_rle
+from odapi_repro.datasets.conversion.masks import (
+    empty_mask,
+    png_of,
+    rescaled_polygons,
+    rescaled_rle,
+    rle_of,
+)
 from odapi_repro.datasets.conversion.shard_task import Bad, Recipe, ShardOutcome, ShardTask
 from odapi_repro.datasets.conversion.wire import serialised
 from odapi_repro.datasets.records import manifest

@@ -233,11 +233,22 @@ def test_images_that_do_not_decode_are_all_listed_and_the_other_shards_kept(
     ]
     assert not (ten_images.output / "manifest.json").exists()
     assert not (ten_images.output / "train-00002-of-00005.tfrecord").exists()
-    split = ten_images.convert(shards=5, bad_images="drop", overwrite=True).manifest.splits["train"]
+    dropped = ten_images.convert(shards=5, bad_images="drop")
+    assert dropped.shards_kept == 4
+    split = dropped.manifest.splits["train"]
     assert split.images["undecodable"] == 2
     assert split.annotations["image_dropped"] == 4
     assert split.annotations["kept"] + 4 == split.annotations["in_json"]
     assert sum(split.per_class.values()) == split.annotations["kept"]
+
+
+def test_mended_images_are_all_that_is_looked_at_again(ten_images: CocoSet) -> None:
+    whole = (ten_images.images / "8.jpg").read_bytes()
+    (ten_images.images / "8.jpg").write_bytes(whole[:-50])
+    with pytest.raises(DataError, match="1 image cannot be used"):
+        ten_images.convert(shards=5)
+    (ten_images.images / "8.jpg").write_bytes(whole)
+    assert ten_images.convert(shards=5).shards_kept == 4
 
 
 def test_pixels_that_are_damaged_are_found_when_every_image_is_decoded(

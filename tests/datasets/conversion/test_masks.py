@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from odapi_repro.datasets.conversion.masks import empty_mask, png_of, rle_of
-from odapi_repro.datasets.conversion.rescale import rescaled_polygons, rescaled_rle
+from odapi_repro.datasets.conversion.masks import (
+    empty_mask,
+    png_of,
+    rescaled_polygons,
+    rescaled_rle,
+    rle_of,
+)
 
 SIDES = st.integers(1, 70)
 
