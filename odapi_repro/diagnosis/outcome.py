@@ -35,6 +35,8 @@ _TOLD_BY_A_CONFIG = {
     "input_pattern_matches_nothing": frozenset({"input_pattern_matches_nothing"}),
     "label_map_malformed": frozenset({"label_map_malformed"}),
     "train_eq_eval": frozenset({"train_eq_eval"}),
+    "train_subsampled": frozenset({"train_subsampled"}),
+    "eval_subsampled": frozenset({"eval_subsampled"}),
 }
 
 #: The severities of findings that stop a training, void its numbers or cost AP.

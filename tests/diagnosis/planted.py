@@ -136,6 +136,12 @@ def resized(
     return plant
 
 
+def in_pixels_without_masks(folder: Path) -> int:
+    count = noise("absolute", 1.0)(folder)
+    rewrite(folder, "train", every(1, lambda image: replace(image, masks_png=())))
+    return count
+
+
 def boxes(change: Callable[[Any], None], *, step: int = 3) -> Callable[[Path], int]:
     """Changes the first box of every `step`-th image, in place; masks are left out."""
 
@@ -439,8 +445,10 @@ CASES = (
     case("boxes scaled by 0.5 to 2", noise("scaled"), OFF),
     case("boxes in pixels", noise("absolute"), "boxes_not_normalized"),
     case("all boxes in pixels", noise("absolute", 1.0), "boxes_not_normalized"),
+    case("all boxes in pixels, no masks", in_pixels_without_masks, "boxes_not_normalized"),
     case("objects left out", noise("dropped"), SOURCE, annotated=True),
     case("classes swapped", noise("swapped"), SOURCE, annotated=True),
+    case("objects of another image", noise("shuffled"), SOURCE, AREAS, annotated=True),
     case("boxes shifted, by the json", noise("shifted"), SOURCE, OFF, annotated=True),
     case("half of the images left out", fraction, SOURCE, "class_imbalance", annotated=True),
     case("images copied", duplicates, "duplicate_images"),

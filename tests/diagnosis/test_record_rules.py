@@ -72,30 +72,6 @@ def test_a_clean_set_gives_no_finding(clean: EmbeddedDataset) -> None:
     assert findings_of(clean.folder, annotations=jsons) == ()
 
 
-def test_objects_of_another_image_are_told_by_the_json(folder: Path) -> None:
-    count = planted.noise("shuffled")(folder)
-    annotations = {"train": str(folder / "instances_train.json")}
-    found = [one for one in findings_of(folder, annotations=annotations) if one.code == "REC022"]
-    of_kind = {
-        word: one for one in found for word in ("another box", "not in the") if word in one.found
-    }
-    gone = sum(
-        one.count
-        for one in found
-        if "another box" in one.found or "not in the records" in one.found
-    )
-    assert of_kind
-    assert gone == count
-
-
-def with_reader(changes: Mapping[str, str]) -> str:
-    text = CONFIG
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
-
-
 def test_boxes_beyond_the_most_a_reader_keeps_are_counted(folder: Path) -> None:
     kept = 2
     beyond = sum(max(0, len(one.boxes) - kept) for one in planted.images_of(folder, "train"))
@@ -112,6 +88,14 @@ def test_objects_beyond_num_classes_are_counted(folder: Path) -> None:
     beyond = sum(int((one.class_ids > 4).sum()) for one in planted.images_of(folder, "train"))
     found = [one for one in findings_of(folder, config=text) if one.code == "REC013"]
     assert [one.count for one in found if one.fields[1].startswith("train")] == [beyond]
+
+
+def test_records_left_out_by_sampling_are_counted(folder: Path) -> None:
+    reader = "train_input_reader {\n  sample_1_of_n_examples: 3"
+    text = CONFIG.replace("train_input_reader {", reader)
+    (found,) = (one for one in findings_of(folder, config=text) if one.code == "REC002")
+    # dataset.shard(3, 0) keeps records 0, 3, ... 39 of 40.
+    assert (found.cause, found.count) == ("train_subsampled", 40 - 14)
 
 
 def test_masks_are_asked_for_where_the_reader_loads_them(folder: Path) -> None:

@@ -41,6 +41,9 @@ _TOUCH_PIXELS = 1.5
 _LEAST_TOUCHES = 3
 # The factor from the image to what it was resized to is another than 1 by more than rounding.
 _LEAST_CHANGE = 0.02
+# Nobody makes images more than so many times as large; boxes in pixels look like a factor of
+# hundreds.
+_MOST_ENLARGED = 8.0
 # Sides that images are resized to: multiples of 32, and those of the OD API's configs.
 _USUAL_SIDES = frozenset({*range(32, 4097, 32), 300, 600, 700, 800, 1000, 1200, 1333, 1365})
 
@@ -240,7 +243,8 @@ def _touches_of_limit(
     enough = (touches >= _LEAST_TOUCHES) & (touches > at_own_border.sum(axis=0))
     usual = [any(abs(one - known) <= 1 for known in _USUAL_SIDES) for one in limit]
     sizes = len(np.unique(size[touching.any(axis=1)], axis=0))
-    if not enough.all() or not (sizes > 1 or all(usual)):
+    enlarged = float(np.median(limit / side))
+    if not enough.all() or not (sizes > 1 or all(usual)) or enlarged > _MOST_ENLARGED:
         return None
     return int(touching.any(axis=1).sum())
 
@@ -263,6 +267,10 @@ def off_truth(
     moved = np.maximum(np.abs(first), np.abs(second)) > limit
     same_size = free & moved & (np.abs(first - second) <= 2 * limit)
     same_centre = free & moved & (np.abs(first + second) <= 2 * limit)
+    # Cut at the border, a side says at least whether both its ends went one way.
+    cut = ~free & moved & (np.minimum(np.abs(first), np.abs(second)) > 0.5)
+    same_size |= cut & (first * second > 0)
+    same_centre |= cut & (first * second < 0)
     overlap = np.minimum(boxes[:, 2:], truth[:, 2:]) - np.maximum(boxes[:, :2], truth[:, :2])
     apart = (overlap <= 0).any(axis=1)
     shifted = same_size.any(axis=1) & ~same_centre.any(axis=1) & ~apart

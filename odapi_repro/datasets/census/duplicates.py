@@ -19,6 +19,7 @@ __all__ = ["Likeness", "likeness"]
 # and the closest differ by 73 in some cell.
 _LEAST_COSINE = 0.98
 _MOST_CELL_DIFFERENCE = 24
+_MOST_BRIGHTNESS_DIFFERENCE = 8.0  # of the mean of all cells; encoding again moves it by under 4
 # Below this standard deviation of the cells a picture has nothing to be known by.
 _LEAST_CONTRAST = 1.0
 _BLOCK = 1024
@@ -44,21 +45,24 @@ def likeness(columns: Sequence[ImageColumns]) -> Likeness:
 
     Images that do not decode are compared by their bytes only, as are those without contrast.
     Cut, mirrored or recoloured pictures are others. The work is quadratic in the number of
-    different images: 120,000 take 0.5e12 multiplications.
+    different images of about one brightness.
     """
     digests = np.concatenate([one.digest for one in columns])
     exact = _first_alike(digests)
-    near = exact.copy()
     whole = np.concatenate([one.decodes for one in columns])
     thumbnails = np.concatenate([one.thumbnail for one in columns])
-    described, contrast = _described(thumbnails)
+    described, contrast, brightness = _described(thumbnails)
     distinct = np.flatnonzero(
         (exact == np.arange(len(exact))) & whole & (contrast >= _LEAST_CONTRAST)
     )
-    leader = np.arange(len(exact))
-    leader[distinct] = distinct[_leaders(described[distinct], thumbnails[distinct])]
-    near = leader[exact]
-    return Likeness(exact, near)
+    # By brightness, so that an image is compared with its neighbours and not with all.
+    distinct = distinct[np.argsort(brightness[distinct], kind="stable")]
+    leader = _leaders(described[distinct], brightness[distinct], thumbnails[distinct])
+    first = np.full(len(distinct), len(exact))
+    np.minimum.at(first, leader, distinct)
+    near = np.arange(len(exact))
+    near[distinct] = first[leader]
+    return Likeness(exact, near[exact])
 
 
 def _first_alike(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -70,29 +74,32 @@ def _first_alike(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 def _described(
     thumbnails: NDArray[np.uint8],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Gives float32 [N, 64] of length 1 and the standard deviation of the grey cells."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Gives float32 [N, 64] of length 1, the standard deviation of the grey cells, their mean."""
     grey = thumbnails.mean(axis=3, dtype=np.float32)
     cells = grey.reshape(-1, 8, 2, 8, 2).mean(axis=(2, 4)).reshape(-1, 64)
-    cells -= cells.mean(axis=1, keepdims=True)
+    brightness = cells.mean(axis=1)
+    cells -= brightness[:, None]
     norm = np.linalg.norm(cells, axis=1)
     described = cells / np.maximum(norm, 1e-6)[:, None]
-    return described, norm / np.float32(8)
+    return described, norm / np.float32(8), brightness
 
 
-def _leaders(described: NDArray[np.float32], thumbnails: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _leaders(
+    described: NDArray[np.float32], brightness: NDArray[np.float32], thumbnails: NDArray[np.uint8]
+) -> NDArray[np.int64]:
     """Gives the first image that each is like, int64 [N]; itself where it is the first.
 
-    An image is compared with the first of each kind only, so that a film of one scene is no
-    square of its frames.
+    Images come by brightness. Each is compared with the first of each kind only, so that a film of
+    one scene is no square of its frames.
     """
     leader = np.arange(len(described))
     leaders: NDArray[np.int64] = np.zeros(0, np.int64)
     for start in range(0, len(described), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(described)))
-        found = _verified(described, thumbnails, block, leaders)
-        for one, other in found:  # in order of `other`, so the first kept is the earliest
-            if leader[one] == one:
+        leaders = leaders[brightness[leaders] >= brightness[start] - _MOST_BRIGHTNESS_DIFFERENCE]
+        for one, other in _verified(described, thumbnails, block, leaders):
+            if leader[one] == one:  # pairs come by `other`, so the earliest is kept
                 leader[one] = other
         fresh = block[leader[block] == block]
         for one, other in _verified(described, thumbnails, fresh, fresh):

@@ -27,6 +27,7 @@ class SourceAnnotations:
         path: where it lies.
         rows: image -> its annotations' rows, by the image's id as text.
         file_names: file name -> id as text, for records without COCO's ids.
+        sizes: image -> height and width, by the image's id as text.
         corners: float64 [A, 4], ymin xmin ymax xmax in pixels, clipped to the image.
         overruns: bool [A], whether the box as written reaches beyond its image.
         category: int64 [A].
@@ -38,6 +39,7 @@ class SourceAnnotations:
     path: Path
     rows: Mapping[str, NDArray[np.int64]]
     file_names: Mapping[str, str]
+    sizes: Mapping[str, tuple[float, float]]
     corners: NDArray[np.float64]
     overruns: NDArray[np.bool_]
     category: NDArray[np.int64]
@@ -111,6 +113,7 @@ def _columns(
         path=path,
         rows={name: np.array(found, np.int64) for name, found in rows.items()},
         file_names={str(one.get("file_name", "")): str(one["id"]) for one in images},
+        sizes=sizes,
         corners=clipped,
         overruns=(corners != clipped).any(axis=1),
         category=np.array([one["category_id"] for one in kept], np.int64),

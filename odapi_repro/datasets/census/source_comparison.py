@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = ["SourceComparison", "compare_with_source"]
 # Float32 shares give a pixel back to a thousandth; the OD API's converter rounds nothing.
 _SAME_PIXELS = 0.5
 _SAME_AREA = 0.001  # share
+_SAME_SHARE = 0.001  # of the image's sides
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class SourceComparison:
         equal: among them, those that are in the records with the same box.
         images_missing: images of the json that no record holds.
         images_unknown: records whose source_id and file name the json does not have.
+        exchanged: annotations in whose place records hold the objects of another image.
         moved: annotations whose box lies elsewhere in the records.
         how_moved: `shifted`, `scaled about their centre` ..., with counts.
         missing: annotations that have no box in the records.
@@ -49,6 +52,7 @@ class SourceComparison:
     equal: int
     images_missing: Tally = field(default_factory=Tally)
     images_unknown: Tally = field(default_factory=Tally)
+    exchanged: Tally = field(default_factory=Tally)
     moved: Tally = field(default_factory=Tally)
     how_moved: Mapping[str, int] = field(default_factory=dict)
     missing: Tally = field(default_factory=Tally)
@@ -81,7 +85,8 @@ class _Comparison:
         boxes = split.boxes
         size = split.images.size[boxes.image].astype(np.float64)
         self._size = size
-        self._pixels = boxes.corners.astype(np.float64) * np.concatenate([size, size], axis=1)
+        with np.errstate(invalid="ignore"):  # a record may hold infinities
+            self._pixels = boxes.corners.astype(np.float64) * np.concatenate([size, size], axis=1)
         self._classes = split.class_ids(label_map)
         self._wanted = _classes_of(source, label_map)
         self._tallies: dict[str, list[tuple[int, int]]] = {}
@@ -100,7 +105,12 @@ class _Comparison:
                 self._note("unknown", index, 1)
                 continue
             seen.add(name)
-            self._compare(index, np.arange(firsts[index], firsts[index + 1]), source.rows[name])
+            ours, theirs = np.arange(firsts[index], firsts[index + 1]), source.rows[name]
+            if self._is_exchanged(ours, theirs):
+                self._boxes += len(theirs)
+                self._note("exchanged", index, len(theirs))
+            else:
+                self._compare(index, ours, theirs)
         missing = [name for name in source.rows if name not in seen]
         ours = np.array([pair[0] for pair in self._pairs], np.int64)
         theirs = np.array([pair[1] for pair in self._pairs], np.int64)
@@ -111,6 +121,7 @@ class _Comparison:
             equal=self._equal,
             images_missing=Tally(len(missing), tuple(missing[:5])),
             images_unknown=self._tally("unknown"),
+            exchanged=self._tally("exchanged"),
             moved=self._tally("moved"),
             how_moved=off_truth(self._pixels[ours], source.corners[theirs], self._size[ours]),
             missing=self._tally("missing"),
@@ -131,15 +142,39 @@ class _Comparison:
         by_file = source.file_names.get(str(images.filename[index]))
         return by_file if by_file is not None and images.filename[index] else None
 
+    def _is_exchanged(self, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> bool:
+        """Whether none of the boxes is where it should be and all are another image's, in order."""
+        if not len(ours) or not len(theirs) or self._apart(ours, theirs).min() <= _SAME_PIXELS:
+            return False
+        others = self._shares_by_count.get(len(ours))
+        if others is None:
+            return False
+        shares = self._split.boxes.corners[ours].astype(np.float64)
+        return bool((np.abs(others - shares).max(axis=(1, 2)) <= _SAME_SHARE).any())
+
+    @cached_property
+    def _shares_by_count(self) -> dict[int, NDArray[np.float64]]:
+        """Boxes of the json's images as shares, float64 [images, n, 4], by their number n."""
+        source = self._source
+        by_count: dict[int, list[NDArray[np.float64]]] = {}
+        for name, rows in source.rows.items():
+            height, width = source.sizes[name]
+            scale = np.array([height, width, height, width])
+            by_count.setdefault(len(rows), []).append(source.corners[rows] / scale)
+        return {count: np.stack(found) for count, found in by_count.items() if count}
+
+    def _apart(self, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Gives how far apart boxes lie, in pixels, float64 [ours, theirs]."""
+        pixels, corners = self._pixels[ours], self._source.corners[theirs]
+        apart = np.abs(pixels[:, None] - corners[None]).max(axis=2, initial=0)
+        return np.where(np.isfinite(apart), apart, np.inf)
+
     def _compare(self, index: int, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
         self._boxes += len(theirs)
         if not len(theirs):
             self._note("added", index, len(ours))
             return
-        apart = np.abs(self._pixels[ours][:, None] - self._source.corners[theirs][None]).max(
-            axis=2, initial=0
-        )
-        apart = np.where(np.isfinite(apart), apart, np.inf)
+        apart = self._apart(ours, theirs)
         other_class = self._classes[ours][:, None] != self._wanted[theirs][None]
         # Of boxes that lie in one place, those of one class belong together.
         order = np.lexsort((other_class.ravel(), np.round(apart.ravel(), 3)))

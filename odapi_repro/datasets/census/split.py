@@ -69,7 +69,8 @@ class SplitCensus:
         """Height and width of every box in pixels, float64 [M, 2], corners taken for shares."""
         scale = self.images.size[self.boxes.image]
         corners = self.boxes.corners.astype(np.float64)
-        return np.asarray((corners[:, 2:] - corners[:, :2]) * scale)
+        with np.errstate(invalid="ignore"):  # a record may hold infinities
+            return np.asarray((corners[:, 2:] - corners[:, :2]) * scale)
 
     def class_ids(self, label_map: LabelMap | None) -> NDArray[np.int64]:
         """Gives the class of every object as the OD API's decoder has it, int64 [M].

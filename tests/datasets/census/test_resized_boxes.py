@@ -13,7 +13,7 @@ from odapi_repro.datasets.census import (
     Inventory,
     SplitCensus,
 )
-from odapi_repro.datasets.census.box_kinds import RESIZED, box_kinds
+from odapi_repro.datasets.census.box_kinds import ABSOLUTE, RESIZED, box_kinds
 
 COCO_SIZES = ((480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 333), (640, 640))
 
@@ -115,3 +115,14 @@ def test_boxes_of_a_resizer_that_keeps_the_aspect_are_seen(target, word, sizes):
     kinds = box_kinds(split_of(size, image, moved))
     assert kinds.resized is not None
     assert kinds.are(RESIZED).all()
+
+
+@pytest.mark.parametrize("sizes", [COCO_SIZES, ((1080, 1920),), ((512, 512), (600, 800))], ids=str)
+@pytest.mark.parametrize("share", [0.1, 0.9, 1.0])
+def test_boxes_in_pixels_are_no_boxes_of_a_resized_image(sizes, share):
+    size, image, corners = drawn(3, sizes)
+    chosen = (np.arange(len(size)) < share * len(size))[image]
+    scale = np.concatenate([size, size], axis=1)[image]
+    kinds = box_kinds(split_of(size, image, np.where(chosen[:, None], corners * scale, corners)))
+    assert kinds.resized is None
+    np.testing.assert_array_equal(kinds.are(ABSOLUTE), chosen)

@@ -49,8 +49,7 @@ class BoxesAlreadyResized(RecordRule):
             proof = (
                 "as their masks prove"
                 if kinds.resized.by_masks
-                else f"where boxes of {kinds.resized.touching:,} images end, inside some and "
-                "outside others"
+                else f"which no box passes and where those of {kinds.resized.touching:,} images end"
             )
             yield self.told(
                 subject,

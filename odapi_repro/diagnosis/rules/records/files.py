@@ -96,7 +96,7 @@ class UnreadableRecords(RecordRule):
             Severity.FATAL if whole else Severity.WARNING,
             found=f"{len(empty)} of {len(split.files)} files hold no record",
             expected="records in every file",
-            why="There is nothing to read: training waits for its first batch for ever."
+            why="There is nothing to read, and no first batch."
             if whole
             else "What was to be in them is missing, and nothing says so.",
             mend="write them again; fewer shards where there are fewer images than shards",

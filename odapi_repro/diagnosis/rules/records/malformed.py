@@ -31,8 +31,7 @@ _TOLD = {
     "lists_differ": (
         "have lists of unequal length under image/object",
         "one value an object in every list under image/object",
-        "The decoder stops where the box lists differ; where others differ, boxes get the classes "
-        "of their neighbours.",
+        "The input stops, or boxes get the classes of their neighbours.",
         "write them again; a list was filtered and its neighbours were not",
     ),
 }

@@ -40,9 +40,9 @@ class MasksUnfit(RecordRule):
 
     Source
 
-    data_decoders/tf_example_decoder._decode_png_instance_masks: masks are decoded as they are, and
-    one of another size stands for other pixels from then on; masks of several sizes in one image
-    stop it. meta_architectures/faster_rcnn_meta_arch.py: ValueError without masks.
+    data_decoders/tf_example_decoder._decode_png_instance_masks: masks are decoded as they are, one
+    of another size too; masks of several sizes in one image stop it.
+    meta_architectures/faster_rcnn_meta_arch.py: ValueError without masks.
     """
 
     code = "REC008"
@@ -138,9 +138,9 @@ class MasksUnfit(RecordRule):
                 "mask_size_mismatch",
                 "are not of their image's size",
                 "masks of the image's height and width",
-                "The mask stands for other pixels; where sizes differ within an image, training "
-                "stops.",
-                Severity.FATAL,
+                "Masks are stretched over the image, and a crop cuts them elsewhere than the "
+                "image; where sizes differ within an image, decoding stops.",
+                Severity.CRITICAL,
             ),
             (
                 MASK_EMPTY,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from odapi_repro.datasets.census import SplitCensus
-from odapi_repro.diagnosis.finding import Finding, Severity
+from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 from odapi_repro.diagnosis.rules.data.shards import loss_of_share
 
@@ -20,7 +20,7 @@ _LEAST_RECORDS = 20
 
 
 class ShardsMissing(RecordRule):
-    """Shards that the file names promise are not there, or differ much in length.
+    """Records are not read: shards are missing, patterns match nothing, samples are drawn.
 
     Anti-pattern
 
@@ -36,19 +36,27 @@ class ShardsMissing(RecordRule):
 
     Source
 
-    builders/dataset_builder._read_dataset_internal: RuntimeError only where nothing matches at all;
-    tf.data's parallel_interleave over files. Shares of train2017 and AP: see DAT002.
+    builders/dataset_builder.py: RuntimeError only where nothing matches at all; files are read side
+    by side (parallel_interleave), then `dataset.shard(sample_1_of_n_examples, 0)`. Shares of
+    train2017 and AP: see DAT002.
     """
 
     code = "REC002"
     name = "records.shards"
-    causes = ("partial_shards", "input_pattern_matches_nothing", "shards_unbalanced")
+    causes = (
+        "partial_shards",
+        "input_pattern_matches_nothing",
+        "train_subsampled",
+        "eval_subsampled",
+        "shards_unbalanced",
+    )
 
     def check(self, subject: RecordSubject) -> Iterator[Finding]:
-        """Yields findings for missing shards, patterns without a file, uneven shards."""
+        """Yields findings for missing shards and files, records left out, uneven shards."""
         for split in subject.census.splits:
             yield from self._missing(subject, split)
             yield from self._unmatched(subject, split)
+            yield from self._sampled(subject, split)
             yield from self._uneven(subject, split)
 
     def _missing(self, subject: RecordSubject, split: SplitCensus) -> Iterator[Finding]:
@@ -96,6 +104,32 @@ class ShardsMissing(RecordRule):
             count=len(unmatched),
             counted="patterns",
             loss_ap=5.0 if split.files else 100.0,
+        )
+
+    def _sampled(self, subject: RecordSubject, split: SplitCensus) -> Iterator[Finding]:
+        reader = subject.reader(split)
+        step = int(reader.sample_1_of_n_examples) if reader is not None else 1
+        read = -(-split.records // max(step, 1))
+        if step <= 1 or read == split.records:
+            return
+        training = split.split == "train"
+        loss, evidence = loss_of_share(1 / step) if training else (2.0, ())
+        severity = Severity.CRITICAL if step > 3 else Severity.WARNING
+        yield self.finding(
+            "train_subsampled" if training else "eval_subsampled",
+            severity if training else Severity.INFO,
+            fields=subject.field_of(split, "sample_1_of_n_examples"),
+            found=f"{'training' if training else 'evaluation'}: {split.records - read:,} of "
+            f"{split.records:,} records are left out by sample_1_of_n_examples: {step}",
+            expected="all records: sample_1_of_n_examples 1 or unset",
+            why="They are never seen."
+            if training
+            else "The metric is that of fewer images, and scatters more.",
+            loss_ap=loss,
+            evidence=evidence,
+            fix=(FieldFix(subject.field_of(split, "sample_1_of_n_examples")[0], 1),),
+            count=split.records - read,
+            counted="records",
         )
 
     def _uneven(self, subject: RecordSubject, split: SplitCensus) -> Iterator[Finding]:

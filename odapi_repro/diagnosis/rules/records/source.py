@@ -102,6 +102,20 @@ class AnnotationsDiffer(RecordRule):
     ) -> Iterator[Finding]:
         total = max(compared.boxes, 1)
         moved, missing, added = compared.moved, compared.missing, compared.added
+        exchanged = compared.exchanged
+        if exchanged.count:
+            yield self._told(
+                subject,
+                split,
+                by_share(exchanged.count / total, warning=0.01, critical=0.1),
+                found=f"{compared.images_with['exchanged']:,} images hold the objects of another "
+                f"image of {compared.path.name}, in place of {exchanged.count:,} of "
+                f"{compared.boxes:,} of their own",
+                expected="the objects of the image itself",
+                why="Boxes and classes have nothing to do with the picture.",
+                tally=exchanged,
+                loss_ap=60.0 * exchanged.count / total,
+            )
         if moved.count:
             how = ", ".join(f"{count:,} {word}" for word, count in compared.how_moved.items())
             yield self._told(
