@@ -84,6 +84,7 @@ def set_seeds(seed: int, *, deterministic: bool) -> None:
     if deterministic:
         tf.config.experimental.enable_op_determinism()
         _keep_reader_order(tf)
+        _seed_crops(tf)
     _replace_legacy_map(tf)
 
 
@@ -95,6 +96,24 @@ def _keep_reader_order(tf: Any) -> None:
             return _original(*args, **{**kwargs, "sloppy": False})
 
         module.parallel_interleave = in_order
+
+
+def _seed_crops(tf: Any) -> None:
+    """Gives the op behind the OD API's random crops a seed from the global one.
+
+    It is the one random op there that does not take it by itself, so that determinism refuses it
+    ("requires 'seed' or 'seed2' to be non-zero").
+    """
+    from tensorflow.python.framework import random_seed
+
+    original = tf.compat.v1.image.sample_distorted_bounding_box
+
+    def with_seed(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs.get("seed") and not kwargs.get("seed2"):
+            kwargs["seed"], kwargs["seed2"] = random_seed.get_seed(None)
+        return original(*args, **kwargs)
+
+    tf.compat.v1.image.sample_distorted_bounding_box = with_seed
 
 
 def _replace_legacy_map(tf: Any) -> None:

@@ -37,6 +37,7 @@ _PADDED = (
     "keep_aspect_ratio_resizer { min_dimension: 256 max_dimension: 256 pad_to_max_dimension: true }"
 )
 _FLIP = "data_augmentation_options { random_horizontal_flip { probability: 1.0 } }"
+_RANDOM_CROP = "data_augmentation_options { random_crop_image { min_area: 0.3 } }"
 _CROP = (
     "data_augmentation_options { random_scale_crop_and_pad_to_square "
     "{ output_size: 256 scale_min: 0.5 scale_max: 2.0 } }"
@@ -123,7 +124,7 @@ def _in_pixels(one: ModelInput, index: int) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def drawn(drawer: Drawer) -> DrawnInputs:
-    return drawer.draw(_pipeline(_FLIP + _CROP), _scenes(), draws=3)
+    return drawer.draw(_pipeline(_FLIP + _RANDOM_CROP + _CROP), _scenes(), draws=3)
 
 
 @pytest.mark.tensorflow
@@ -153,7 +154,7 @@ def test_draws_follow_the_seed_and_differ_from_each_other(
     drawn: DrawnInputs, drawer: Drawer
 ) -> None:
     assert [one.source_id for one in drawn.inputs] == ["11"] * 3 + [""] * 3 + ["33"] * 3
-    again = drawer.draw(_pipeline(_FLIP + _CROP), _scenes(), draws=3)
+    again = drawer.draw(_pipeline(_FLIP + _RANDOM_CROP + _CROP), _scenes(), draws=3)
     for one, other in zip(drawn.inputs, again.inputs, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.boxes, other.boxes)
