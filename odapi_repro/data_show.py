@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
-from odapi_repro.errors import UserError
+from odapi_repro.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from odapi_repro.pipeline import Pipeline
@@ -92,7 +92,8 @@ def _run(positional: list[str], command: str) -> int:
         look=Look(label_map, FLAGS.tile, FLAGS.masks),
         is_wanted=image_filter(FLAGS.only, FLAGS.source_ids, label_map),
         asked=_asked(),
-        images=FLAGS.images,
+        source_ids=tuple(FLAGS.source_ids),
+        images=max(FLAGS.images, len(FLAGS.source_ids)),
         draws=FLAGS.draws,
         seed=FLAGS.seed,
         boxes_limit=FLAGS.boxes_limit,
@@ -154,7 +155,10 @@ def _resized(pipeline: Pipeline | None) -> str:
         return ""
     from odapi_repro.pipeline.anchors import read_resizer
 
-    return read_resizer(pipeline).described
+    try:
+        return read_resizer(pipeline).described
+    except ConfigError as error:
+        return f"not resized: {error.found}"
 
 
 def _tell(text: str) -> None:

@@ -144,6 +144,15 @@ def test_only_shows_images_of_a_kind_or_class(
     assert split["images"] == 14
 
 
+def test_source_ids_are_shown_and_those_that_no_image_has_are_told(
+    shapes: EmbeddedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _show(tmp_path, *_of(shapes), "--source_ids", "3,5,no-such", "--images", "1") == 0
+    (split,) = _json(tmp_path)["splits"]
+    assert split["images_shown"] == 2
+    assert "no image has the source id no-such" in capsys.readouterr().out
+
+
 def test_wrong_records_are_found_counted_and_drawn(
     shapes: EmbeddedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +176,7 @@ def test_wrong_records_are_found_counted_and_drawn(
     assert split["boxes_without_area"] == len(second.boxes)
     assert split["records_not_read"] == 1
     said = capsys.readouterr().out
-    assert f"{len(first.boxes)} boxes leave the image" in said
+    assert f"boxes that leave the image: {len(first.boxes)}" in said
     with Image.open(tmp_path / "out" / "records_train.png") as sheet:
         # Four columns: the unreadable record stands in a row of its own.
         assert sheet.height > 2 * 96 + 14
@@ -338,7 +347,7 @@ def test_a_model_without_anchors_says_so(
     pipeline = reference_named("centernet_hourglass104_512").pipeline()
     config.write_text(pipeline.to_text(), encoding="utf-8")
     assert _show(tmp_path / "out", *_of(shapes), str(config), "--draws", "0") == 0
-    assert "no anchors: a center_net has no anchors" in capsys.readouterr().out
+    assert "nothing is compared with anchors: a center_net has no anchors" in capsys.readouterr().out
 
 
 def test_help_is_answered(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,7 @@ def anchor_report(
         design = anchor_design(pipeline)
         fit = fit_anchors(objects, design, read_matcher(pipeline), limit=limit, seed=seed)
     except ConfigError as error:
-        return None, f"no anchors: {error.found}"
+        return None, f"nothing is compared with anchors: {error.found}"
     levels = tuple(
         LevelRow(
             grid=level.grid,
@@ -76,6 +76,7 @@ def class_rows(
         ClassRow(
             class_id=class_id,
             name=label_map.items.get(class_id, "unknown?" if class_id < 0 else f"id {class_id}?"),
+            is_known=class_id in label_map.items,
             objects=count,
             reached=None
             if fit is None or compared is None

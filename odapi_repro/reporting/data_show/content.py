@@ -54,10 +54,11 @@ class Reached:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class: its id, name and objects, and what the anchors reach of them."""
+    """A class, whether the label map holds it, its objects, and what the anchors reach of them."""
 
     class_id: int
     name: str
+    is_known: bool
     objects: int
     reached: Reached | None
 
@@ -188,8 +189,7 @@ class SplitReport:
     @property
     def num_unknown_class(self) -> int:
         """Objects whose class the label map does not hold."""
-        known = [row.class_id for row in self.classes if not row.name.endswith("?")]
-        return int((~np.isin(self.table.class_ids, known)).sum())
+        return sum(row.objects for row in self.classes if not row.is_known)
 
 
 @dataclass(frozen=True, eq=False)

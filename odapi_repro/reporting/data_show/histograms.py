@@ -220,7 +220,7 @@ def _draw_by_size(axes: Axes, report: SplitReport, anchors: AnchorReport) -> Non
             place, share + 0.02 * top, f"{percent(float(share))}\nof {row.objects:,}", ha="center",
             va="bottom", fontsize=7.5, color=INK,
         )  # fmt: skip
-    names = [size_name(row.low, row.high).replace(" to ", "–") for row in rows]
+    names = [size_name(row.low, row.high).replace(" to ", "-") for row in rows]
     axes.set_xticks(places, names, fontsize=9)
     axes.set_ylim(0, top * 1.25)
     axes.set_yticks([tick for tick in axes.get_yticks() if tick <= min(1.0, top * 1.25)])

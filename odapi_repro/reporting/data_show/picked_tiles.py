@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from typing import Final
 
 import numpy as np
@@ -35,11 +36,10 @@ def record_tile(record: PickedRecord, label_map: LabelMap, *, with_masks: bool) 
     image = record.image
     if image is None:
         return Tile(None, title=name, warning="no readable record", message=record.problem)
-    count = f"{len(image.boxes)} object{'' if len(image.boxes) == 1 else 's'}"
-    note = f"{image.width} x {image.height}, {count}"
+    title = f"{name}: {len(image.boxes)} object{'' if len(image.boxes) == 1 else 's'}"
     pixels, problem = _decoded(image.encoded_image)
     if pixels is None:
-        return Tile(None, title=f"{name}: {note}", warning="does not decode", message=problem)
+        return Tile(None, title=title, warning="does not decode", message=problem)
     masks, mask_problem = _masks(image, pixels.shape[:2]) if with_masks else ([], "")
     objects = [
         DrawnObject(
@@ -51,10 +51,12 @@ def record_tile(record: PickedRecord, label_map: LabelMap, *, with_masks: bool) 
             is_wrong=_is_wrong(box, int(image.class_ids[i]), label_map),
         )
         for i, box in enumerate(image.boxes.astype(np.float64).tolist())
+        if all(map(math.isfinite, box))
     ]
     warnings = [*_warnings(objects, image, pixels.shape[:2]), *filter(None, [mask_problem])]
     shown = [_as_pixels(one, pixels.shape[:2]) for one in objects]
-    return Tile(pixels, shown, title=f"{name}: {note}", warning="; ".join(warnings))
+    size = f"{image.width} x {image.height}"
+    return Tile(pixels, shown, title=title, note=size, warning="; ".join(warnings))
 
 
 def input_tile(
@@ -80,7 +82,8 @@ def input_tile(
     return Tile(
         drawn.image,
         objects,
-        title=f"draw {draw + 1}: {left} of {there} objects, {width} x {height}",
+        title=f"draw {draw + 1}: {left} of {there} objects",
+        note=f"{width} x {height}",
         warning=lost,
         unpadded=(drawn.true_height, drawn.true_width),
     )
@@ -126,6 +129,8 @@ def _warnings(
         farthest = max(max(map(abs, one.box)) for one in outside)
         absolute = f", up to {farthest:.4g}" if farthest > _ABSOLUTE else ""
         found.append(f"{len(outside)} of {len(objects)} boxes outside{absolute}")
+    if len(objects) < len(image.boxes):
+        found.append(f"{len(image.boxes) - len(objects)} not a number")
     flat = sum(one.box[2] <= one.box[0] or one.box[3] <= one.box[1] for one in objects)
     if flat:
         found.append(f"{flat} without area")

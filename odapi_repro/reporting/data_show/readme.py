@@ -20,7 +20,8 @@ def show_readme(report: ShowReport) -> str:
     lines = [f"# {_escaped(report.data)}", "", "```", report.command, "```", ""]
     lines.append(f"Label map {_escaped(report.label_map)}, seed {report.seed}.")
     if report.pipeline:
-        lines.append(f"Pipeline {_escaped(report.pipeline)}: {report.model}, {report.resized}.")
+        made = f"{report.pipeline}: {report.model}, images {report.resized}"
+        lines.append(f"Pipeline {_escaped(made)}.")
     if report.only:
         lines.append(f"Images shown: only {_escaped(report.only)}.")
     lines += [f"\nNote: {_escaped(note)}." for note in report.notes]

@@ -48,14 +48,14 @@ def count_sentences(report: SplitReport) -> Iterator[str]:
             f"between {low:.0f} and {high:.0f}"
         )
     odd = {
-        "records could not be read": report.num_broken,
-        "boxes leave the image": report.num_outside,
-        "boxes have no area": report.objects.num_without_area,
-        "objects are of a class that the label map lacks": report.num_unknown_class,
+        "records that could not be read": report.num_broken,
+        "boxes that leave the image": report.num_outside,
+        "boxes without area": report.objects.num_without_area,
+        "objects of a class that the label map lacks": report.num_unknown_class,
     }
     for words, count in odd.items():
         if count:
-            yield f"{count:,} {words}"
+            yield f"{words}: {count:,}"
 
 
 def anchor_sentences(report: AnchorReport) -> Iterator[str]:
@@ -84,6 +84,7 @@ def anchor_sentences(report: AnchorReport) -> Iterator[str]:
 
 def _unreached(report: AnchorReport, compared: str) -> Iterator[str]:
     matcher, reached = report.fit.matcher, report.reached
+    assert matcher.matched is not None
     forced = (
         "each of these is learnt by its forced match alone"
         if matcher.forced

@@ -39,6 +39,7 @@ class Showing:
         look: how sheets are drawn.
         is_wanted: which images may be shown.
         asked: the same in words; empty for any.
+        source_ids: those that are asked for; empty for any.
         images: how many.
         draws: of each, as the model gets it; 0 for none.
         seed: of every choice.
@@ -51,6 +52,7 @@ class Showing:
     look: Look
     is_wanted: Callable[[AnnotatedImage], bool]
     asked: str
+    source_ids: tuple[str, ...]
     images: int
     draws: int
     seed: int
@@ -78,7 +80,7 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
     files = resolve_patterns(patterns)
     survey = _survey(split, files, showing)
     pages = record_sheets(split, survey, showing.look)
-    notes = []
+    notes = [_not_found(survey, showing.source_ids)]
     pipeline = _pipeline_of(showing.pipeline, split)
     objects, note = input_objects(survey.table, pipeline)
     notes.append(note)
@@ -114,6 +116,15 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
     pages[f"histograms_{split}.png"] = histograms_png(report)
     pages[f"classes_{split}.png"] = classes_png(report)
     return ShownSplit(report.with_files(pages), pages, failure)
+
+
+def _not_found(survey: Survey, source_ids: Sequence[str]) -> str:
+    """Says which of the source ids no image has."""
+    if survey.num_matching > len(survey.picked):
+        return ""
+    found = {one.image.source_id for one in survey.picked if one.image is not None}
+    missing = [one for one in source_ids if one not in found]
+    return f"no image has the source id {', '.join(missing[:10])}" if missing else ""
 
 
 def _survey(split: str, files: Sequence[Path], showing: Showing) -> Survey:

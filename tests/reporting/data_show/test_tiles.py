@@ -89,6 +89,7 @@ def test_boxes_in_pixels_are_drawn_as_pixels_and_named() -> None:
 
 def test_what_is_wrong_with_a_record_is_written_below_it() -> None:
     assert _tile(_record([[0.8, 0.1, 0.2, 0.5]])).warning == "1 without area"
+    assert _tile(_record([[0.1, 0.1, float("nan"), 0.5]])).warning == "1 not a number"
     unknown = _tile(_record([[0.1, 0.1, 0.2, 0.5]], [5]))
     assert unknown.objects[0].text == "id 5?"
     assert unknown.objects[0].is_wrong
@@ -136,13 +137,14 @@ def _input(**changes: object) -> ModelInput:
 
 def test_a_model_input_says_how_many_objects_are_left_and_hatches_padding() -> None:
     tile = input_tile(_input(), _LABELS, draw=1, with_masks=True)
-    assert tile.title == "draw 2: 1 of 3 objects, 100 x 100"
+    assert tile.title == "draw 2: 1 of 3 objects"
     assert tile.warning == "2 of 3 objects are gone"
     pixels = _pixels(tile)
     assert (pixels[10:15, 150:160] == 100).all()
     assert not (pixels[130:] == 100).all(axis=2).any()
     whole = input_tile(_input(boxes_in_record=1), _LABELS, draw=0, with_masks=True)
     assert not whole.warning
+    assert whole.note == "100 x 100"
     stopped = input_tile(RefusedInput("7", 0, "it stops"), _LABELS, draw=0, with_masks=True)
     assert stopped.warning == "training stops here"
     assert stopped.message == "it stops"
