@@ -5,34 +5,26 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED, nearest
-from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.command import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
-from odapi_repro.factors import Level, factor_named
-from odapi_repro.pipeline import Pipeline, parse_pipeline
-from odapi_repro.study.groundwork import Groundwork, lay_groundwork
-from odapi_repro.study.sanity.trainings import SanityTrainings, Training
+from odapi_repro.pipeline import Pipeline
+from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.study_data import StudyData
 from odapi_repro.study_flags import (
     check_name,
     check_result_kind,
-    conditions_of,
     runtime_of,
     study_data_of,
 )
 
 if TYPE_CHECKING:
-    from odapi_repro.execution.sanity.runner import SanityJob
+    from odapi_repro.execution.sanity.job import SanityJob
 
 __all__ = ["run_sanity"]
-
-SCHEDULE_FACTORS = ("batch_size", "learning_rate", "lr_scaling", "warmup", "sync_replicas")
-"""What `--at` may set: the schedule under test."""
 
 # Flags of a study, which would change nothing here.
 _OF_STUDIES = (
@@ -45,9 +37,7 @@ _BLOCK = {"full": 100, "proxy": 10, "smoke": 1}
 _KEPT = 10
 
 
-def run_sanity(
-    flags: Any, pipeline: Pipeline, command: str, *, at: Mapping[str, str], worker: Any = None
-) -> int:
+def run_sanity(flags: Any, pipeline: Pipeline, command: str, *, at: Mapping[str, str]) -> int:
     """Runs the checks and gives the exit code of the command: 1 where something is wrong.
 
     Args:
@@ -55,27 +45,27 @@ def run_sanity(
         pipeline: to be checked.
         command: what was typed.
         at: factor -> level as typed, of the schedule under test.
-        worker: commands of the workers that train and evaluate, for tests.
 
     Raises:
         UserError: anything that the user has to mend.
     """
+    # SciPy and pandas take their time to import; --help and other studies do without.
+    from odapi_repro.sanity_inputs import sanity_job
+
     _check_flags(flags)
     data = study_data_of(flags, pipeline)
-    job, warnings = _job(flags, pipeline, data, at)
+    job, warnings = sanity_job(flags, pipeline, data, at)
     study = flags.name or _default_name(pipeline, data, job)
     check_name(study)
     folder = Path(flags.results_dir) / study
     check_result_kind(folder, "sanity.json")
-    return _Session(flags, job, study, folder, command, worker).run(warnings)
+    return _Session(flags, job, study, folder, command).run(warnings)
 
 
 class _Session:
     """One call of the command, once its input is known to be right."""
 
-    def __init__(
-        self, flags: Any, job: SanityJob, study: str, folder: Path, command: str, worker: Any
-    ) -> None:
+    def __init__(self, flags: Any, job: SanityJob, study: str, folder: Path, command: str) -> None:
         from odapi_repro.execution.store import TrialStore
 
         self._flags = flags
@@ -83,12 +73,12 @@ class _Session:
         self._study = study
         self._folder = folder
         self._command = command
-        self._worker = worker or SimpleNamespace(train=None, evaluate=None)
         self._store = TrialStore(Path(flags.runs_dir))
         self._record = self._recorder()
 
     def run(self, warnings: Sequence[str]) -> int:
         """Prints the plan, runs it, reports."""
+        from odapi_repro.execution.executor import check_worker_environment
         from odapi_repro.execution.hardware import check_disk_space, check_writable
         from odapi_repro.execution.study_runner import missing_trials
         from odapi_repro.reporting.progress import Progress
@@ -109,16 +99,14 @@ class _Session:
             check_writable(parent)
         self._record.check_same(self._folder)
         check_disk_space(self._store.runs_dir)
-        if todo and self._worker.train is None:
-            from odapi_repro.execution.executor import check_worker_environment
-
+        if todo:
             check_worker_environment()
         each = cost.seconds / len(todo) if cost.seconds and todo else None
-        progress = Progress(len(trials), len(trials) - len(todo), expected_seconds=each)
-        return self._run_and_report(progress, retry)
+        total = len(trials)
+        progress = Progress(total, total - len(todo), expected_seconds=each)
+        return self._run_and_report(progress, lambda: progress.expect(total + 1, total), retry)
 
-    def _run_and_report(self, progress: Any, retry: bool) -> int:
-        from odapi_repro.execution.evaluations import WORKER
+    def _run_and_report(self, progress: Any, on_more: Callable[[], None], retry: bool) -> int:
         from odapi_repro.execution.sanity.runner import SanityRunner
         from odapi_repro.reporting.sanity.report import write_sanity_report
         from odapi_repro.reporting.sanity.text import print_sanity
@@ -129,8 +117,8 @@ class _Session:
             self._executor_for,
             progress,
             lambda text: print(f"evaluating {text}", file=sys.stderr, flush=True),
+            on_more=on_more,
             retry_failed=retry,
-            worker=self._worker.evaluate or WORKER,
         )
         try:
             runner.run()
@@ -164,9 +152,7 @@ class _Session:
                 checkpoint_every_n=max(1, steps // _POINTS),
                 checkpoint_max_to_keep=_KEPT,
             )
-        if self._worker.train is None:
-            return LocalExecutor(self._store, runtime)
-        return LocalExecutor(self._store, runtime, worker=self._worker.train)
+        return LocalExecutor(self._store, runtime)
 
     def _cost(self, expected: Sequence[Training], todo: Sequence[str]) -> Any:
         from odapi_repro.execution.study_runner import cost_history, model_text
@@ -214,106 +200,6 @@ class _Session:
             foundation=foundation,
             outcome=Outcome(scale=conditions.scale),
         )
-
-
-def _job(
-    flags: Any, pipeline: Pipeline, data: StudyData, at: Mapping[str, str]
-) -> tuple[SanityJob, tuple[str, ...]]:
-    """Gives what is to be run, and what the user should be warned of."""
-    from odapi_repro.execution.sanity.few_images import few_images
-    from odapi_repro.execution.sanity.runner import SanityJob
-
-    conditions = conditions_of(flags, pipeline, data, with_checkpoint=False)
-    if flags.checkpoint:
-        conditions = dataclasses.replace(conditions, checkpoint=None)
-    ground = lay_groundwork(pipeline, data, dataclasses.replace(conditions, num_steps=None))
-    trainings = SanityTrainings(pipeline, conditions, _levels(at, ground))
-    few = few_images(data)
-    source, warnings = None, ()
-    reference_data, no_hold = None, ""
-    if flags.checkpoint:
-        source, warnings = _source(flags.checkpoint, trainings, few)
-    elif conditions.scale == "full":
-        no_hold = "no --checkpoint was named: a trained detector of this architecture and classes"
-    else:
-        reference_data, no_hold = _reference_data(data)
-    job = SanityJob(
-        trainings=trainings,
-        data=data,
-        few=few,
-        source=source,
-        reference_data=reference_data,
-        no_hold=no_hold,
-        sample_1_of_n=conditions.sample_1_of_n_eval_examples or 1,
-    )
-    return job, warnings
-
-
-def _source(given: str, trainings: SanityTrainings, few: StudyData) -> Any:
-    """Gives the user's checkpoint, which can be this pipeline's at this scale."""
-    from odapi_repro.evaluation.checkpoint import built_with, check_source, find_checkpoint
-
-    source = find_checkpoint(given)
-    if not source.prefix:
-        raise UserError(
-            "this is a SavedModel, which cannot be trained on",
-            expected="a trial's folder, a training folder, a ckpt-N prefix or an unpacked zoo "
-            "archive",
-            mend="name the archive's folder checkpoint/",
-            where=given,
-        )
-    scaled = parse_pipeline(
-        trainings.overfit(few, None, safe=False).trial.pipeline_text, trainings.pipeline.path
-    )
-    warnings = check_source(source, scaled)
-    return built_with(source, scaled), warnings
-
-
-def _reference_data(data: StudyData) -> tuple[StudyData | None, str]:
-    """Gives the embedded set, where a model trained on it knows the classes of these records.
-
-    A reference trained on the records under test would hold on them whatever their labels are.
-    """
-    from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
-
-    if data.source.name == EMBEDDED:
-        return data, ""
-    if set(data.label_map.items.values()) != set(SHAPES_LABEL_MAP.items.values()):
-        return None, (
-            "the reference of this scale knows the embedded shapes and none of these classes; "
-            "name a --checkpoint that a trial of this scale has trained on records you trust"
-        )
-    return embedded_data(), ""
-
-
-def embedded_data() -> StudyData:
-    """Gives the embedded set."""
-    from odapi_repro.datasets.label_map import read_label_map
-    from odapi_repro.datasets.records import manifest, resolve_patterns
-    from odapi_repro.datasets.source import resolve_data_source
-
-    source = resolve_data_source(EMBEDDED)
-    return StudyData(
-        source,
-        read_label_map(source.label_map_path),
-        manifest(resolve_patterns(source.train_patterns)),
-        manifest(resolve_patterns(source.eval_patterns)),
-    )
-
-
-def _levels(at: Mapping[str, str], ground: Groundwork) -> Mapping[str, Level]:
-    levels = {}
-    for name, text in at.items():
-        if name not in SCHEDULE_FACTORS:
-            raise UserError(
-                f"--at {name}: no part of the schedule under test",
-                expected=f"one of {', '.join(SCHEDULE_FACTORS)}",
-                mend=f"{nearest(name, SCHEDULE_FACTORS)}e.g. --at learning_rate=2x",
-            )
-        factor = factor_named(name)
-        factor.check_applies(ground.setting)
-        levels[name] = factor.parse_level(text, ground.setting)
-    return levels
 
 
 def _check_flags(flags: Any) -> None:

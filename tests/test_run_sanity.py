@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from odapi_repro import run, run_sanity
+from odapi_repro import run, sanity_inputs
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.execution.sanity import runner as sanity_runner
 from odapi_repro.pipeline import bind_records, load_pipeline
-from odapi_repro.reporting.sanity import plot
+from odapi_repro.reporting.sanity import report as sanity_report
 from odapi_repro.study.sanity.outcome import Change, Outcome, Point, Run, Score
 from odapi_repro.study.scales import scale_pipeline
 
@@ -33,7 +33,7 @@ Command = Callable[..., int]
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs the command on the small records, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_sanity, "embedded_data", small_data)
+    monkeypatch.setattr(sanity_inputs, "embedded_data", small_data)
     made = small_records()
 
     def call(*flags: str, pipeline: Path = EFFICIENTDET) -> int:
@@ -228,7 +228,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome | BaseExcept
         monkeypatch.setattr(sanity_runner.SanityRunner, "failed", lambda self: [])
 
     # tests/reporting has the plot.
-    monkeypatch.setattr(plot, "render_curves", lambda outcome: {})
+    monkeypatch.setattr(sanity_report, "render_curves", lambda outcome: {})
     monkeypatch.setattr("odapi_repro.execution.executor.check_worker_environment", lambda: None)
     return set_ending
 
@@ -300,4 +300,4 @@ def test_a_folder_of_another_kind_of_result_is_refused(
 
 def test_at_takes_only_what_the_documentation_names() -> None:
     page = (Path(__file__).resolve().parents[1] / "docs" / "sanity.md").read_text()
-    assert all(f"`{name}`" in page for name in run_sanity.SCHEDULE_FACTORS)
+    assert all(f"`{name}`" in page for name in sanity_inputs.SCHEDULE_FACTORS)

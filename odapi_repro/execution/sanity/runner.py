@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from odapi_repro.evaluation.checkpoint import CheckpointSource, find_checkpoint
 from odapi_repro.evaluation.eval_data import EvalData
 from odapi_repro.execution.evaluations import WORKER
 from odapi_repro.execution.executor import OnEvent
+from odapi_repro.execution.sanity.job import SanityJob
 from odapi_repro.execution.sanity.scores import (
     CheckpointScores,
     change_of,
@@ -24,12 +24,11 @@ from odapi_repro.execution.sanity.scores import (
 from odapi_repro.execution.store import FINISHED, TrialState, TrialStore
 from odapi_repro.pipeline import parse_pipeline
 from odapi_repro.study.sanity.outcome import Outcome, Point, Run, Score
-from odapi_repro.study.sanity.trainings import SanityTrainings, Training
-from odapi_repro.study.sanity.verdict import nothing_to_hold, needs_safe_rate
-from odapi_repro.study.study_data import StudyData
+from odapi_repro.study.sanity.trainings import Training
+from odapi_repro.study.sanity.verdict import needs_safe_rate, nothing_to_hold
 from odapi_repro.study.trial import Trial
 
-__all__ = ["SanityJob", "SanityRunner"]
+__all__ = ["SanityRunner"]
 
 # Points of a curve between its start and its end; each takes an evaluation.
 _BETWEEN = 3
@@ -44,49 +43,6 @@ class Executor(Protocol):
         """Gives the state it ended in."""
 
 
-@dataclass(frozen=True, eq=False)
-class SanityJob:
-    """What a sanity run is made of.
-
-    Attributes:
-        trainings: makes its trials.
-        data: the records under test.
-        few: the few images of the overfit.
-        source: the user's trained checkpoint; None where the scale's reference is trained first,
-            or where there is none.
-        reference_data: what the scale's reference is trained on; None with `source`, and where no
-            reference can serve.
-        no_hold: why there is no checkpoint, where there is none.
-        sample_1_of_n: of the evaluation records.
-    """
-
-    trainings: SanityTrainings
-    data: StudyData
-    few: StudyData
-    source: CheckpointSource | None
-    reference_data: StudyData | None
-    no_hold: str = ""
-    sample_1_of_n: int = 1
-
-    def expected(self, store: TrialStore) -> tuple[Training, ...]:
-        """Gives the trainings that are certain, for a price.
-
-        Where a reference is trained first, the ids of the others are final once it is in `store`.
-        """
-        prefix = self.source.prefix if self.source else None
-        trainings = []
-        if self.reference_data is not None:
-            reference = self.trainings.reference(self.reference_data)
-            trainings.append(reference)
-            trial_id = reference.trial.trial_id
-            if store.state(trial_id).state == "succeeded":
-                prefix = find_checkpoint(store.folder(trial_id)).prefix
-        if self.source is not None or self.reference_data is not None:
-            trainings.append(self.trainings.hold(self.data, prefix))
-        trainings.append(self.trainings.overfit(self.few, prefix, safe=False))
-        return tuple(trainings)
-
-
 class SanityRunner:
     """Runs a job as far as it can; `outcome` says at any time what is known.
 
@@ -96,6 +52,7 @@ class SanityRunner:
         executor_for: number of steps of a check's training, or 0 for the reference -> executor.
         on_event: hears a trial's events.
         on_stage: hears what is evaluated.
+        on_more: hears that one training more than was expected is needed.
         retry_failed: whether trials that failed in an earlier run are run again.
         worker: the command that evaluates.
     """
@@ -108,9 +65,11 @@ class SanityRunner:
         on_event: OnEvent,
         on_stage: OnStage,
         *,
+        on_more: Callable[[], None] = lambda: None,
         retry_failed: bool = False,
         worker: Sequence[str] = WORKER,
     ) -> None:
+        self._on_more = on_more
         self._job = job
         self._store = store
         self._executor_for = executor_for
@@ -211,6 +170,7 @@ class SanityRunner:
     def _check_overfit(self, source: CheckpointSource | None) -> None:
         self._note(overfit=self._overfit(source, safe=False))
         if needs_safe_rate(self.outcome):
+            self._on_more()
             self._note(overfit_safe=self._overfit(source, safe=True))
 
     def _overfit(self, source: CheckpointSource | None, *, safe: bool) -> Run:
@@ -287,7 +247,10 @@ class SanityRunner:
 
     @cached_property
     def _eval_data(self) -> EvalData:
-        return eval_images(self._job.data, sample_1_of_n=self._job.sample_1_of_n)
+        # As the hold's own evaluation samples them: smoke scale takes a few only.
+        hold = self._job.trainings.hold(self._job.data, None).trial
+        reader = parse_pipeline(hold.pipeline_text).proto.eval_input_reader[0]
+        return eval_images(self._job.data, sample_1_of_n=reader.sample_1_of_n_examples)
 
     @cached_property
     def _scores(self) -> CheckpointScores:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from odapi_repro.execution.sanity.job import SanityJob
 from odapi_repro.execution.sanity.record import SanityRecord
-from odapi_repro.execution.sanity.runner import SanityJob
 from odapi_repro.reporting.progress import duration
 from odapi_repro.reporting.sanity.wording import TITLES, points_table, runs_table, scores_table
 from odapi_repro.study.cost import CostEstimate

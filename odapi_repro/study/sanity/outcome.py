@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["Change", "Outcome", "Point", "Run", "Score"]
 
@@ -108,7 +107,6 @@ class Outcome:
         no_hold: why there is no such training, where there is none.
         overfit: a few images at the schedule under test.
         overfit_safe: the same at a rate that is known to train; None where it was not needed.
-        facts: what the run was made of, for the record: name -> text.
     """
 
     scale: str
@@ -121,7 +119,6 @@ class Outcome:
     no_hold: str = ""
     overfit: Run | None = None
     overfit_safe: Run | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def runs(self) -> tuple[Run, ...]:

@@ -117,7 +117,7 @@ class SanityTrainings:
             safe: at a constant low rate that is known to train this kind of model, instead of
                 the schedule under test.
         """
-        ground = self._ground(data, checkpoint)
+        ground = self._ground(data, checkpoint, every_eval_image=True)
         recipe = ground.setting.recipe
         for name, level in self.at.items():
             recipe = FACTORS[name].edit(recipe, level)
@@ -134,22 +134,23 @@ class SanityTrainings:
         pipeline = _constant_rate(pipeline, rate)
         return self._made(OVERFIT_SAFE, ground, pipeline, recipe, rate, known, note)
 
-    def _ground(self, data: StudyData, checkpoint: str | None) -> Groundwork:
+    def _ground(
+        self, data: StudyData, checkpoint: str | None, *, every_eval_image: bool = False
+    ) -> Groundwork:
         """Gives what the trials of a check share, starting from a whole detector if one is given.
 
         `scale_pipeline` takes the checkpoint out of a proxy, for it is another model's; this one
         is the proxy's own.
         """
-        conditions = dataclasses.replace(
-            self.conditions,
-            num_steps=None,
-            checkpoint=checkpoint or self.conditions.checkpoint,
-        )
+        start = checkpoint or self.conditions.checkpoint
+        conditions = dataclasses.replace(self.conditions, num_steps=None, checkpoint=start)
         ground = lay_groundwork(self.pipeline, data, conditions)
-        if checkpoint is None:
-            return ground
 
         def edit(proto: Any) -> None:
+            if every_eval_image:
+                proto.eval_input_reader[0].ClearField("sample_1_of_n_examples")
+            if checkpoint is None:
+                return
             config = proto.train_config
             config.fine_tune_checkpoint = CHECKPOINT
             # The whole model with its heads and statistics (model_lib_v2.load_fine_tune_checkpoint
@@ -157,10 +158,10 @@ class SanityTrainings:
             config.fine_tune_checkpoint_type = "full"
             config.fine_tune_checkpoint_version = train_pb2.CheckpointVersion.V2
 
-        scaled = dataclasses.replace(
-            ground.scaled, extensions=(*ground.scaled.extensions, FRESH_STEP)
-        )
-        ground = dataclasses.replace(ground, scaled=scaled)
+        if checkpoint is not None:
+            extensions = (*ground.scaled.extensions, FRESH_STEP)
+            scaled = dataclasses.replace(ground.scaled, extensions=extensions)
+            ground = dataclasses.replace(ground, scaled=scaled)
         return _on(ground, ground.setting.pipeline.edited(edit), ground.setting.recipe)
 
     def _with_steps(self, recipe: Recipe, name: str) -> Recipe:

@@ -10,9 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from odapi_repro.study.sanity.outcome import Change, Outcome, Run, Score
+from odapi_repro.study.sanity.outcome import Outcome, Run, Score
+from odapi_repro.study.sanity.wording import (
+    ap_text,
+    change_text,
+    course_of,
+    message_of,
+    untested,
+)
 
-__all__ = ["Cause", "Verdict", "nothing_to_hold", "judge", "learned", "needs_safe_rate"]
+__all__ = ["Cause", "Verdict", "judge", "learned", "needs_safe_rate", "nothing_to_hold"]
 
 Cause = Literal[
     "sound", "training_data", "evaluation_data", "training_input", "schedule", "undecided"
@@ -43,7 +50,6 @@ LEARNED_AP = 10.0
 KNOWN_AP = 90.0
 """AP on a few images from which on nothing is left to rise."""
 
-_SURE = 1.96
 _LOOK_AT_EVALUATION = (
     "Look at the evaluation records with their boxes (`data show`), and check them and the label "
     "map (`data check`)."
@@ -155,9 +161,9 @@ def _disagrees(score: Score, own_ap: float | None) -> bool:
 def _evaluation(outcome: Outcome) -> _Finding:
     score = outcome.on_eval
     if score is None:
-        return _Finding("untested", _untested("Labels and hold", outcome.no_hold))
+        return _Finding("untested", untested("Labels and hold", outcome.no_hold))
     own = "" if outcome.own_ap is None else f" ({outcome.own_ap:.1f} on its own run's images)"
-    said = f"Before any step the checkpoint has AP {_ap(score)} on the evaluation records{own}."
+    said = f"Before any step the checkpoint has AP {ap_text(score)} on the evaluation records{own}."
     on_train = outcome.on_train
     if not _disagrees(score, outcome.own_ap):
         if outcome.own_ap is None and on_train and score.ap < DISAGREE_SHARE * on_train.ap:
@@ -196,7 +202,7 @@ def _training(outcome: Outcome) -> _Finding:
     on_eval, on_train = outcome.on_eval, outcome.on_train
     if on_eval is None or on_train is None:
         return _Finding("untested", "")
-    said = f"On {on_train.num_images} training images it has AP {_ap(on_train)}"
+    said = f"On {on_train.num_images} training images it has AP {ap_text(on_train)}"
     if _disagrees(on_eval, outcome.own_ap):
         known = outcome.own_ap is not None and outcome.own_ap > NOTHING_AP
         if known and _disagrees(on_train, outcome.own_ap):
@@ -222,7 +228,7 @@ def _training(outcome: Outcome) -> _Finding:
 def _hold(outcome: Outcome) -> _Finding:
     run, change = outcome.hold, outcome.hold_change
     if run is None:
-        why = "" if outcome.on_eval is None else _untested("Hold", outcome.no_hold)
+        why = "" if outcome.on_eval is None else untested("Hold", outcome.no_hold)
         return _Finding("untested", why)
     rate = f"{run.num_steps} steps at a rate of {run.peak_rate:g}"
     if run.status == "diverged":
@@ -233,8 +239,8 @@ def _hold(outcome: Outcome) -> _Finding:
             "Check the training records (`data check`): boxes outside the image or of no area.",
         )
     if change is None or outcome.on_eval is None:
-        return _Finding("untested", f"Hold: {run.status}{_why(run)}.")
-    said = f"Hold: {rate} change AP on the evaluation images by {_change(change)}."
+        return _Finding("untested", f"Hold: {run.status}{message_of(run)}.")
+    said = f"Hold: {rate} change AP on the evaluation images by {change_text(change)}."
     lost = -change.value / outcome.on_eval.ap if outcome.on_eval.ap else 0.0
     if lost <= HOLD_SHARE_LOST:
         return _Finding("sound", said)
@@ -258,7 +264,7 @@ def _overfit(outcome: Outcome) -> _Finding:
     run, safe = outcome.overfit, outcome.overfit_safe
     if run is None:
         return _Finding("untested", "")
-    said = f"Overfit: {_course(run)}."
+    said = f"Overfit: {course_of(run)}."
     own = learned(run)
     if own is None:
         return _Finding("untested", said)
@@ -266,7 +272,7 @@ def _overfit(outcome: Outcome) -> _Finding:
         return _Finding("sound", said)
     if safe is None:
         return _Finding("undecided", said)
-    said += f" At {safe.peak_rate:g}: {_course(safe)}."
+    said += f" At {safe.peak_rate:g}: {course_of(safe)}."
     if learned(safe):
         way = "lower" if run.peak_rate > safe.known_rate else "raise"
         return _Finding(
@@ -284,33 +290,3 @@ def _overfit(outcome: Outcome) -> _Finding:
 
 
 _CHECKS: tuple[Callable[[Outcome], _Finding], ...] = (_evaluation, _training, _hold, _overfit)
-
-
-def _untested(what: str, why: str) -> str:
-    return f"{what}: not tested, {why}." if why else ""
-
-
-def _course(run: Run) -> str:
-    if run.status == "diverged":
-        return f"diverged, {run.message} (peak rate {run.peak_rate:g})"
-    before, after = run.ap_before, run.ap_after
-    if before is None or after is None:
-        return f"{run.status}{_why(run)}"
-    return (
-        f"AP on the few images from {before:.1f} to {after:.1f} in {run.num_steps} steps "
-        f"(peak rate {run.peak_rate:g})"
-    )
-
-
-def _why(run: Run) -> str:
-    return f", {run.message}" if run.message else ""
-
-
-def _ap(score: Score) -> str:
-    return f"{score.ap:.1f}" + ("" if score.se is None else f" ± {_SURE * score.se:.1f}")
-
-
-def _change(change: Change) -> str:
-    if change.low is None or change.high is None:
-        return f"{change.value:+.1f}"
-    return f"{change.value:+.1f} ({change.low:+.1f} to {change.high:+.1f})"

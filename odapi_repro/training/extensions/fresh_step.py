@@ -23,7 +23,10 @@ def enable() -> None:
 
     def load(model: Any, *args: Any, **kwargs: Any) -> None:
         original(model, *args, **kwargs)
-        model._training_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        taken = tf.Variable(0, dtype=tf.int64, trainable=False)
+        model._training_step = taken
+        # The first checkpoint still holds it: 0, should a training go on from there.
+        taken.assign(0)
         model._training_step = None
 
     model_lib_v2.load_fine_tune_checkpoint = load

@@ -18,7 +18,8 @@ from odapi_repro.evaluation.inference.job import PLAIN
 from odapi_repro.execution.evaluation_spec import EvaluationRequest
 from odapi_repro.execution.sanity import scores
 from odapi_repro.execution.sanity.few_images import few_images
-from odapi_repro.execution.sanity.runner import SanityJob, SanityRunner
+from odapi_repro.execution.sanity.job import SanityJob
+from odapi_repro.execution.sanity.runner import SanityRunner
 from odapi_repro.execution.store import TrialState, TrialStore
 from odapi_repro.factors import factor_named
 from odapi_repro.pipeline import load_pipeline
@@ -161,20 +162,30 @@ def test_a_schedule_that_diverges_is_tried_at_a_known_rate(
     tmp_path: Path, store: TrialStore
 ) -> None:
     executor = FakeExecutor(store, {"overfit": "diverged", "overfit_safe": 95.0})
-    one = runner(job(tmp_path, learning_rate="20x"), store, executor)
+    asked_for_more: list[int] = []
+    one = SanityRunner(
+        job(tmp_path, learning_rate="20x"),
+        store,
+        lambda steps: executor,
+        lambda *_: None,
+        lambda _: None,
+        on_more=lambda: asked_for_more.append(1),
+    )
     one.run()
     assert executor.ran[-2:] == ["overfit", "overfit_safe"]
+    assert asked_for_more == [1]
     assert "schedule" in judge(one.outcome).causes
     assert one.failed() == []
 
 
 def test_nothing_is_trained_or_evaluated_twice(tmp_path: Path, child_store: TrialStore) -> None:
-    store = child_store
-    first = runner(job(tmp_path), store, FakeExecutor(store, {"overfit": 95.0}))
+    store, alone = child_store, job(tmp_path, reference=False)
+    first = runner(alone, store, FakeExecutor(store, {"overfit": 95.0}))
     first.run()
     evaluated = made(tmp_path)
+    assert evaluated == 2  # at step 0 and half way; the end is the trial's own
     again = FakeExecutor(store, {})
-    second = runner(job(tmp_path), store, again)
+    second = runner(alone, store, again)
     second.run()
     assert again.ran == []
     assert made(tmp_path) == evaluated
@@ -233,6 +244,22 @@ def test_a_checkpoint_that_finds_nothing_is_not_held(
     one.run()
     assert executor.ran == ["reference", "overfit"]
     assert judge(one.outcome).causes == ("evaluation_data", "training_data")
+
+
+def test_a_checkpoint_is_evaluated_on_the_images_that_the_hold_is(
+    tmp_path: Path, store: TrialStore
+) -> None:
+    whole = job(tmp_path)
+    conditions = dataclasses.replace(CONDITIONS, sample_1_of_n_eval_examples=3)
+    trainings = dataclasses.replace(whole.trainings, conditions=conditions)
+    one = runner(
+        dataclasses.replace(whole, trainings=trainings),
+        store,
+        FakeExecutor(store, {"overfit": 95.0}),
+    )
+    one.run()
+    assert one.outcome.on_eval is not None
+    assert one.outcome.on_eval.num_images == 2  # of 6
 
 
 def test_an_outcome_is_plain_enough_for_json(tmp_path: Path, store: TrialStore) -> None:

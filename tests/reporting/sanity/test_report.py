@@ -49,7 +49,7 @@ OUTCOME = Outcome(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def record() -> SanityRecord:
     return SanityRecord(
         study="mine",
@@ -82,25 +82,32 @@ def test_a_terminal_without_unicode_gets_ascii(record: SanityRecord) -> None:
     assert "±" in render_text(record, ascii_only=False)
 
 
-def test_the_files_of_a_report(record: SanityRecord, tmp_path: Path) -> None:
-    write_sanity_report(record, tmp_path)
-    names = sorted(path.name for path in tmp_path.iterdir())
+@pytest.fixture(scope="module")
+def folder(record: SanityRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report as it is written."""
+    path = tmp_path_factory.mktemp("report")
+    write_sanity_report(record, path)
+    return path
+
+
+def test_the_files_of_a_report(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir())
     assert names == ["README.md", "curve.csv", "curves.png", "sanity.json", "trials.csv"]
-    trials = pd.read_csv(tmp_path / "trials.csv")
+    trials = pd.read_csv(folder / "trials.csv")
     assert trials["check"].tolist() == ["hold", "overfit", "overfit_safe"]
     assert trials["status"].tolist() == ["succeeded", "diverged", "succeeded"]
-    curve = pd.read_csv(tmp_path / "curve.csv")
+    curve = pd.read_csv(folder / "curve.csv")
     assert curve[curve["check"] == "hold"]["AP"].tolist() == [25.0, 25.5, 26.0]
-    written = json.loads((tmp_path / "sanity.json").read_text())
+    written = json.loads((folder / "sanity.json").read_text())
     assert written["verdict"]["causes"] == ["schedule"]
 
 
-def test_the_same_outcome_gives_the_same_bytes(record: SanityRecord, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        write_sanity_report(record, tmp_path / name)
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+def test_the_same_outcome_gives_the_same_bytes(
+    record: SanityRecord, folder: Path, tmp_path: Path
+) -> None:
+    write_sanity_report(record, tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
 def test_a_run_without_anything_has_a_report_and_no_picture(
@@ -112,8 +119,8 @@ def test_a_run_without_anything_has_a_report_and_no_picture(
     assert "Undecided" in (tmp_path / "README.md").read_text()
 
 
-def test_there_is_a_panel_for_each_thing_that_was_measured() -> None:
-    whole = render_curves(OUTCOME)["curves.png"]
+def test_there_is_a_panel_for_each_thing_that_was_measured(folder: Path) -> None:
+    whole = (folder / "curves.png").read_bytes()
     alone = render_curves(dataclasses.replace(OUTCOME, hold=None))["curves.png"]
     assert width(whole) > width(alone) > 0
 

@@ -99,6 +99,18 @@ def test_an_overfit_at_a_smaller_batch_sees_as_many_images(prefix: str) -> None:
     assert (small.global_batch_size, small.images_seen) == (2, whole.images_seen)
 
 
+def test_an_overfit_is_evaluated_on_every_one_of_its_images(prefix: str) -> None:
+    sampled = dataclasses.replace(CONDITIONS, sample_1_of_n_eval_examples=5)
+    made = dataclasses.replace(trainings(), conditions=sampled)
+
+    def sample(training: Training) -> int:
+        proto = parse_pipeline(training.trial.pipeline_text).proto
+        return int(proto.eval_input_reader[0].sample_1_of_n_examples)
+
+    assert sample(made.hold(small_data(), prefix)) == 5
+    assert sample(made.overfit(small_data(), prefix, safe=False)) == 1
+
+
 def test_the_known_rate_follows_the_batch_and_not_the_schedule_under_test(prefix: str) -> None:
     at = {"learning_rate": "20x", "batch_size": "2"}
     safe = trainings(**at).overfit(small_data(), prefix, safe=True)

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from odapi_repro.study.sanity.outcome import Change, Outcome, Point, Run, Score
-from odapi_repro.study.sanity.verdict import nothing_to_hold, judge, learned, needs_safe_rate
+from odapi_repro.study.sanity.verdict import judge, learned, needs_safe_rate, nothing_to_hold
 
 
 def run(name: str, *aps: float, status: str = "succeeded", rate: float = 0.2) -> Run:

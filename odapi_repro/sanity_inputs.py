@@ -1,0 +1,147 @@
+"""What `run --sanity` checks and starts from, as the flags say: records, checkpoint, schedule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from odapi_repro.command import nearest
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
+from odapi_repro.errors import ConfigError, UserError
+from odapi_repro.evaluation.checkpoint import (
+    CheckpointSource,
+    built_with,
+    check_source,
+    find_checkpoint,
+)
+from odapi_repro.execution.sanity.few_images import few_images
+from odapi_repro.execution.sanity.job import SanityJob
+from odapi_repro.factors import Level, factor_named
+from odapi_repro.pipeline import Pipeline, parse_pipeline
+from odapi_repro.study.groundwork import Groundwork, lay_groundwork
+from odapi_repro.study.sanity.trainings import SanityTrainings
+from odapi_repro.study.study_data import StudyData
+from odapi_repro.study_flags import conditions_of
+
+__all__ = ["SCHEDULE_FACTORS", "embedded_data", "sanity_job"]
+
+SCHEDULE_FACTORS = ("batch_size", "learning_rate", "lr_scaling", "warmup", "sync_replicas")
+"""What `--at` may set: the schedule under test."""
+
+
+def sanity_job(
+    flags: Any, pipeline: Pipeline, data: StudyData, at: Mapping[str, str]
+) -> tuple[SanityJob, tuple[str, ...]]:
+    """Gives what is to be run, and what the user should be warned of.
+
+    Args:
+        flags: of `odapi_repro.run`.
+        pipeline: to be checked.
+        data: the records under test.
+        at: factor -> level as typed, of the schedule under test.
+
+    Raises:
+        UserError: records, a checkpoint or levels that these checks cannot take.
+    """
+    conditions = conditions_of(flags, pipeline, data, with_checkpoint=False)
+    if flags.checkpoint:
+        conditions = dataclasses.replace(conditions, checkpoint=None)
+    ground = lay_groundwork(pipeline, data, dataclasses.replace(conditions, num_steps=None))
+    trainings = SanityTrainings(pipeline, conditions, _levels(at, ground))
+    few = few_images(data)
+    source: CheckpointSource | None = None
+    warnings: tuple[str, ...] = ()
+    reference_data: StudyData | None = None
+    no_hold = ""
+    if flags.checkpoint:
+        source, warnings = _source(flags.checkpoint, trainings, few)
+    elif conditions.scale == "full":
+        no_hold = "no --checkpoint was named: a trained detector of this architecture and classes"
+    else:
+        reference_data, no_hold = _reference_data(data)
+    job = SanityJob(
+        trainings=trainings,
+        data=data,
+        few=few,
+        source=source,
+        reference_data=reference_data,
+        no_hold=no_hold,
+    )
+    return job, warnings
+
+
+def _source(
+    given: str, trainings: SanityTrainings, few: StudyData
+) -> tuple[CheckpointSource, tuple[str, ...]]:
+    """Gives the user's checkpoint, which can be this pipeline's at this scale, with warnings."""
+    source = find_checkpoint(given)
+    if not source.prefix:
+        raise UserError(
+            "this is a SavedModel, which cannot be trained on",
+            expected="a trial's folder, a training folder, a ckpt-N prefix or an unpacked zoo "
+            "archive",
+            mend="name the archive's folder checkpoint/",
+            where=given,
+        )
+    scaled = parse_pipeline(
+        trainings.overfit(few, None, safe=False).trial.pipeline_text, trainings.pipeline.path
+    )
+    try:
+        warnings = check_source(source, scaled)
+    except ConfigError as error:
+        scale = trainings.conditions.scale
+        raise ConfigError(
+            error.found,
+            expected=f"a checkpoint of this pipeline's model at {scale} scale, with as many classes"
+            " as the label map",
+            mend="another --checkpoint, another --scale, or none: a proxy has a reference of its "
+            "own for the embedded set's classes",
+            where=error.where,
+        ) from error
+    return built_with(source, scaled), warnings
+
+
+def _reference_data(data: StudyData) -> tuple[StudyData | None, str]:
+    """Gives the embedded set, where a model trained on it knows the classes of these records.
+
+    A reference trained on the records under test would hold on them whatever their labels are.
+    """
+    if data.source.name == EMBEDDED:
+        return data, ""
+    if set(data.label_map.items.values()) != set(SHAPES_LABEL_MAP.items.values()):
+        return None, (
+            "the reference of this scale knows the embedded shapes and none of these classes; "
+            "name a --checkpoint that a trial of this scale has trained on records you trust"
+        )
+    return embedded_data(), ""
+
+
+def embedded_data() -> StudyData:
+    """Gives the embedded set."""
+
+    source = resolve_data_source(EMBEDDED)
+    return StudyData(
+        source,
+        read_label_map(source.label_map_path),
+        manifest(resolve_patterns(source.train_patterns)),
+        manifest(resolve_patterns(source.eval_patterns)),
+    )
+
+
+def _levels(at: Mapping[str, str], ground: Groundwork) -> Mapping[str, Level]:
+    levels = {}
+    for name, text in at.items():
+        if name not in SCHEDULE_FACTORS:
+            raise UserError(
+                f"--at {name}: no part of the schedule under test",
+                expected=f"one of {', '.join(SCHEDULE_FACTORS)}",
+                mend=f"{nearest(name, SCHEDULE_FACTORS)}e.g. --at learning_rate=2x",
+            )
+        factor = factor_named(name)
+        factor.check_applies(ground.setting)
+        levels[name] = factor.parse_level(text, ground.setting)
+    return levels
