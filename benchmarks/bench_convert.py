@@ -209,7 +209,7 @@ def memory(root: Path) -> dict[str, object]:
     folder = root / "large"
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(images / "one.jpg"), np.full((480, 640, 3), 128, np.uint8))
+    cv2.imwrite(str(images / "one.jpg"), np.full((120, 160, 3), 128, np.uint8))
     annotations = folder / "instances.json"
     write_large_json(annotations)
     output = root / "large-records"
@@ -248,15 +248,14 @@ def write_large_json(path: Path) -> None:
         file.write('{"categories": [{"id": 1, "name": "thing"}], "images": [')
         file.write(
             ", ".join(
-                f'{{"id": {number}, "file_name": "one.jpg", "height": 480, "width": 640}}'
+                f'{{"id": {number}, "file_name": "one.jpg", "height": 120, "width": 160}}'
                 for number in range(images)
             )
         )
         file.write('], "annotations": [')
         for number in range(ANNOTATIONS):
-            x, y = rng.uniform(0, 400), rng.uniform(0, 300)
-            width, height = rng.uniform(4, 200, 2)
-            polygons, area = polygons_of(rng, x, y, width, min(height, 480 - y))
+            x, y, width, height = rng.uniform((0, 0, 4, 4), (100, 60, 60, 60)).tolist()
+            polygons, area = polygons_of(rng, x, y, width, height)
             annotation = {
                 "id": number, "image_id": number % images, "category_id": 1, "area": area,
                 "bbox": [round(x, 2), round(y, 2), round(width, 2), round(height, 2)],

@@ -347,7 +347,8 @@ def test_a_model_without_anchors_says_so(
     pipeline = reference_named("centernet_hourglass104_512").pipeline()
     config.write_text(pipeline.to_text(), encoding="utf-8")
     assert _show(tmp_path / "out", *_of(shapes), str(config), "--draws", "0") == 0
-    assert "nothing is compared with anchors: a center_net has no anchors" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "nothing is compared with anchors: a center_net has no anchors" in said
 
 
 def test_help_is_answered(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,42 @@ def test_keys_are_those_that_create_coco_tf_record_writes(train_files: list[Path
     }  # fmt: skip
 
 
+def test_keypoints_survive_their_example() -> None:
+    places = np.arange(12, dtype=np.float32).reshape(2, 3, 2) / 12
+    image = AnnotatedImage(
+        source_id="1",
+        filename="a.jpg",
+        height=6,
+        width=8,
+        image_format="jpeg",
+        encoded_image=_JPEG,
+        boxes=np.array([[0, 0, 1, 1]] * 2, np.float32),
+        class_ids=np.ones(2, np.int64),
+        areas=np.ones(2, np.float32),
+        is_crowd=np.zeros(2, np.bool_),
+        keypoint_names=("nose", "tail", "foot"),
+        keypoints=places,
+        keypoint_visibility=np.array([[2, 1, 0], [0, 0, 2]]),
+        keypoint_counts=np.array([2, 1]),
+    )
+    again = AnnotatedImage.from_example(image.to_example())
+    assert again.keypoint_names == image.keypoint_names
+    assert np.array_equal(again.keypoints, places)
+    assert np.array_equal(again.keypoint_visibility, image.keypoint_visibility)
+    assert again.keypoint_counts.tolist() == [2, 1]
+
+
+def test_keypoints_that_do_not_fit_the_objects_are_a_data_error() -> None:
+    keypoints = {f"image/object/keypoint/{axis}": [0.5, 0.5] for axis in "xy"}
+    one = _record(**{"image__object__class__label": np.array([3])}, **keypoints)
+    assert AnnotatedImage.from_example(one).keypoints.shape == (1, 2, 2)
+    keypoints["image/object/keypoint/x"] = [0.5]
+    with pytest.raises(DataError, match="1 x, 2 y and 0 visibilities of keypoints for 1 objects"):
+        AnnotatedImage.from_example(
+            _record(**{"image__object__class__label": np.array([3])}, **keypoints)
+        )
+
+
 @pytest.mark.parametrize(
     ("features", "expected"),
     [

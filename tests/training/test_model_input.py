@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -165,8 +166,6 @@ def test_draws_follow_the_seed_and_differ_from_each_other(
 def test_a_record_at_which_training_would_stop_is_told_and_disturbs_no_other(
     drawer: Drawer,
 ) -> None:
-    import dataclasses
-
     good, swapped, broken = _scenes()
     swapped = dataclasses.replace(swapped, boxes=swapped.boxes[:, [2, 1, 0, 3]])
     broken = dataclasses.replace(broken, encoded_image=broken.encoded_image[:200])

@@ -261,6 +261,7 @@ def off_truth(
     """
     if not len(boxes):
         return {}
+    boxes = np.where(np.isfinite(boxes), boxes, 0)
     limit = _mask_tolerance(truth)[:, :2]
     free = (boxes[:, :2] > 0.5) & (boxes[:, 2:] < size - 0.5)
     first, second = boxes[:, :2] - truth[:, :2], boxes[:, 2:] - truth[:, 2:]

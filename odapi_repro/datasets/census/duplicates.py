@@ -13,10 +13,10 @@ from odapi_repro.datasets.census.columns import ImageColumns
 __all__ = ["Likeness", "likeness"]
 
 # Two pictures are compared by their 8 x 8 grey cells first, centred and of length 1, and by all
-# 16 x 16 coloured cells then. Measured on the embedded set and on ten photographs: encoded again at
+# 16 x 16 coloured cells then. Measured on embedded images and on ten photographs: encoded again at
 # JPEG quality 30, or resized to 50 %, 90 % or 300 %, the cosine stays above 0.995 and no cell moves
-# by more than 12 of 255; of 460,000 pairs of different shapes images none reaches a cosine of 0.97,
-# and the closest differ by 73 in some cell.
+# by more than 12 of 255; of 460,320 pairs of different embedded images none has a cosine above
+# 0.974, nor a farthest cell nearer than 44.
 _LEAST_COSINE = 0.98
 _MOST_CELL_DIFFERENCE = 24
 _MOST_BRIGHTNESS_DIFFERENCE = 8.0  # of the mean of all cells; encoding again moves it by under 4

@@ -23,6 +23,9 @@ _SMALL = 128  # a varint below it is one byte
 def serialised(features: Mapping[str, Any]) -> bytes:
     """Gives what `make_example` gives for the same features (one at least), byte for byte.
 
+    Keys are in sorted order, where one is the begin of another too: protobuf's implementations do
+    not agree on which of the two comes first.
+
     Takes bytes or a buffer, text, a whole number, tuples of bytes or text, and arrays of whole
     numbers or float32.
 

@@ -91,7 +91,10 @@ def _data(diagnosis: Diagnosis) -> str:
         return ""
     head, *rows = data_rows(diagnosis.data)
     shown = [(escaped(name.strip()), *map(escaped, cells)) for name, *cells in rows]
-    notes = [*diagnosis.data.compared, *(f"not: {one}" for one in diagnosis.data.not_looked_at)]
+    notes = [
+        *diagnosis.data.compared,
+        *(f"not looked at: {one}" for one in diagnosis.data.not_looked_at),
+    ]
     listed = "".join(f"\n- {escaped(note)}" for note in notes)
     return _table(("records", *head[1:]), shown) + (f"\n{listed}" if listed else "")
 

@@ -173,7 +173,8 @@ def _folded(diagnosis: Diagnosis, paint: _Paint) -> Iterator[str]:
         yield from _wrapped(f"    {code}  ", ", ".join(dict.fromkeys(fields)))
     if information or inert:
         example = (information or inert)[0].code
-        yield f"    (--explain {example} tells more; --format json has every detail)"
+        command = "diagnose " if diagnosis.data and diagnosis.subject is None else ""
+        yield f"    ({command}--explain {example} tells more; --format json has every detail)"
 
 
 def _labelled(label: str, text: str) -> Iterable[str]:

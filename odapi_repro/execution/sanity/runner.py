@@ -88,14 +88,17 @@ class SanityRunner:
             UserError, EnvironmentMissing, KeyboardInterrupt: from a trial or an evaluation; what
                 is finished is kept, and in `outcome`.
         """
-        source = self._source()
-        if source is not None:
-            self._check_labels(source)
-            if nothing_to_hold(self.outcome):
-                self._note(no_hold="the evaluation labels are not what the checkpoint knows")
-            else:
-                self._check_hold(source)
-        self._check_overfit(source)
+        try:
+            source = self._source()
+            if source is not None:
+                self._check_labels(source)
+                if nothing_to_hold(self.outcome):
+                    self._note(no_hold="the evaluation labels are not what the checkpoint knows")
+                else:
+                    self._check_hold(source)
+            self._check_overfit(source)
+        finally:
+            self._note(**{run.name: self._as_it_ended(run) for run in self.outcome.runs})
 
     def failed(self) -> list[tuple[str, TrialState]]:
         """The trials of the run that came to no end, with their states."""
@@ -108,6 +111,13 @@ class SanityRunner:
 
     def _note(self, **changes: Any) -> None:
         self.outcome = dataclasses.replace(self.outcome, **changes)
+
+    def _as_it_ended(self, run: Run) -> Run:
+        """Gives a run with the state of its trial, should an error have come between."""
+        state = self._store.state(run.trial_id)
+        return dataclasses.replace(
+            run, status=state.state, message=state.message, steps_done=state.step
+        )
 
     def _source(self) -> CheckpointSource | None:
         """Gives the checkpoint to start from, trained first where it is the scale's reference."""

@@ -388,3 +388,21 @@ def test_a_manifest_reads_as_it_was_written(ten_images: CocoSet) -> None:
     found = read_manifest(ten_images.output)
     assert found == made
     assert dataclasses.is_dataclass(found)
+
+
+def test_the_order_of_the_jsons_parts_does_not_matter(
+    ten_images: CocoSet, contents: Contents
+) -> None:
+    ten_images.convert()
+    shards = {name: data for name, data in contents(ten_images.output).items() if "train" in name}
+    shutil.rmtree(ten_images.output)
+    content = ten_images.content
+    ten_images.content = {
+        "annotations": content["annotations"],
+        "info": {"images": [{"id": 1}], "text": '"annotations": [{'},
+        "categories": content["categories"],
+        "images": content["images"],
+    }
+    ten_images.convert()
+    again = {name: data for name, data in contents(ten_images.output).items() if "train" in name}
+    assert again == shards

@@ -57,9 +57,10 @@ class FakeExecutor:
         check = trial.cell["check"]
         self.ran.append(check)
         ending = self.endings.get(check, 60.0)
-        if ending == "interrupt":
-            raise KeyboardInterrupt
         folder = self.store.prepare(trial)
+        if ending == "interrupt":
+            self.store.set_state(trial.trial_id, TrialState("interrupted", "by the user"))
+            raise KeyboardInterrupt
         (folder / "losses.csv").write_text("step,total_loss\n10,2.5\n20,1.5\n")
         if isinstance(ending, str):
             state = TrialState(ending, "loss nan at step 7", 7)
@@ -209,6 +210,8 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_there(
         cut.run()
     assert cut.outcome.hold is not None
     assert cut.outcome.hold.status == "succeeded"
+    assert cut.outcome.overfit is not None
+    assert cut.outcome.overfit.status == "interrupted"
     assert judge(cut.outcome).causes != ("sound",)
     executor = FakeExecutor(store, {"overfit": 95.0})
     runner(job(tmp_path), store, executor).run()

@@ -8,12 +8,8 @@ from odapi_repro.diagnosis.rules.records.augmentation import BoxesLostInAugmenta
 from odapi_repro.diagnosis.rules.records.balance import ClassBalance, CrowdShare, EmptyImages
 from odapi_repro.diagnosis.rules.records.box_places import BoxesAlreadyResized, BoxesOffMasks
 from odapi_repro.diagnosis.rules.records.box_values import BoxCorners, BoxesNotNormalized
-from odapi_repro.diagnosis.rules.records.classes import (
-    ClassesBeyondModel,
-    ClassIds,
-    ClassNames,
-    LabelMapUnusable,
-)
+from odapi_repro.diagnosis.rules.records.class_ids import ClassIds
+from odapi_repro.diagnosis.rules.records.class_names import ClassNames
 from odapi_repro.diagnosis.rules.records.duplicates import (
     DuplicateImages,
     EvalImagesInTraining,
@@ -21,6 +17,7 @@ from odapi_repro.diagnosis.rules.records.duplicates import (
 )
 from odapi_repro.diagnosis.rules.records.files import UnreadableRecords
 from odapi_repro.diagnosis.rules.records.images import BrokenImages
+from odapi_repro.diagnosis.rules.records.label_map import ClassesBeyondModel, LabelMapUnusable
 from odapi_repro.diagnosis.rules.records.malformed import MalformedRecords
 from odapi_repro.diagnosis.rules.records.masks import MasksUnfit
 from odapi_repro.diagnosis.rules.records.max_boxes import BoxesBeyondMost
