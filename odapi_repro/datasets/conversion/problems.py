@@ -83,8 +83,8 @@ def unknown_owners(index: CocoIndex, objects: Objects) -> None:
 
 def _listed(output_dir: Path, name: str, lines: Sequence[str]) -> Path:
     """Writes a list beside the output folder, and gives where it lies."""
-    resolved = output_dir.resolve()
-    path = resolved.parent / f"{resolved.name}.{name}"
+    folder = output_dir if output_dir.name not in ("", "..") else output_dir.resolve()
+    path = folder.parent / f"{folder.name}.{name}"
     write_whole(path, "\n".join(lines) + "\n")
     return path
 
