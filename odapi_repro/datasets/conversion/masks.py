@@ -173,7 +173,7 @@ def _runs(counts: bytes) -> NDArray[np.int64]:
 
 
 def _png(rows: bytes, height: int, width: int) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 8, zlib.Z_RLE)
     return b"".join(
         (_PNG, _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)),
          _chunk(b"PLTE", _PALETTE), _chunk(b"IDAT", packer.compress(rows) + packer.flush()),
