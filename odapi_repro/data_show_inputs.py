@@ -11,7 +11,7 @@ import numpy as np
 from odapi_repro.command import nearest
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
-from odapi_repro.datasets.source import EMBEDDED, resolve_data_source, resolve_eval_source
+from odapi_repro.datasets.source import EMBEDDED, resolve_splits
 from odapi_repro.errors import DataError, UserError
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
@@ -65,12 +65,8 @@ def shown_records(
         path = _label_map(label_map, data, pipeline)
         return Shown(Path(named[wanted[0]][0]).parent.name or "records", path, _only(wanted, named))
     if data:
-        if wanted == ("val",):
-            source = resolve_eval_source(data, label_map or None)
-            return Shown(source.name, source.label_map_path, {"val": source.eval_patterns})
-        both = resolve_data_source(data, label_map=label_map or None)
-        patterns = {"train": both.train_patterns, "val": both.eval_patterns}
-        return Shown(both.name, both.label_map_path, _only(wanted, patterns))
+        found = resolve_splits(data, wanted, label_map or None)
+        return Shown(found.name, found.label_map_path, dict(found.patterns))
     if pipeline is not None:
         return _of_pipeline(pipeline, wanted, label_map)
     raise UserError(

@@ -351,6 +351,15 @@ def test_a_model_without_anchors_says_so(
     assert "nothing is compared with anchors: a center_net has no anchors" in said
 
 
+def test_a_folder_of_one_split_is_shown(shapes: EmbeddedDataset, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for path in (*shapes.folder.glob("train-*"), shapes.label_map_path):
+        (alone / path.name).write_bytes(path.read_bytes())
+    assert _show(tmp_path / "shown", "--data", str(alone), "--images", "2") == 0
+    assert (tmp_path / "shown" / "records_train.png").is_file()
+
+
 def test_help_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
     assert data.main(["show", "--help"]) == 0
     assert "--source_ids" in capsys.readouterr().out

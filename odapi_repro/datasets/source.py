@@ -7,7 +7,7 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,15 @@ from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
-__all__ = ["EMBEDDED", "DataSource", "EvalSource", "resolve_data_source", "resolve_eval_source"]
+__all__ = [
+    "EMBEDDED",
+    "DataSource",
+    "EvalSource",
+    "SplitsSource",
+    "resolve_data_source",
+    "resolve_eval_source",
+    "resolve_splits",
+]
 
 EMBEDDED = "embedded"
 """The name of the embedded data set on the command line."""
@@ -46,6 +54,21 @@ class EvalSource:
 
     name: str
     eval_patterns: tuple[str, ...]
+    label_map_path: Path
+
+
+@dataclass(frozen=True)
+class SplitsSource:
+    """Records of one split or both and their label map.
+
+    Attributes:
+        name: `embedded` or the folder's name.
+        patterns: globs of the records, by split.
+        label_map_path: the label map, not yet read.
+    """
+
+    name: str
+    patterns: Mapping[str, tuple[str, ...]]
     label_map_path: Path
 
 
@@ -86,20 +109,11 @@ def resolve_data_source(
     train, evaluation = _patterns(train_records), _patterns(eval_records)
     if train or evaluation:
         return _explicit(data, train, evaluation, label_map)
+    found = resolve_splits(data, _BOTH, label_map)
+    train, evaluation = (found.patterns[split] for split in _BOTH)
     if data == EMBEDDED:
-        made = _embedded(label_map)
-        return DataSource(
-            name=EMBEDDED,
-            train_patterns=(made.train_pattern,),
-            eval_patterns=(made.val_pattern,),
-            label_map_path=made.label_map_path,
-            has_masks=True,
-        )
-    folder = _folder(data, _BOTH)
-    by_split = _record_files(folder, _BOTH)
-    label_map_path = _label_map(label_map, folder)
-    train, evaluation = (_collapsed(folder, by_split[split], _BOTH) for split in _BOTH)
-    return _checked(folder.resolve().name, train, evaluation, label_map_path)
+        return DataSource(EMBEDDED, train, evaluation, found.label_map_path, has_masks=True)
+    return _checked(found.name, train, evaluation, found.label_map_path)
 
 
 def resolve_eval_source(data: str, label_map: str | os.PathLike[str] | None = None) -> EvalSource:
@@ -111,15 +125,30 @@ def resolve_eval_source(data: str, label_map: str | os.PathLike[str] | None = No
     Raises:
         DataError: anything missing or ambiguous.
     """
+    found = resolve_splits(data, ("val",), label_map)
+    return EvalSource(found.name, found.patterns["val"], found.label_map_path)
+
+
+def resolve_splits(
+    data: str, splits: Sequence[str], label_map: str | os.PathLike[str] | None = None
+) -> SplitsSource:
+    """Gives the records of some splits, `train` and `val`, and their label map, not yet read.
+
+    `data` is `embedded` or a folder that holds record files with the splits in their names; those
+    of a split that is not asked for may lie beside them, whole or not.
+
+    Raises:
+        DataError: anything missing or ambiguous.
+    """
     if data == EMBEDDED:
         made = _embedded(label_map)
-        return EvalSource(EMBEDDED, (made.val_pattern,), made.label_map_path)
-    wanted = ("val",)
-    folder = _folder(data, wanted)
-    names = _record_files(folder, wanted)["val"]
+        both = {"train": (made.train_pattern,), "val": (made.val_pattern,)}
+        return SplitsSource(EMBEDDED, {one: both[one] for one in splits}, made.label_map_path)
+    folder = _folder(data, splits)
+    by_split = _record_files(folder, splits)
     label_map_path = _label_map(label_map, folder)
-    patterns = _collapsed(folder, names, wanted)
-    return EvalSource(folder.resolve().name, patterns, label_map_path)
+    patterns = {one: _collapsed(folder, by_split[one], splits) for one in splits}
+    return SplitsSource(folder.resolve().name, patterns, label_map_path)
 
 
 def _embedded(label_map: str | os.PathLike[str] | None) -> EmbeddedDataset:

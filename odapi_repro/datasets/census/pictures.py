@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from odapi_repro.datasets.bmp import bmp_fault
 from odapi_repro.datasets.census.columns import (
     MASK_EMPTY,
     MASK_OK,
@@ -21,8 +22,9 @@ from odapi_repro.errors import DataError
 
 __all__ = ["MaskFacts", "Picture", "look_at_image", "look_at_mask"]
 
-# What tf.io.decode_image takes; Pillow calls a JPEG with a second picture in it MPO.
-_DECODED_BY_TENSORFLOW = frozenset({"JPEG", "MPO", "PNG", "BMP", "GIF"})
+# What the OD API's decoder takes; Pillow calls a JPEG with a second picture in it MPO. Of a GIF,
+# tf.io.decode_image gives the frames as one dimension more, at which the OD API stops.
+_DECODED_BY_TENSORFLOW = frozenset({"JPEG", "MPO", "PNG", "BMP"})
 _ORIENTATION = 0x0112
 _ONE_CHANNEL = frozenset({"1", "L", "P"})
 # The least side that a JPEG is decoded to; each of libjpeg's scales halves the work on pixels,
@@ -67,7 +69,9 @@ def look_at_image(encoded: bytes) -> Picture:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             if image.format not in _DECODED_BY_TENSORFLOW:
-                return _faulty(f"{image.format} is no format that TensorFlow decodes")
+                return _faulty(f"{image.format} is no format that the OD API decodes")
+            if image.format == "BMP" and (fault := bmp_fault(encoded)):
+                return _faulty(fault)
             width, height = image.size
             orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
             image.draft("RGB", (_LEAST_SIDE, _LEAST_SIDE))

@@ -6,6 +6,8 @@ import io
 import struct
 from dataclasses import dataclass
 
+from odapi_repro.datasets.bmp import bmp_fault
+
 __all__ = ["ImageHeader", "decode", "is_resized", "read_header", "size_mismatch"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -61,6 +63,8 @@ def read_header(data: bytes) -> ImageHeader:
         size, width, height = struct.unpack("<I12xii", data[2:26])
         if len(data) < size:
             raise ValueError(f"is a BMP that is cut short ({len(data):,} of {size:,} bytes)")
+        if fault := bmp_fault(data):
+            raise ValueError(fault)
         return _sized("bmp", abs(height), width)
     if data[:4] == b"GIF8":
         # decode_image gives its frames as a fourth dimension, and the OD API's decoder stops.
