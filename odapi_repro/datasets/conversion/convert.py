@@ -245,8 +245,8 @@ class _Maker:
         free = shutil.disk_usage(self._folder.path).free
         if needed > free:
             raise DataError(
-                f"the disk has {free / 1e9:,.1f} GB left, and the records need "
-                f"{needed / 1e9:,.1f} GB",
+                f"the disk has {free / 1e6:,.0f} MB left, and the records need "
+                f"{needed / 1e6:,.0f} MB",
                 expected="space for the images and their annotations",
                 mend="free space, name a folder on another disk, or take a --subset",
                 where=str(self._folder.path),

@@ -52,7 +52,8 @@ class Objects:
             where the annotation is kept.
         is_clipped: bool [N], the box reached beyond the image.
         is_clipped_far: bool [N], by more than a pixel: no rounding.
-        areas: float64 [N] in pixels: the json's, NaN where it has none above 0.
+        areas: float64 [N] in pixels: the json's, NaN where it has none above 0; at most the
+            clipped box's where that lost more than rounding.
         sizes: int8 [N], number in SIZES, by the area, else by the clipped box.
     """
 
@@ -90,6 +91,9 @@ def judged(index: CocoIndex, chosen_categories: Collection[int]) -> Objects:
         box_areas = (
             np.prod(corners[:, 2:].astype(np.float64) - corners[:, :2], axis=1) * height * width
         )
+        # What lies outside of the image is no part of the object there.
+        cut = (overrun > _ROUNDING_PIXELS) & (areas > box_areas)
+        areas = np.where(cut, box_areas, areas)
     fates = np.full(len(index.ids), KEPT, np.int8)
     outside = (right <= 0) | (bottom <= 0) | (x >= width) | (y >= height)
     for fate, applies in (

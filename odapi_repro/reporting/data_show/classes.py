@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from odapi_repro.reporting.data_show.content import ClassRow, SplitReport
 from odapi_repro.reporting.data_show.words import percent
@@ -56,6 +56,7 @@ def _draw_counts(axes: Axes, report: SplitReport, rows: tuple[ClassRow, ...]) ->
     else:
         axes.set_xlim(0, most * 1.18)
         axes.set_xlabel("objects")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     edge = axes.get_xlim()[0]
     for place, count in zip(places, counts, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from odapi_repro.pipeline.anchors import Matcher
 from odapi_repro.reporting.data_show.content import AnchorReport, LevelRow, SplitReport
@@ -40,6 +40,7 @@ def histograms_png(report: SplitReport) -> bytes:
             _draw_overlaps(axes[2, 0], anchors)
             _draw_by_size(axes[2, 1], report, anchors)
         for one in (axes[0, 0], axes[0, 1], axes[1, 1], *axes[2:, 0]):
+            one.yaxis.set_major_locator(MaxNLocator(integer=True))
             one.yaxis.set_major_formatter(FuncFormatter(_plain_number))
         return encode(figure, "png")
 
@@ -127,7 +128,8 @@ def _draw_shapes(axes: Axes, report: SplitReport) -> None:
         edges, edges, np.ma.masked_equal(counts.T, 0), cmap="Blues", rasterized=True,
         norm=LogNorm(vmin=0.5, vmax=max(counts.max(), 2)),
     )  # fmt: skip
-    axes.figure.colorbar(mesh, ax=axes, label="objects", format=FuncFormatter(_plain_number))
+    bar = axes.figure.colorbar(mesh, ax=axes, label="objects", format=FuncFormatter(_plain_number))
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     for axis in ("x", "y"):
         _log2_axis(axes, axis)
     axes.set(xlim=(edges[0], edges[-1]), ylim=(edges[0], edges[-1]))
