@@ -6,7 +6,6 @@ run are added to the file that FAKE_EVALUATION_LOG names.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -22,9 +21,9 @@ from odapi_repro.evaluation.inference.job import (
     EvaluationJob,
     Pass,
     detections_path,
-    images_path,
     read_job,
     stages_path,
+    write_images,
 )
 from odapi_repro.evaluation.inference.results_file import ResultsFile
 from odapi_repro.execution.events import EventWriter
@@ -75,8 +74,7 @@ def _run_pass(job: EvaluationJob, one: Pass) -> None:
     if one.stages:
         np.savez(stages_path(job.output_dir, one.name), starts=np.arange(3))
     width = int(os.environ.get("FAKE_EVALUATION_WIDTH", "32"))
-    sizes = {"heights": [24] * job.num_images, "widths": [width] * job.num_images}
-    images_path(job.output_dir).write_text(json.dumps(sizes), encoding="utf-8")
+    write_images(job, [24] * job.num_images, [width] * job.num_images)
 
 
 def main() -> None:

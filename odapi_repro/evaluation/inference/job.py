@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ __all__ = [
     "images_path",
     "read_job",
     "stages_path",
+    "write_images",
     "write_job",
 ]
 
@@ -164,6 +165,18 @@ def stages_path(output_dir: str | os.PathLike[str], pass_name: str) -> Path:
 def images_path(output_dir: str | os.PathLike[str]) -> Path:
     """Where the sizes lie of the images as they were decoded: JSON, `heights` and `widths`."""
     return Path(output_dir) / "images.json"
+
+
+def write_images(job: EvaluationJob, heights: Sequence[int], widths: Sequence[int]) -> None:
+    """Writes the sizes of the images that a pass has read.
+
+    In one step, for the pass before wrote the same, and the parent may be copying it.
+    """
+    path = images_path(job.output_dir)
+    text = json.dumps({"heights": list(heights), "widths": list(widths)}) + "\n"
+    beside = path.with_suffix(".part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
 
 
 def write_job(job: EvaluationJob, path: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 import time
@@ -30,8 +29,8 @@ from odapi_repro.evaluation.inference.job import (
     EvaluationJob,
     Pass,
     detections_path,
-    images_path,
     stages_path,
+    write_images,
 )
 from odapi_repro.evaluation.inference.model_edits import check_saved_model_passes
 from odapi_repro.evaluation.inference.networks import (
@@ -206,5 +205,4 @@ class _Sink:
         if self._recorder is not None:
             self._recorder.save(self._stages_path)
         heights, widths = zip(*(self._sizes[i] for i in range(images)), strict=True)
-        text = json.dumps({"heights": heights, "widths": widths}) + "\n"
-        images_path(self._job.output_dir).write_text(text, encoding="utf-8")
+        write_images(self._job, heights, widths)
