@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import sys
 import time
@@ -45,7 +46,12 @@ _string("val_image_dir", None, "its images; --image_dir by default")
 _integer("val_shards", 0, "its files; as --shards", lower_bound=0, upper_bound=_MOST_SHARDS)
 _string("val_keypoint_annotations", None, "its keypoints")
 _enum("include_masks", "auto", ("auto", "yes", "no"), "PNG masks; auto: where there are outlines")
-_string("classes", None, "names of the classes to keep, parted by commas; all by default")
+_string(
+    "classes",
+    None,
+    "names of the classes to keep, parted by commas; all by default; a name "
+    "that has a comma in double quotes",
+)
 _enum("class_ids", "keep", ("keep", "consecutive"), "the json's category ids, or from 1 on")
 _enum("empty_images", "keep", ("keep", "drop"), "images without any object (of --classes)")
 flags.DEFINE_float(
@@ -162,12 +168,11 @@ def _request() -> ConversionRequest:
                 keypoint_annotations=_optional(FLAGS.val_keypoint_annotations),
             )
         )
-    classes = (one.strip() for one in (FLAGS.classes or "").split(","))
     return ConversionRequest(
         splits=tuple(splits),
         output_dir=_path(FLAGS.output_dir),
         include_masks=FLAGS.include_masks,
-        classes=tuple(dict.fromkeys(one for one in classes if one)),
+        classes=_class_names(FLAGS.classes or ""),
         class_ids=FLAGS.class_ids,
         empty_images=FLAGS.empty_images,
         bad_images=FLAGS.bad_images,
@@ -178,6 +183,19 @@ def _request() -> ConversionRequest:
         workers=FLAGS.workers or default_workers(),
         overwrite=FLAGS.overwrite,
     )
+
+
+def _class_names(text: str) -> tuple[str, ...]:
+    """Gives the names of a list parted by commas, in which quotes keep a comma (RFC 4180)."""
+    try:
+        (names,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except csv.Error as error:
+        raise UserError(
+            f"--classes {text}: {error}",
+            expected="names parted by commas; one that has a comma stands in double quotes",
+            mend="""--classes 'person,"horse, wild"'""",
+        ) from error
+    return tuple(dict.fromkeys(one.strip() for one in names if one.strip()))
 
 
 def _path(name: str) -> Path:
@@ -210,11 +228,10 @@ class _ProgressLine:
             return
         self._told = now
         rate = progress.images_done / max(now - self._started, 1e-9)
-        left = (progress.images - progress.images_done) / rate if rate else 0.0
-        line = (
-            f"{progress.images_done:,} of {progress.images:,} images, {rate:,.0f}/s, "
-            f"{_duration(left)} left"
-        )
+        line = f"{progress.images_done:,} of {progress.images:,} images"
+        if rate:
+            left = (progress.images - progress.images_done) / rate
+            line += f", {rate:,.0f}/s, {_duration(left)} left"
         if self._is_terminal:
             sys.stderr.write(f"\r{line}\x1b[K")
             sys.stderr.flush()

@@ -86,6 +86,7 @@ def test_two_splits_go_into_one_folder(few: CocoSet, capsys: pytest.CaptureFixtu
         (["--val_shards=5"], "--val_shards is given without --val_annotations"),
         (["--keypoints=x"], "unknown flag --keypoints"),
         (["more"], "'more' is no flag"),
+        (['--classes=a,"b'], "unexpected end of data"),
         (["--output_dir=/proc/nowhere"], "cannot write there"),
         (["--class_ids=other"], "a flag was not understood"),
     ],
@@ -99,6 +100,49 @@ def test_wrong_flags_are_one_message_and_exit_2(
     assert captured.out == ""
     assert "Traceback" not in captured.err
     assert not few.output.exists()
+
+
+def test_a_class_whose_name_has_a_comma_is_chosen_in_quotes(
+    few: CocoSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few.content["categories"] = [{"id": 1, "name": "horse, wild"}, {"id": 2, "name": "dog"}]
+    few.write()
+    assert main(flags_of(few, "--classes=horse, wild")) == 2
+    assert "double quotes" in capsys.readouterr().err
+    assert main(flags_of(few, '--classes="horse, wild", dog')) == 0
+    found = read_manifest(few.output)
+    assert found is not None
+    assert found.splits["train"].per_class == {1: 8, 2: 0}
+
+
+def test_objects_given_twice_are_told(few: CocoSet, capsys: pytest.CaptureFixture[str]) -> None:
+    few.annotation(1, [2, 3, 20, 10])
+    few.content["annotations"][-1]["id"] = 1
+    few.content["categories"] = [{"id": 3, "name": "one"}]
+    for annotation in few.content["annotations"]:
+        annotation["category_id"] = 3
+    few.write()
+    assert main(flags_of(few)) == 0
+    out = capsys.readouterr().out
+    assert "1 object given again: same image, class and box as an earlier one, kept" in out
+    assert "1 annotation whose id an earlier one has" in out
+    assert "there is 1 class," in out
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_ctrl_c_is_left_to_the_parent_from_the_first_moment() -> None:
+    """The server that workers come from, and so they, never get SIGINT, whatever they do then."""
+    code = (
+        "import multiprocessing.forkserver as f, signal\n"
+        "from odapi_repro.datasets.conversion.processes import worker_context\n"
+        "worker_context()\n"
+        "print(f._forkserver._forkserver_pid, signal.pthread_sigmask(signal.SIG_BLOCK, set()))\n"
+        "print(open(f'/proc/{f._forkserver._forkserver_pid}/status').read())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (blocked,) = [line for line in done.stdout.splitlines() if line.startswith("SigBlk")]
+    assert int(blocked.split()[1], 16) >> (signal.SIGINT - 1) & 1
+    assert "set()" in done.stdout.splitlines()[0]
 
 
 WRONG = {
@@ -148,6 +192,8 @@ def test_json_that_is_not_coco_is_one_message(
         ({"category_id": None}, "annotation 1 has no category_id"),
         ({"category_id": 5}, "1 of 8 annotations are of categories that the json does not hold"),
         ({"image_id": 50}, "1 of 8 annotations are of images that the json does not hold"),
+        ({"image_id": 50, "id": 13.0}, "(annotation ids 13)"),
+        ({"image_id": 50, "id": "x"}, "(annotation ids none (number 0))"),
         ({"image_id": [1]}, "1 of 8 annotations are of images that the json does not hold"),
         ({"iscrowd": "no"}, "annotation 1 has iscrowd 'no'"),
     ],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import odapi_repro
+from odapi_repro.datasets.conversion.coco_index import UNKNOWN, CocoIndex
 from odapi_repro.datasets.conversion.manifest import SplitManifest
 from odapi_repro.datasets.conversion.objects import IMAGE_DROPPED, KEPT, REASONS, SIZES, size_of
 from odapi_repro.datasets.conversion.plan import SplitPlan
@@ -71,6 +72,8 @@ def split_manifest(plan: SplitPlan, outcomes: Sequence[ShardOutcome]) -> SplitMa
         "clipped_by_more_than_a_pixel": int(objects.is_clipped_far[kept].sum()),
         "crowd": int(index.crowd[kept].sum()),
         "without_crowd_flag": index.without_crowd_flag,
+        "doubled": _doubled(index, kept),
+        "ids_given_again": _given_again(index.ids[index.ids != UNKNOWN]),
     }
     sizes = _sizes(plan, outcomes, kept)
     return SplitManifest(
@@ -94,6 +97,20 @@ def split_manifest(plan: SplitPlan, outcomes: Sequence[ShardOutcome]) -> SplitMa
         files=files,
         digest=digest_of(files),
     )
+
+
+def _doubled(index: CocoIndex, kept: NDArray[np.int64]) -> int:
+    """Gives how many objects have the image, class and box of one before them."""
+    columns = [index.images[kept], index.category_ids[kept], *index.boxes[kept].T]
+    order = np.lexsort(columns)
+    same = np.ones(max(len(kept) - 1, 0), np.bool_)
+    for column in columns:
+        same &= np.diff(column[order]) == 0
+    return int(same.sum())
+
+
+def _given_again(ids: NDArray[np.int64]) -> int:
+    return len(ids) - len(np.unique(ids))
 
 
 def _per_class(plan: SplitPlan, kept: NDArray[np.int64]) -> dict[int, int]:

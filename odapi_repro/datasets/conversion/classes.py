@@ -13,6 +13,9 @@ from odapi_repro.errors import DataError, UserError
 __all__ = ["Classes", "classes_of"]
 
 
+_LARGEST_ID = 2**31 - 1  # a label map's ids are int32
+
+
 @dataclass(frozen=True)
 class Classes:
     """The classes of a data set.
@@ -61,7 +64,9 @@ def classes_of(indexes: Sequence[CocoIndex], names: Sequence[str], class_ids: st
                 f"--classes names '{name}', which the json does not have",
                 expected=f"names of its {len(by_name)} categories, such as "
                 + ", ".join(f"'{one}'" for one in list(by_name)[:3]),
-                mend=f"did you mean '{near[0]}'?" if near else "correct the name",
+                mend=f"did you mean '{near[0]}'?" + _quotes(near[0])
+                if near
+                else "correct the name",
             )
     kept = sorted(by_name[name].id for name in names) if names else sorted(categories)
     if class_ids == "consecutive":
@@ -75,7 +80,18 @@ def classes_of(indexes: Sequence[CocoIndex], names: Sequence[str], class_ids: st
                 mend="--class_ids consecutive numbers the classes from 1",
                 where=str(indexes[0].path),
             )
+        if kept[-1] > _LARGEST_ID:
+            raise DataError(
+                f"category '{categories[kept[-1]].name}' has id {kept[-1]}",
+                expected=f"ids up to {_LARGEST_ID}, as a label map's are 32 bits",
+                mend="--class_ids consecutive numbers the classes from 1",
+                where=str(indexes[0].path),
+            )
     return Classes({number: categories[number] for number in kept}, ids)
+
+
+def _quotes(name: str) -> str:
+    return " A name with a comma stands in double quotes: '\"a, b\",c'" if "," in name else ""
 
 
 def _contradiction(here: str, there: str, index: CocoIndex) -> DataError:

@@ -123,6 +123,8 @@ def read_coco(path: Path, *, tick: Callable[[int], None] = lambda read: None) ->
 
 def _image_fields(path: Path, item: dict[str, Any]) -> dict[str, Any]:
     """Gives what is used of an image's entry, so that the rest need not stay in memory."""
+    if type(item.get("id")) is float:
+        item = {**item, "id": _without_fraction(item["id"])}
     missing = [key for key in ("id", "file_name", "height", "width") if key not in item]
     kinds = (("id", (int, str)), ("file_name", str), ("height", (int, float)),
              ("width", (int, float)))  # fmt: skip
@@ -131,7 +133,8 @@ def _image_fields(path: Path, item: dict[str, Any]) -> dict[str, Any]:
         raise DataError(
             f"image {item.get('id', '?')!r} "
             + (f"has no {missing[0]!r}" if missing else _wrong_value(item, wrong)),
-            expected="images with id, file_name, height and width (in pixels, from 1)",
+            expected="images with id (a whole number or text), file_name, height and width (in "
+            "pixels, from 1)",
             mend="correct the json",
             where=str(path),
         )
@@ -146,7 +149,7 @@ def _wrong_value(item: dict[str, Any], wrong: Sequence[str]) -> str:
 def _categories(path: Path, items: Sequence[dict[str, Any]]) -> tuple[Category, ...]:
     found: list[Category] = []
     for item in items:
-        number, name = item.get("id"), item.get("name")
+        number, name = _without_fraction(item.get("id")), item.get("name")
         if isinstance(number, bool) or not isinstance(number, int):
             raise DataError(
                 f"category {name!r} has id {number!r}, a {type(number).__name__}",
@@ -200,7 +203,8 @@ class _Columns:
         ids, image_ids, categories, boxes, areas, flags, num_keypoints = (
             [item.get(key) for item in items] for key in _KEYS
         )
-        add["ids"].append(_whole_or_unknown(ids))
+        image_ids = _without_fractions(image_ids)
+        add["ids"].append(_whole_or_unknown(_without_fractions(ids)))
         self._image_ids.append(np.array(image_ids) if _are_whole(image_ids) else image_ids)
         add["category"].append(self._category_ids(categories, items, first))
         add["boxes"].append(self._boxes(boxes, items, first))
@@ -210,7 +214,7 @@ class _Columns:
             number = next(i for i, flag in enumerate(flags) if flag not in (0, 1, None))
             raise self._wrong(items[number], first + number, f"iscrowd {flags[number]!r}", "0 or 1")
         add["crowd"].append(np.array([bool(flag) for flag in flags], np.bool_))
-        add["num_keypoints"].append(_whole_or_unknown(num_keypoints))
+        add["num_keypoints"].append(_whole_or_unknown(_without_fractions(num_keypoints)))
         for name, cut in cuts.items():
             add[f"{name} starts"].append(cut.starts)
             add[f"{name} lengths"].append(cut.lengths)
@@ -356,6 +360,16 @@ def _whole_or_unknown(values: Sequence[Any]) -> NDArray[np.int64]:
     if _are_whole(values):
         return _whole(values)
     return _whole([one if type(one) is int and abs(one) < _MOST_ID else UNKNOWN for one in values])
+
+
+def _without_fraction(value: Any) -> Any:
+    """Gives 7 for 7.0, which pandas writes; anything else as it is."""
+    is_whole = type(value) is float and value.is_integer() and abs(value) < _MOST_ID
+    return int(value) if is_whole else value
+
+
+def _without_fractions(values: list[Any]) -> list[Any]:
+    return list(map(_without_fraction, values)) if float in set(map(type, values)) else values
 
 
 def _number(value: Any) -> float:

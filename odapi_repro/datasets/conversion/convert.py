@@ -12,7 +12,7 @@ from pathlib import Path
 from odapi_repro.datasets.conversion.account import split_manifest, versions
 from odapi_repro.datasets.conversion.classes import Classes, classes_of
 from odapi_repro.datasets.conversion.coco_index import read_coco
-from odapi_repro.datasets.conversion.journal import Journal, is_whole
+from odapi_repro.datasets.conversion.journal import Journal, changed_images, is_whole
 from odapi_repro.datasets.conversion.manifest import (
     DatasetManifest,
     SplitManifest,
@@ -161,6 +161,15 @@ def _is_finished(folder: OutputFolder, plan: SplitPlan) -> bool:
             mend="convert again with --overwrite",
             where=str(folder.path),
         )  # fmt: skip
+    changed = [name for task in plan.tasks(folder.path) for name in changed_images(task)]
+    if changed:
+        raise DataError(
+            f"{len(changed):,} image(s) of '{split.name}' changed since they were converted: "
+            + ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else ""),
+            expected="the images that the records hold, or an empty folder",
+            mend="convert again with --overwrite, or name another --output_dir",
+            where=str(folder.path),
+        )  # fmt: skip
     return True
 
 
@@ -226,7 +235,9 @@ class _Maker:
         for name, plan in self._plans.items():
             refused = [bad for one in outcomes[name] if one.file is None for bad in one.bad]
             if refused:
-                raise bad_images(self._folder.path, plan.request, refused)
+                raise bad_images(
+                    self._folder.path, plan.request, refused, plan.recipe.size_mismatch
+                )
         return {name: split_manifest(plan, outcomes[name]) for name, plan in self._plans.items()}
 
     def _jobs(self) -> Iterator[Job]:

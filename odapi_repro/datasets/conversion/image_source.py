@@ -31,6 +31,7 @@ class ImageFile:
         path: the file, or the zip archive that holds it.
         bytes: its size.
         version: changes with the contents: time of the last change, in a zip the crc32.
+        changed: when the file, or its archive, was last written, moved or touched, in ns.
         offset: where its header begins in the archive; -1 for a file in a folder.
         packed_bytes: its size in the archive.
         method: how it is packed, as zipfile numbers it.
@@ -40,6 +41,7 @@ class ImageFile:
     path: str
     bytes: int
     version: int
+    changed: int
     offset: int = -1
     packed_bytes: int = 0
     method: int = zipfile.ZIP_STORED
@@ -51,7 +53,8 @@ def locate_images(place: Path, names: Sequence[str]) -> tuple[ImageFile | None, 
     In a zip archive, the names may lack the folder that all entries lie in (train2017/).
 
     Raises:
-        DataError: `place` is neither a folder nor a whole zip archive, or cannot be read.
+        DataError: `place` is neither a folder nor a whole zip archive, or cannot be read; or a
+            name leads out of it.
     """
     if place.is_dir():
         return _in_folder(place, names)
@@ -66,6 +69,7 @@ def locate_images(place: Path, names: Sequence[str]) -> tuple[ImageFile | None, 
 
 
 def _in_folder(folder: Path, names: Sequence[str]) -> tuple[ImageFile | None, ...]:
+    _check_within(folder, names)
     by_folder: dict[str, dict[str, int]] = collections.defaultdict(dict)
     for number, name in enumerate(names):
         head, tail = os.path.split(os.path.join(folder, name))
@@ -79,8 +83,9 @@ def _in_folder(folder: Path, names: Sequence[str]) -> tuple[ImageFile | None, ..
                     if number >= 0 and entry.is_file():
                         status = entry.stat()
                         found[number] = ImageFile(
-                            names[number], entry.path, status.st_size, status.st_mtime_ns
-                        )
+                            names[number], entry.path, status.st_size, status.st_mtime_ns,
+                            max(status.st_mtime_ns, status.st_ctime_ns),
+                        )  # fmt: skip
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -98,8 +103,23 @@ def _in_folder(folder: Path, names: Sequence[str]) -> tuple[ImageFile | None, ..
     )
 
 
+def _check_within(folder: Path, names: Sequence[str]) -> None:
+    root = os.path.join(os.path.abspath(folder), "")
+    for name in names:
+        if not (name.startswith("/") or ".." in name):
+            continue
+        if not os.path.abspath(os.path.join(folder, name)).startswith(root):
+            raise DataError(
+                f"the json's file_name '{name}' leads out of the folder",
+                expected="file names within --image_dir",
+                mend="name a folder that holds all images, or correct the json",
+                where=str(folder),
+            )
+
+
 def _in_zip(archive: Path, names: Sequence[str]) -> tuple[ImageFile | None, ...]:
-    size = archive.stat().st_size
+    status = archive.stat()
+    size, changed = status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
     try:
         with zipfile.ZipFile(archive) as opened:
             entries = {info.filename: info for info in opened.infolist() if not info.is_dir()}
@@ -146,7 +166,7 @@ def _in_zip(archive: Path, names: Sequence[str]) -> tuple[ImageFile | None, ...]
             )
         found.append(
             ImageFile(
-                name, str(archive), info.file_size, info.CRC,
+                name, str(archive), info.file_size, info.CRC, changed,
                 info.header_offset, info.compress_size, info.compress_type,
             )
         )  # fmt: skip

@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.conversion.image_source import ImageReader
 from odapi_repro.datasets.conversion.shard_task import Bad, ShardOutcome, ShardTask
 from odapi_repro.datasets.records import RecordFile, manifest
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
-__all__ = ["Journal", "is_whole"]
+__all__ = ["Journal", "changed_images", "is_whole"]
 
 
 class Journal:
@@ -91,6 +93,43 @@ def is_whole(folder: Path, file: RecordFile) -> bool:
         return sum(1 for _ in read_records(path)) == file.num_examples
     except (OSError, DataError):
         return False
+
+
+def changed_images(task: ShardTask) -> tuple[str, ...]:
+    """Gives the names of images that are no longer the bytes that their shard holds.
+
+    Those are read that were written, moved or touched since the shard was; an image that has no
+    record was left out of the shard, and is passed over.
+
+    Raises:
+        DataError: the shard is damaged.
+    """
+    path = Path(task.path)
+    written = path.stat().st_mtime_ns
+    newer = {
+        source: file
+        for source, file in zip(task.source_ids, task.files, strict=True)
+        if file.changed >= written
+    }
+    changed: list[str] = []
+    if not newer:
+        return ()
+    reader = ImageReader()
+    try:
+        for data in read_records(path):
+            image = AnnotatedImage.from_example(data)
+            file = newer.get(image.source_id)
+            if file is None:
+                continue
+            try:
+                is_same = reader.read(file) == image.encoded_image
+            except (OSError, ValueError):
+                is_same = False
+            if not is_same:
+                changed.append(file.name)
+    finally:
+        reader.close()
+    return tuple(changed)
 
 
 def _outcome(content: dict[str, Any]) -> ShardOutcome:

@@ -34,7 +34,9 @@ class SplitManifest:
         flags: the settings that decide the records, by flag.
         images: counts of images: `in_json`, `written`, `without_objects`, `dropped`, ...
         annotations: counts of annotations: `in_json`, `kept`, `clipped` (of those kept), and
-            each reason for which others were left out; kept and reasons add up to `in_json`.
+            each reason for which others were left out; kept and reasons add up to `in_json`;
+            `doubled` (of those kept, with image, class and box of an earlier one) and
+            `ids_given_again` (whose id an earlier one has).
         objects: counts of what was seen in the objects written, such as `no_mask`.
         per_class: objects written, by class id of the label map.
         per_size: objects written, by COCO's sizes.

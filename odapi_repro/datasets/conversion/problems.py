@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from odapi_repro.datasets.conversion.coco_index import CocoIndex
+from odapi_repro.datasets.conversion.coco_index import UNKNOWN, CocoIndex
 from odapi_repro.datasets.conversion.manifest import write_whole
 from odapi_repro.datasets.conversion.objects import REASONS, Objects
 from odapi_repro.datasets.conversion.request import SplitRequest
@@ -33,8 +33,11 @@ def missing_images(
     )
 
 
-def bad_images(output_dir: Path, split: SplitRequest, bad: Sequence[Bad]) -> DataError:
-    """Gives the error of images that cannot be used as they are; lists all of them."""
+def bad_images(output_dir: Path, split: SplitRequest, bad: Sequence[Bad], policy: str) -> DataError:
+    """Gives the error of images that cannot be used as they are; lists all of them.
+
+    `policy` is what --size_mismatch said.
+    """
     ordered = sorted(bad, key=lambda one: one.number)
     lines = [f"{one.name} {one.reason}" for one in ordered]
     listed = _listed(output_dir, f"bad_images_{split.name}.txt", lines)
@@ -42,13 +45,17 @@ def bad_images(output_dir: Path, split: SplitRequest, bad: Sequence[Bad]) -> Dat
     mends = []
     if sizes:
         mends.append(
-            "--size_mismatch rescale (files that were resized after they were annotated) or "
+            "correct the sizes and boxes in the json, or leave these images out with "
+            "--size_mismatch drop (turned or cropped, they cannot be rescaled)"
+            if policy == "rescale"
+            else "--size_mismatch rescale (files that were resized after they were annotated) or "
             "--size_mismatch drop"
         )
     if sizes < len(bad):
         mends.append("mend the files, or leave them out with --bad_images drop")
     what = (
-        "have another size than the json says: the boxes are in the json's pixels"
+        f"{'have' if len(bad) > 1 else 'has'} another size than the json says: the boxes are in "
+        "the json's pixels"
         if sizes == len(bad)
         else "cannot be used"
     )
@@ -71,7 +78,12 @@ def unknown_owners(index: CocoIndex, objects: Objects) -> None:
         rows = np.flatnonzero(objects.fates == REASONS.index(reason))
         if not len(rows):
             continue
-        ids = [str(one) for one in index.ids[rows[:_SHOWN]].tolist()]
+        ids = [
+            f"none (number {row})" if one == UNKNOWN else str(one)
+            for row, one in zip(
+                rows[:_SHOWN].tolist(), index.ids[rows[:_SHOWN]].tolist(), strict=True
+            )
+        ]
         raise DataError(
             f"{len(rows):,} of {len(index.ids):,} annotations are of {what} that the json does not "
             f"hold (annotation ids {', '.join(ids)}{', ...' if len(rows) > _SHOWN else ''})",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import signal
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext
 
 __all__ = ["default_workers", "worker_context"]
@@ -27,5 +29,12 @@ def worker_context() -> ForkServerContext:
     """Starts the server, which then imports while the caller goes on, and gives its context."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_PRELOADED])
-    multiprocessing.forkserver.ensure_running()
+    # Ctrl-C goes to all processes of the terminal: the server and its workers, which inherit the
+    # mask, leave it to this one. The tracker's own start would lift the mask.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context

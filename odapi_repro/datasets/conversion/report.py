@@ -53,7 +53,7 @@ def conversion_text(conversion: Conversion, request: ConversionRequest, seconds:
     lines.append(
         f"num_classes: {manifest.num_classes}"
         + (
-            f" (the highest id; there are {class_count} classes, --class_ids consecutive numbers "
+            f" (the highest id; there {_classes(class_count)}, --class_ids consecutive numbers "
             "them from 1)"
             if manifest.num_classes > class_count
             else ""
@@ -75,14 +75,14 @@ def _split_lines(split: SplitManifest) -> list[str]:
     for key, text in (
         ("without_objects", "without any object"),
         ("missing", "missing, dropped"),
-        ("undecodable", "do not decode, dropped"),
+        ("undecodable", "undecodable, dropped"),
         ("of_other_size", "of another size than the json says, dropped"),
-        ("rescaled", "resized after they were annotated: annotations brought to the file's size"),
+        ("rescaled", "resized after being annotated: annotations brought to the file's size"),
         ("turned_by_exif", "turned by EXIF, which TensorFlow does not apply: look at their boxes"),
     ):
         if images[key]:
-            lines.append(f"  {images[key]:>11,} images {text}")
-    lines.append(f"  {annotations['in_json']:>11,} annotations, of which")
+            lines.append(f"{_plural(images[key], 'image')} {text}")
+    lines.append(f"{_plural(annotations['in_json'], 'annotation')}, of which")
     lines.append(f"  {annotations['kept']:>11,}   kept" + _clipped(split))
     lines += [
         f"  {annotations[reason]:>11,}   {_REASON_TEXTS[reason]}"
@@ -90,10 +90,16 @@ def _split_lines(split: SplitManifest) -> list[str]:
         if annotations[reason]
     ]
     lines += [
-        f"  {split.objects[key]:>11,} objects {text}"
+        f"{_plural(split.objects[key], 'object')} {text}"
         for key, text in _OBJECT_TEXTS.items()
         if split.objects.get(key)
     ]
+    for key, noun, text in (
+        ("doubled", "object", "given again: same image, class and box as an earlier one, kept"),
+        ("ids_given_again", "annotation", "whose id an earlier one has"),
+    ):
+        if annotations[key]:
+            lines.append(f"{_plural(annotations[key], noun)} {text}")
     if split.subset:
         subset = split.subset
         lines.append(
@@ -104,6 +110,14 @@ def _split_lines(split: SplitManifest) -> list[str]:
             f"({subset['size']})"
         )
     return lines
+
+
+def _classes(count: int) -> str:
+    return f"are {count} classes" if count > 1 else "is 1 class"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"  {count:>11,} {noun}{'' if count == 1 else 's'}"
 
 
 def _clipped(split: SplitManifest) -> str:

@@ -146,6 +146,49 @@ def test_a_finished_conversion_that_lost_a_shard_is_not_called_whole(ten_images:
     assert ten_images.convert(overwrite=True).converted == ("train",)
 
 
+def changed_in_the_middle(path: Path) -> bytes:
+    """Changes a byte of a file, which keeps its size and its time of change."""
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return bytes(data)
+
+
+def test_a_finished_conversion_notices_an_image_that_changed_since(ten_images: CocoSet) -> None:
+    ten_images.convert()
+    data = changed_in_the_middle(ten_images.images / "3.jpg")
+    with pytest.raises(DataError, match=r"1 image\(s\) of 'train' changed since .*: 3\.jpg"):
+        ten_images.convert()
+    assert ten_images.convert(overwrite=True).converted == ("train",)
+    assert ten_images.records()["3"].encoded_image == data
+
+
+def test_a_finished_conversion_notices_a_zip_that_changed_since(ten_images: CocoSet) -> None:
+    archive = ten_images.folder / "images.zip"
+
+    def pack() -> None:
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in sorted(ten_images.images.iterdir()):
+                file.write(path, path.name)
+
+    pack()
+    ten_images.convert(image_dir=archive)
+    pack()
+    assert ten_images.convert(image_dir=archive).already == ("train",)
+    changed_in_the_middle(ten_images.images / "3.jpg")
+    pack()
+    with pytest.raises(DataError, match=r"changed since .*: 3\.jpg"):
+        ten_images.convert(image_dir=archive)
+
+
+def test_images_that_were_only_touched_leave_a_conversion_finished(ten_images: CocoSet) -> None:
+    ten_images.convert()
+    for path in ten_images.images.iterdir():
+        path.touch()
+    assert ten_images.convert().already == ("train",)
+
+
 def test_another_conversion_in_the_folder_is_refused_and_replaced_when_asked(
     ten_images: CocoSet,
 ) -> None:
@@ -287,6 +330,17 @@ def test_an_image_that_exif_turns_is_never_rescaled(ten_images: CocoSet) -> None
         ten_images.convert(size_mismatch="rescale")
 
 
+def test_rescaling_that_cannot_be_is_not_proposed_again(ten_images: CocoSet) -> None:
+    Image.new("RGB", (40, 60)).save(ten_images.images / "3.jpg")
+    with pytest.raises(DataError, match="1 image has another size") as raised:
+        ten_images.convert()
+    assert "--size_mismatch rescale" in raised.value.mend
+    with pytest.raises(DataError, match="turned by 90 degrees") as raised:
+        ten_images.convert(size_mismatch="rescale")
+    assert "--size_mismatch rescale" not in raised.value.mend
+    assert "--size_mismatch drop" in raised.value.mend
+
+
 def test_images_that_exif_turns_are_counted(ten_images: CocoSet) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
@@ -345,6 +399,47 @@ def test_category_id_0_needs_new_ids(ten_images: CocoSet) -> None:
         ten_images.convert()
     ten_images.convert(class_ids="consecutive")
     assert ten_images.records()["1"].class_ids.tolist() == [1, 2]
+
+
+def test_category_ids_that_no_label_map_holds_need_new_ids(ten_images: CocoSet) -> None:
+    ten_images.content["categories"] = [{"id": 1, "name": "a"}, {"id": 2**31, "name": "b"}]
+    for annotation in ten_images.content["annotations"]:
+        if annotation["category_id"] == 18:
+            annotation["category_id"] = 2**31
+    with pytest.raises(DataError, match="'b' has id 2147483648") as raised:
+        ten_images.convert()
+    assert "--class_ids consecutive" in raised.value.mend
+    ten_images.convert(class_ids="consecutive")
+    assert ten_images.records()["1"].class_ids.tolist() == [1, 2]
+
+
+def test_ids_with_a_fraction_of_nothing_are_whole_numbers(
+    ten_images: CocoSet, contents: Contents
+) -> None:
+    ten_images.convert()
+    shards = {name: data for name, data in contents(ten_images.output).items() if "train" in name}
+    for part, keys in (
+        ("images", ["id"]),
+        ("annotations", ["id", "image_id", "category_id"]),
+        ("categories", ["id"]),
+    ):
+        ten_images.content[part] = [
+            {**one, **{key: float(one[key]) for key in keys}} for one in ten_images.content[part]
+        ]
+    ten_images.convert(overwrite=True)
+    again = {name: data for name, data in contents(ten_images.output).items() if "train" in name}
+    assert again == shards
+
+
+def test_objects_and_ids_given_twice_are_kept_and_counted(ten_images: CocoSet) -> None:
+    ten_images.annotation(4, [2, 3, 20, 10])
+    ten_images.annotation(4, [2, 3, 20, 10])
+    ten_images.annotation(4, [2, 3, 20, 10], 18)  # of another class
+    ten_images.annotation(5, [2, 3, 20, 11])  # another box
+    ten_images.content["annotations"][-1]["id"] = 1
+    split = ten_images.convert().manifest.splits["train"]
+    assert (split.annotations["kept"], split.annotations["doubled"]) == (24, 2)
+    assert split.annotations["ids_given_again"] == 1
 
 
 def test_image_ids_may_be_text(ten_images: CocoSet) -> None:

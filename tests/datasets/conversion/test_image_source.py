@@ -38,6 +38,20 @@ def test_a_name_that_two_entries_end_in_names_neither(tmp_path: Path) -> None:
     assert locate_images(place, ["val/1.jpg"])[0] is not None
 
 
+@pytest.mark.parametrize("name", ["../1.jpg", "sub/../../1.jpg", "/etc/hostname"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "1.jpg").write_bytes(b"outside")
+    with pytest.raises(DataError, match="leads out of the folder"):
+        locate_images(tmp_path / "images", [name])
+
+
+def test_a_whole_path_within_the_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "1..jpg").write_bytes(b"inside")
+    for name in ("1..jpg", str(tmp_path / "1..jpg")):
+        assert locate_images(tmp_path, [name]) != (None,)
+
+
 def test_an_archive_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     place = archive(tmp_path / "a.zip", ["1.jpg", "2.jpg"])
     place.write_bytes(place.read_bytes()[:-30])
