@@ -92,6 +92,7 @@ def _run(positional: list[str], command: str) -> int:
         look=Look(label_map, FLAGS.tile, FLAGS.masks),
         is_wanted=image_filter(FLAGS.only, FLAGS.source_ids, label_map),
         asked=_asked(),
+        none_is_good=FLAGS.only == ["wrong"] and not FLAGS.source_ids,
         source_ids=tuple(FLAGS.source_ids),
         images=max(FLAGS.images, len(FLAGS.source_ids)),
         draws=FLAGS.draws,

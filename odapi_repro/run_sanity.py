@@ -14,12 +14,7 @@ from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.study_data import StudyData
-from odapi_repro.study_flags import (
-    check_name,
-    check_result_kind,
-    runtime_of,
-    study_data_of,
-)
+from odapi_repro.study_flags import check_name, check_result_kind, runtime_of
 
 if TYPE_CHECKING:
     from odapi_repro.execution.sanity.job import SanityJob
@@ -50,11 +45,12 @@ def run_sanity(flags: Any, pipeline: Pipeline, command: str, *, at: Mapping[str,
         UserError: anything that the user has to mend.
     """
     # SciPy and pandas take their time to import; --help and other studies do without.
-    from odapi_repro.sanity_inputs import sanity_job
+    from odapi_repro.sanity_inputs import sanity_data, sanity_job
 
     _check_flags(flags)
-    data = study_data_of(flags, pipeline)
+    data, notes = sanity_data(flags, pipeline)
     job, warnings = sanity_job(flags, pipeline, data, at)
+    job = dataclasses.replace(job, notes=notes)
     study = flags.name or _default_name(pipeline, data, job)
     check_name(study)
     folder = Path(flags.results_dir) / study
@@ -199,6 +195,7 @@ class _Session:
             seed=trainings.seed,
             foundation=foundation,
             outcome=Outcome(scale=conditions.scale),
+            notes=job.notes,
         )
 
 

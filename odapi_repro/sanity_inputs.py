@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from odapi_repro.command import nearest
@@ -22,15 +26,119 @@ from odapi_repro.execution.sanity.few_images import few_images
 from odapi_repro.execution.sanity.job import SanityJob
 from odapi_repro.factors import Level, factor_named
 from odapi_repro.pipeline import Pipeline, parse_pipeline
+from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.study.groundwork import Groundwork, lay_groundwork
 from odapi_repro.study.sanity.trainings import SanityTrainings
 from odapi_repro.study.study_data import StudyData
-from odapi_repro.study_flags import conditions_of
+from odapi_repro.study_flags import conditions_of, study_data_of
 
-__all__ = ["SCHEDULE_FACTORS", "embedded_data", "sanity_job"]
+__all__ = [
+    "SCHEDULE_FACTORS",
+    "ChosenRecords",
+    "chosen_records",
+    "embedded_data",
+    "sanity_data",
+    "sanity_job",
+]
 
 SCHEDULE_FACTORS = ("batch_size", "learning_rate", "lr_scaling", "warmup", "sync_replicas")
 """What `--at` may set: the schedule under test."""
+
+
+@dataclass(frozen=True)
+class ChosenRecords:
+    """The records to look at, in the terms of the flags, and why these.
+
+    Attributes:
+        data: `embedded` or a folder.
+        train_records, eval_records: globs; None with `data` alone.
+        label_map: its path; None for that of `data`.
+        reason: in words, where no flag named the records; else empty.
+        is_config_met: False where the config names no records at all.
+    """
+
+    data: str
+    train_records: Sequence[str] | str | None
+    eval_records: Sequence[str] | str | None
+    label_map: str | None
+    reason: str = ""
+    is_config_met: bool = True
+
+
+def chosen_records(flags: Any, pipeline: Pipeline) -> ChosenRecords:
+    """Gives the records that the flags name, or else those of the config, or else the shapes.
+
+    The config's readers are followed where no data flag was typed and their files are on this
+    machine. `--data embedded` is obeyed where it was typed.
+
+    Raises:
+        UserError: the files of one of the config's readers are here, and those of the other not.
+    """
+    if flags["data"].present or flags.train_records or flags.eval_records:
+        return ChosenRecords(flags.data, flags.train_records, flags.eval_records, flags.label_map)
+    config = Path(pipeline.path).name
+    proto = pipeline.proto
+    readers = [proto.train_input_reader, *proto.eval_input_reader[:1]]
+    train, *evaluation = ([*r.tf_record_input_reader.input_path] for r in readers)
+    both = (train, evaluation[0] if evaluation else [])
+    named = [path for paths in both for path in paths if path and PLACEHOLDER not in path]
+    if not named:
+        reason = (
+            f"the embedded shapes: {config} names no records of its own; --data FOLDER, or "
+            "--train_records, --eval_records and --label_map name yours"
+        )
+        return ChosenRecords(EMBEDDED, None, None, flags.label_map, reason, is_config_met=False)
+    absent = [path for path in named if not _is_here(path)]
+    listed = ", ".join(f"'{path}'" for path in absent)
+    if len(absent) == len(named):
+        reason = (
+            f"the embedded shapes, and not the records of {config}: {listed}, which its readers "
+            "name, cannot be found on this machine; --data FOLDER, or --train_records, "
+            "--eval_records and --label_map name them where they are"
+        )
+        return ChosenRecords(EMBEDDED, None, None, flags.label_map, reason)
+    if absent or len(named) < sum(map(len, both)) or not all(both):
+        raise UserError(
+            "only some of the records that the config's readers name are on this machine: "
+            + (f"no file matches {listed}" if absent else "a reader names none"),
+            expected="files for its train_input_reader and its eval_input_reader, or for neither",
+            mend="correct the config, or name the records: --train_records 'GLOB' --eval_records "
+            "'GLOB' --label_map FILE; --data embedded looks at the embedded shapes",
+            where=pipeline.path,
+        )
+    reason = (
+        f"the records that the readers of {config} name, since no flag names any: "
+        f"{', '.join(both[0])} to train on, {', '.join(both[1])} to evaluate on"
+    )
+    label_map = flags.label_map or readers[0].label_map_path or readers[1].label_map_path
+    return ChosenRecords("", *both, label_map, reason)
+
+
+def _is_here(pattern: str) -> bool:
+    return any(os.path.isfile(name) for name in glob.glob(os.path.expanduser(pattern)))
+
+
+def sanity_data(flags: Any, pipeline: Pipeline) -> tuple[StudyData, tuple[str, ...]]:
+    """Gives the records to look at, checked, and what a reader of the verdict should know of them.
+
+    Which records they are and why is printed before they are read.
+
+    Raises:
+        UserError: as `chosen_records`; records or a label map that are missing or do not fit.
+    """
+    chosen = chosen_records(flags, pipeline)
+    if chosen.reason:
+        print(f"data: {chosen.reason}", flush=True)
+    data = study_data_of(chosen, pipeline)
+    notes = [f"Looked at: {chosen.reason}."] if chosen.reason and chosen.is_config_met else []
+    shared = {file.digest for file in data.train.files} & {file.digest for file in data.eval.files}
+    if shared:
+        notes.append(
+            f"{len(shared)} of {len(data.eval.files)} evaluation files are training files, too: "
+            "what is evaluated on is not apart from what is trained on, and labels of the two "
+            "that agree say nothing."
+        )
+    return data, tuple(notes)
 
 
 def sanity_job(

@@ -325,6 +325,27 @@ def test_bad_input_is_one_message_and_exit_2(
     assert captured.err.startswith("odapi-repro data show: ")
     assert not captured.out
     assert "Traceback" not in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_that_no_image_is_wrong_is_an_answer_without_pictures(
+    shapes: EmbeddedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _show(tmp_path, *_of(shapes), "--images", "2") == 0
+    capsys.readouterr()
+    assert _show(tmp_path, *_of(shapes), "--only", "wrong", "--split", "both") == 0
+    said = capsys.readouterr().out
+    assert "no image of train is wrong" in said
+    assert "no image of val is wrong" in said
+    assert _written(tmp_path) == _TEXTS
+    assert "no image of train is wrong" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_filter_that_matches_nothing_is_told_without_the_paths_of_all_files(
+    shapes: EmbeddedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _show(tmp_path / "out", *_of(shapes), "--source_ids", "none") == 2
+    assert str(shapes.folder) not in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(

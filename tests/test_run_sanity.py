@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -10,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from odapi_repro import run, sanity_inputs
+from odapi_repro import run, sanity_inputs, study_flags
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
+from odapi_repro.datasets.source import DataSource
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.execution.sanity import runner as sanity_runner
@@ -192,6 +194,104 @@ def test_a_mask_rcnn_on_records_without_masks_is_refused(
     assert "mask" in message(capsys)
 
 
+def a_config(folder: Path, *, train: str, evaluation: str) -> Path:
+    """A config of the user's own, whose readers name these records."""
+    pipeline = bind_records(
+        load_pipeline(EFFICIENTDET),
+        train_patterns=[train],
+        eval_patterns=[evaluation],
+        label_map_path=str(small_records().label_map_path),
+        num_classes=small_data().label_map.num_classes,
+        checkpoint=None,
+    )
+    (folder / "my.config").write_text(pipeline.to_text())
+    return folder / "my.config"
+
+
+def embedded_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the small records stand for the embedded set, which takes half a minute to make."""
+    monkeypatch.setattr(study_flags, "resolve_data_source", resolved_small)
+
+
+def resolved_small(data: str, *flags: object) -> DataSource:
+    assert data == "embedded"
+    assert not any(flags)
+    return dataclasses.replace(small_data().source, name="embedded")
+
+
+def test_without_a_data_flag_the_records_of_the_configs_readers_are_looked_at(
+    command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = small_records()
+    config = a_config(tmp_path, train=made.train_pattern, evaluation=made.val_pattern)
+    assert run.main([str(config), "--sanity", "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("data: the records that the readers of my.config name, since no flag")
+    assert made.train_pattern in said.split("\n")[0]
+    assert "12 training and 6 evaluation images" in said
+
+
+def test_where_the_configs_records_are_not_here_the_shapes_are_said_to_be_looked_at(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embedded_stands_in(monkeypatch)
+    config = a_config(tmp_path, train="gs://mine/train*", evaluation="/nowhere/val*")
+    assert run.main([str(config), "--sanity", "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("data: the embedded shapes, and not the records of my.config: 'gs://")
+    assert "data        embedded: 12" in said
+    assert "note: Looked at: the embedded shapes, and not the records of my.config" in said
+
+
+def test_embedded_is_obeyed_where_it_was_typed(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embedded_stands_in(monkeypatch)
+    made = small_records()
+    config = a_config(tmp_path, train=made.train_pattern, evaluation=made.val_pattern)
+    assert run.main([str(config), "--sanity", "--dry_run", "--data=embedded"]) == 0
+    assert "data        embedded: 12" in capsys.readouterr().out
+
+
+def test_a_shipped_pipeline_names_no_records_and_means_the_embedded_shapes(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded_stands_in(monkeypatch)
+    assert run.main([str(EFFICIENTDET), "--sanity", "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("data: the embedded shapes: effdet_d3.config names no records")
+    assert "note: " not in said
+
+
+def test_a_config_of_which_half_the_records_are_here_is_refused(
+    command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = small_records()
+    config = a_config(tmp_path, train=made.train_pattern, evaluation="/nowhere/val*")
+    assert run.main([str(config), "--sanity", "--dry_run"]) == 2
+    assert "no file matches '/nowhere/val*'" in message(capsys)
+
+
+def test_evaluation_files_that_are_training_files_are_told(
+    command: Command, ends_with: Callable[[Outcome], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the plan, beside the verdict, and in the report."""
+    train = small_records().train_pattern
+    ends_with(GOOD)
+    assert command(f"--eval_records={train}", "--name=mine") == 0
+    told = "4 of 4 evaluation files are training files, too"
+    assert capsys.readouterr().out.count(told) == 2
+    assert told in Path("results/mine/README.md").read_text()
+    assert command("--dry_run") == 0
+    assert "training files" not in capsys.readouterr().out
+
+
 def a_run(name: str, *aps: float, status: str = "succeeded", rate: float = 0.2) -> Run:
     points = tuple(Point(20 * i, ap) for i, ap in enumerate(aps))
     steps = points[-1].step if len(points) > 1 else 40
@@ -256,8 +356,6 @@ def test_a_sound_set_ends_with_code_0_and_a_report(
 def test_wrong_data_end_with_code_1(
     command: Command, ends_with: Callable[[Outcome], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import dataclasses
-
     ends_with(dataclasses.replace(GOOD, on_train=Score(0.3, 0.1, 12)))
     assert command() == 1
     assert "verdict: training_data" in capsys.readouterr().out

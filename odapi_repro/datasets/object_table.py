@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
-from odapi_repro.datasets.tfrecord import read_records
+from odapi_repro.datasets.tfrecord import (
+    FRAME_BYTES,
+    read_frames,
+    read_record_at,
+    read_records,
+)
 from odapi_repro.errors import DataError
 
 __all__ = ["ObjectTable", "PickedRecord", "Survey", "survey_records"]
@@ -61,7 +66,7 @@ class PickedRecord:
 
     Attributes:
         position: in all files together, from 0.
-        data: the serialised Example.
+        data: the serialised Example; empty where its checksum does not match.
         image: what it holds; None where that could not be read.
         problem: why it could not be read.
     """
@@ -80,7 +85,8 @@ class Survey:
         table: every record that could be read.
         picked: the records to look at, in the order of the files.
         num_matching: how many records `wanted` holds of.
-        num_broken: records that are no Example or whose lists disagree; they are not in the table.
+        num_broken: records whose checksum does not match, that are no Example or whose lists
+            disagree; they are not in the table.
         broken: the first of them.
     """
 
@@ -113,30 +119,58 @@ def survey_records(
         on_record: gets the number of records read so far.
 
     Raises:
-        DataError: a file cannot be read, is truncated or corrupt.
+        DataError: a file cannot be read or is truncated, or the length of a record is corrupt.
     """
     columns = _Columns()
     reservoir = _Reservoir(pick, seed)
     broken: list[PickedRecord] = []
     num_broken = 0
-    for position, data in enumerate(_records(files)):
+    for position, (data, problem) in enumerate(_records(files)):
         on_record(position + 1)
-        try:
-            image = AnnotatedImage.from_example(data, label_map)
-        except DataError as error:
+        record = _parsed(position, data, problem, label_map)
+        if record.image is None:
             num_broken += 1
             if len(broken) < _MOST_BROKEN:
-                broken.append(PickedRecord(position, data, None, error.found))
+                broken.append(record)
             continue
-        columns.add(image)
-        if wanted(image):
-            reservoir.offer(PickedRecord(position, data, image))
+        columns.add(record.image)
+        if wanted(record.image):
+            reservoir.offer(record)
     return Survey(columns.table(), reservoir.picked(), reservoir.seen, num_broken, tuple(broken))
 
 
-def _records(files: Sequence[Path]) -> Iterable[bytes]:
+def _parsed(position: int, data: bytes, problem: str, label_map: LabelMap) -> PickedRecord:
+    if problem:
+        return PickedRecord(position, data, None, problem)
+    try:
+        return PickedRecord(position, data, AnnotatedImage.from_example(data, label_map))
+    except DataError as error:
+        return PickedRecord(position, data, None, error.found)
+
+
+def _records(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
+    """Gives each record, or b"" and why it cannot be read where its checksum does not match."""
     for file in files:
-        yield from read_records(file)
+        count = 0
+        try:
+            for data in read_records(file):
+                count += 1
+                yield data, ""
+        except DataError:
+            yield from _one_by_one(file, count)
+
+
+def _one_by_one(file: Path, start: int) -> Iterator[tuple[bytes, str]]:
+    """Gives the records of a damaged file from number `start` on, as `_records` does."""
+    offset = 0
+    for number, (length, _) in enumerate(read_frames(file)):
+        if number >= start:
+            try:
+                data, problem = read_record_at(file, offset), ""
+            except DataError as error:
+                data, problem = b"", error.found
+            yield data, problem
+        offset += length + FRAME_BYTES
 
 
 class _Reservoir:

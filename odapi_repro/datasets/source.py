@@ -198,9 +198,14 @@ def _patterns(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(pattern for pattern in patterns if pattern)
 
 
-def _named(splits: Iterable[str], records: str) -> str:
-    """The flags that name the records of `splits`, each by `records`, and their label map."""
-    return " ".join([*(f"{_FLAGS[split]} '{records}'" for split in splits), "--label_map FILE"])
+def _named(splits: Sequence[str], records: str | Mapping[str, str]) -> str:
+    """The flags that name the records of `splits`, and their label map.
+
+    `records` is what all of them are named by, or one name by split; `GLOB` for those it lacks.
+    """
+    by_split = dict.fromkeys(splits, records) if isinstance(records, str) else records
+    flags = [f"{_FLAGS[split]} '{by_split.get(split, 'GLOB')}'" for split in splits]
+    return " ".join([*flags, "--label_map FILE"])
 
 
 def _folder(data: str, wanted: Sequence[str]) -> Path:
@@ -249,14 +254,24 @@ def _record_files(folder: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
     missing = [split for split in wanted if not by_split[split]]
     if missing:
         listed = ", ".join(records[:3]) + (", ..." if len(records) > 3 else "")
+        there = {one: str(folder / _set_of(names[0])) for one, names in by_split.items() if names}
+        unnamed = [name for name in records if not any(name in one for one in by_split.values())]
+        if unnamed and len(wanted) == 1:
+            there[wanted[0]] = str(folder / _set_of(unnamed[0]))
         raise DataError(
             f"no record file is named {' or '.join(f'{split}*' for split in missing)} "
             f"(there: {listed})",
             expected=f"{' and '.join(f'{split}*' for split in wanted)} record files",
-            mend=f"name the files: {_named(wanted, str(folder / records[0]))} (or others)",
+            mend=f"name the files: {_named(wanted, there)} (or others)",
             where=str(folder),
         )
     return by_split
+
+
+def _set_of(name: str) -> str:
+    """Gives a glob of the shards of which a record file is one, or its own name."""
+    match = _SHARD.fullmatch(name)
+    return f"{match['stem']}-*-of-{match['total']}{match['suffix']}" if match else name
 
 
 def _collapsed(folder: Path, names: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...]:

@@ -51,10 +51,14 @@ class LabelNoiseFactor(Factor):
         kind, separator, share_text = cleaned.partition(":")
         if kind not in LABEL_NOISE_KINDS or not separator:
             kinds = list(LABEL_NOISE_KINDS)
+            known = kind in kinds
+            lack = ": the share is missing" if known else ""
             raise UserError(
-                f"'{text}' is no level of {self.name}",
+                f"'{text}' is no level of {self.name}{lack}",
                 expected=f"{_NONE}, or KIND:SHARE with one of {', '.join(kinds)}",
-                mend=f"{nearest(kind, kinds)}e.g. --levels none,dropped:0.2",
+                mend=f"e.g. {kind}:0.2"
+                if known
+                else f"{nearest(kind, kinds)}e.g. --levels none,dropped:0.2",
             )
         of_images = LabelNoise(kind, 1.0).is_of_images
         of = "the images with objects" if of_images else "the objects"

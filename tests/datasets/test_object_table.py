@@ -85,6 +85,22 @@ def test_records_that_cannot_be_read_are_told_apart(
     assert "no tf.train.Example" in survey.broken[0].problem
 
 
+def test_a_wrong_checksum_costs_its_own_record_only(
+    train_files: list[Path], tmp_path: Path
+) -> None:
+    good = list(read_records(train_files[0]))
+    data = bytearray(train_files[0].read_bytes())
+    data[100] ^= 1
+    (tmp_path / "corrupt.record").write_bytes(data)
+    survey = _survey([tmp_path / "corrupt.record"], pick=99)
+    assert [one.data for one in survey.picked] == good[1:]
+    assert [one.position for one in survey.broken] == [0]
+    assert "checksum of the" in survey.broken[0].problem
+    (tmp_path / "cut.record").write_bytes(data[:-9])
+    with pytest.raises(DataError, match="truncated"):
+        _survey([tmp_path / "cut.record"])
+
+
 def test_a_sample_of_records_is_read_without_the_others(train_files: list[Path]) -> None:
     every = [data for file in train_files for data in read_records(file)]
     sample = sample_records(train_files, 5, seed=3)

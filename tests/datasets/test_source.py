@@ -118,6 +118,17 @@ def test_to_evaluate_what_lacks_is_named_and_nothing_of_training_is_asked_for(
     assert "--train_records" not in str(caught.value)
 
 
+def test_training_files_are_never_proposed_to_evaluate_on(folder: Path) -> None:
+    for path in folder.glob("coco_val*"):
+        path.unlink()
+    with pytest.raises(DataError) as caught:
+        resolve_data_source(str(folder))
+    assert f"--train_records '{folder}/coco_train" in str(caught.value)
+    assert "--eval_records 'GLOB'" in str(caught.value)
+    with pytest.raises(DataError, match="--eval_records 'GLOB'"):
+        resolve_eval_source(str(folder))
+
+
 @pytest.mark.parametrize(
     ("removed", "added", "message"),
     [

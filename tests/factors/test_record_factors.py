@@ -124,6 +124,8 @@ def test_with_one_class_nothing_is_swapped() -> None:
     [
         ("label_noise", "shfted:0.2", "did you mean 'shifted'?"),
         ("label_noise", "shifted", "KIND:SHARE"),
+        ("label_noise", "shifted", "the share is missing"),
+        ("label_noise", "shifted", "e.g. shifted:0.2"),
         ("label_noise", "shifted:0", "share of the objects, above 0 to 1"),
         ("label_noise", "absolute:1.2", "share of the images with objects"),
         ("label_noise", "0.2", "none, or KIND:SHARE"),

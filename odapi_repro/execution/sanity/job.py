@@ -25,6 +25,7 @@ class SanityJob:
         reference_data: what the scale's reference is trained on; None with `source`, and where no
             reference can serve.
         no_hold: why there is no checkpoint, where there is none.
+        notes: what to know of the records before the verdict is read, in sentences.
     """
 
     trainings: SanityTrainings
@@ -33,6 +34,7 @@ class SanityJob:
     source: CheckpointSource | None
     reference_data: StudyData | None
     no_hold: str = ""
+    notes: tuple[str, ...] = ()
 
     def expected(self, store: TrialStore) -> tuple[Training, ...]:
         """Gives the trainings that are certain, for a price.

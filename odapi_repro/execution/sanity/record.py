@@ -32,6 +32,7 @@ class SanityRecord:
         seed: of every trial.
         foundation: field -> text of what it is made of; one of the same name has the same.
         outcome: what is known.
+        notes: what to know of the records before the verdict is read, in sentences.
     """
 
     study: str
@@ -40,6 +41,7 @@ class SanityRecord:
     seed: int
     foundation: Mapping[str, str]
     outcome: Outcome
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -142,7 +142,11 @@ def _decoded(encoded: bytes, mode: str = "RGB") -> tuple[NDArray[np.uint8] | Non
 
     try:
         with Image.open(io.BytesIO(encoded)) as image:
-            return np.asarray(image.convert(mode)), ""
+            if not image.mode.startswith("I"):
+                return np.asarray(image.convert(mode)), ""
+            # 16 bits: Pillow would clip them at 255, and TensorFlow takes the high byte.
+            high = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            return np.asarray(high.convert(mode)), ""
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow prints the address of its stream.
         return None, "the image does not decode: " + str(error).split("<_io")[0].strip()

@@ -19,21 +19,22 @@ _JSON = "show.json"
 
 
 def check_output(folder: Path) -> None:
-    """Makes the folder.
+    """Tells whether the folder can be written to or made, before it is made.
 
     Raises:
-        UserError: it cannot be made, or not be written to.
+        UserError: it cannot.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_writable(folder, error.strerror or str(error)) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
+    there = next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))
+    if not there.is_dir():
+        raise _not_writable(folder, f"'{there}' is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
         raise _not_writable(folder, "no permission")
 
 
 def write_show(report: ShowReport, pictures: Mapping[str, bytes], folder: Path) -> None:
-    """Writes everything, each file whole or not at all; pictures of an earlier call go.
+    """Makes the folder and writes everything, each file whole or not at all.
+
+    Pictures of an earlier call that this one lacks go.
 
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
@@ -45,6 +46,7 @@ def write_show(report: ShowReport, pictures: Mapping[str, bytes], folder: Path) 
         _JSON: show_json(report).encode(),
     }
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             write_atomically(folder / name, content)
         for name in earlier - set(files):

@@ -39,6 +39,7 @@ class Showing:
         look: how sheets are drawn.
         is_wanted: which images may be shown.
         asked: the same in words; empty for any.
+        none_is_good: whether no such image is an answer, and no mistake.
         source_ids: those that are asked for; empty for any.
         images: how many.
         draws: of each, as the model gets it; 0 for none.
@@ -52,6 +53,7 @@ class Showing:
     look: Look
     is_wanted: Callable[[AnnotatedImage], bool]
     asked: str
+    none_is_good: bool
     source_ids: tuple[str, ...]
     images: int
     draws: int
@@ -73,6 +75,7 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
     """Shows one split.
 
     What the child process refuses is told in `failure`; everything else is there all the same.
+    Where no image is wrong and only wrong ones are asked for, a note says so, without pictures.
 
     Raises:
         DataError: records that cannot be read, no image at all, or none that is wanted.
@@ -80,7 +83,10 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
     files = resolve_patterns(patterns)
     survey = _survey(split, files, showing)
     pages = record_sheets(split, survey, showing.look)
+    is_shown = bool(pages)
     notes = [_not_found(survey, showing.source_ids)]
+    if not is_shown:
+        notes.append(f"no image of {split} is {showing.asked}: there is nothing to draw")
     pipeline = _pipeline_of(showing.pipeline, split)
     objects, note = input_objects(survey.table, pipeline)
     notes.append(note)
@@ -113,8 +119,9 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
         files_written=(),
         notes=tuple(filter(None, notes)),
     )
-    pages[f"histograms_{split}.png"] = histograms_png(report)
-    pages[f"classes_{split}.png"] = classes_png(report)
+    if is_shown:
+        pages[f"histograms_{split}.png"] = histograms_png(report)
+        pages[f"classes_{split}.png"] = classes_png(report)
     return ShownSplit(report.with_files(pages), pages, failure)
 
 
@@ -141,20 +148,18 @@ def _survey(split: str, files: Sequence[Path], showing: Showing) -> Survey:
         on_record=told,
     )
     showing.tell("")
-    where = ", ".join(map(str, files[:3]))
     if not survey.table.num_images and not survey.num_broken:
         raise DataError(
             "there is no image to show",
             expected="records with at least one example",
             mend="name record files that hold images",
-            where=where,
+            where=", ".join(map(str, files[:3])),
         )
-    if not survey.num_matching and showing.asked:
+    if not survey.num_matching and showing.asked and not showing.none_is_good:
         raise DataError(
             f"none of the {survey.table.num_images:,} images of {split} is one of: {showing.asked}",
             expected="at least one image",
             mend="ask for others with --only or --source_ids, or leave these flags out",
-            where=where,
         )
     return survey
 

@@ -40,7 +40,7 @@ def readme_text(record: SanityRecord, *, files: Collection[str]) -> str:
         f"**{verdict.headline}**",
         f"Verdict: `{', '.join(verdict.causes)}`. Pipeline `{record.pipeline}`, {outcome.scale} "
         "scale. AP of boxes in points.",
-        "\n".join(f"- {reason}" for reason in verdict.reasons),
+        "\n".join(f"- {reason}" for reason in (*record.notes, *verdict.reasons)),
     ]
     if verdict.next_steps:
         parts += ["## What to do", "\n".join(f"- {step}" for step in verdict.next_steps)]

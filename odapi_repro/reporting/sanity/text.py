@@ -62,6 +62,7 @@ def plan_text(
     lines.append(
         "an overfit that does not rise is tried once more, at a rate that is known to train"
     )
+    lines += [f"note: {note}" for note in job.notes]
     lines += [f"warning: {warning}" for warning in warnings]
     time = "unknown" if cost.seconds is None else f"about {duration(cost.seconds)}"
     lines += [
@@ -86,7 +87,7 @@ def render_text(record: SanityRecord, *, ascii_only: bool = True) -> str:
         if points:
             lines += [f"{TITLES[run.name]}:", points.text(), ""]
     lines += [f"verdict: {', '.join(verdict.causes)}", verdict.headline, ""]
-    lines += [f"- {reason}" for reason in verdict.reasons]
+    lines += [f"- {reason}" for reason in (*record.notes, *verdict.reasons)]
     if verdict.next_steps:
         lines += ["", "next:", *(f"- {step}" for step in verdict.next_steps)]
     lines += ["", "A screen, and no proof: docs/sanity.md says what it can miss."]

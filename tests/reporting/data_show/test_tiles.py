@@ -44,6 +44,20 @@ def _record(boxes: list[list[float]], classes: list[int] | None = None) -> Picke
     return PickedRecord(3, b"", image)
 
 
+@pytest.mark.parametrize("value", [200, 0x8040, 65535])
+def test_of_a_16_bit_png_the_high_byte_is_shown(value: int) -> None:
+    """What TensorFlow's decode_image gives; Pillow's own conversion clips at 255."""
+    stream = io.BytesIO()
+    Image.fromarray(np.full((100, 200), value, np.uint16)).save(stream, format="PNG")
+    record = _record([])
+    assert record.image is not None
+    deep = dataclasses.replace(record.image, encoded_image=stream.getvalue())
+    pixels = _tile(dataclasses.replace(record, image=deep)).image
+    assert pixels is not None
+    assert pixels.shape == (100, 200, 3)
+    assert np.unique(pixels).tolist() == [value >> 8]
+
+
 def _tile(record: PickedRecord) -> Tile:
     return record_tile(record, _LABELS, with_masks=True)
 
