@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
-from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.errors import ConfigError, EnvironmentMissing, UserError
 
 if TYPE_CHECKING:
     from odapi_repro.data_check_inputs import CheckedData
@@ -41,8 +41,8 @@ _string(
     "embedded, or a folder with train* and val* records and a label map; without any data flag the "
     "records that the config names",
 )
-_string("train_records", "", "globs of training records, comma-separated")
-_string("eval_records", "", "globs of evaluation records, comma-separated")
+_string("train_records", "", "globs of training records, comma-separated; go before --data")
+_string("eval_records", "", "globs of evaluation records, comma-separated; go before --data")
 _string("label_map", "", "label map of the records")
 _string("annotations", "", "COCO json that the training records were made from: box by box")
 _string("eval_annotations", "", "the same for the evaluation records")
@@ -110,7 +110,18 @@ def _config(positional: Sequence[str]) -> Subject | None:
     if not configs:
         return None
     path = configs[0]
-    subject = subject_of(read_config_file(path, lenient=True), path)
+    try:
+        text = read_config_file(path, lenient=True)
+    except ConfigError as error:
+        if error.mend:
+            raise
+        raise ConfigError(
+            error.found,
+            expected=error.expected,
+            mend="name another file, or no config: python -m odapi_repro.data check --data FOLDER",
+            where=path,
+        ) from error
+    subject = subject_of(text, path)
     if subject.text.problems or not subject.pipeline.meta_architecture:
         raise UserError(
             "the config does not parse, or has no model",

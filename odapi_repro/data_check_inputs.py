@@ -18,7 +18,7 @@ from odapi_repro.datasets.census import (
     take_census,
 )
 from odapi_repro.datasets.census.facts import DataFacts, split_facts
-from odapi_repro.datasets.census.manifest_check import manifest_faults
+from odapi_repro.datasets.census.manifest_check import choice_of, manifest_faults
 from odapi_repro.datasets.census.source_annotations import read_source_annotations
 from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
 from odapi_repro.datasets.embedded import embedded_dataset
@@ -82,35 +82,17 @@ def name_data(
 ) -> NamedData:
     """Gives the records that the flags name, else those of the config's readers.
 
-    Unlike a training, it takes what is there: a split alone, shards without their neighbours.
+    Unlike a training, it takes what is there: a split alone, shards without their neighbours. Files
+    that are named go before those of `data`, which gives the other split and the label map.
 
     Raises:
         DataError: nothing is named, or nothing of what is named is here.
     """
-    patterns = {"train": _patterns(train_records), "eval": _patterns(eval_records)}
-    if any(patterns.values()):
-        return _of_patterns(patterns, data, label_map, config)
-    if data == EMBEDDED:
-        made = embedded_dataset()
-        found = folder_inventories(made.folder)
-        path = _label_map(label_map, made.folder, None)
-        own = {"train": made.instances_train, "eval": made.instances_val}
-        return NamedData(EMBEDDED, _ordered(found), path, annotations=own)
+    named = _matched({"train": _patterns(train_records), "eval": _patterns(eval_records)})
     if data:
-        folder = Path(data).expanduser()
-        if not folder.is_dir():
-            raise DataError(
-                f"--data {data} {'is a file' if folder.exists() else 'does not exist'}",
-                expected=f"--data {EMBEDDED} or --data FOLDER",
-                mend="name the folder of the records, or the files with --train_records",
-            )
-        found = folder_inventories(folder)
-        name = folder.resolve().name
-        missing = tuple(
-            f"{_WORDS[one]}: the folder holds none" for one in _SPLITS if one not in found
-        )
-        path = _label_map(label_map, folder, config)
-        return NamedData(name, _ordered(found), path, missing, folder=folder)
+        return _of_data(data, named, label_map, config)
+    if named:
+        return _of_patterns(named, label_map, config)
     if config is not None:
         return _of_config(config, label_map)
     raise DataError(
@@ -165,7 +147,9 @@ def check_data(
     compared: dict[str, SourceComparison] = {}
     for one in splits:
         if one.split in sources:
-            compared[one.split] = compare_with_source(one, sources[one.split], label_map)
+            source = sources[one.split]
+            choice = choice_of([file.path for file in one.files], source.path)
+            compared[one.split] = compare_with_source(one, source, label_map, choice)
     faults = None
     if named.folder is not None:
         files = [file.path for split in splits for file in split.files]
@@ -175,7 +159,10 @@ def check_data(
         for split, one in compared.items()
     ]
     if faults is not None:
-        told.append(f"files with the manifest beside them: {len(faults) or 'none'} differ")
+        told.append(
+            "record files (by the checksums stored in them) and label_map.pbtxt with manifest.json "
+            f"beside them: {_of_faults(faults)}"
+        )
     facts = DataFacts(
         name=named.name,
         splits=tuple(split_facts(split, label_map) for split in splits),
@@ -203,18 +190,59 @@ class _Progress:
             self._told = percent
 
 
-def _of_patterns(
-    patterns: Mapping[str, Sequence[str]], data: str, label_map: str, config: Subject | None
-) -> NamedData:
+def _matched(patterns: Mapping[str, Sequence[str]]) -> dict[str, Inventory]:
     found = {split: inventory_of(patterns[split]) for split in _SPLITS if patterns[split]}
     for split, inventory in found.items():
         if not inventory.files:
             resolve_patterns(patterns[split])  # raises, and names what lies beside it
-    folder = Path(data).expanduser() if data and data != EMBEDDED else None
-    files = next(iter(found.values())).files
-    missing = tuple(f"{_WORDS[one]}: not named" for one in _SPLITS if one not in found)
+    return found
+
+
+def _of_patterns(
+    named: Mapping[str, Inventory], label_map: str, config: Subject | None
+) -> NamedData:
+    files = next(iter(named.values())).files
+    missing = tuple(f"{_WORDS[one]}: not named" for one in _SPLITS if one not in named)
     name = files[0].name.split(".")[0]
-    return NamedData(name, found, _label_map(label_map, folder, config), missing)
+    return NamedData(name, named, _label_map(label_map, None, config), missing)
+
+
+def _of_data(
+    data: str, named: Mapping[str, Inventory], label_map: str, config: Subject | None
+) -> NamedData:
+    """Gives what --data names; splits whose files are named one by one are those files.
+
+    The json and the manifest of the whole say nothing about them.
+    """
+    own: dict[str, Path] = {}
+    if data == EMBEDDED:
+        made = embedded_dataset()
+        folder, name = made.folder, EMBEDDED
+        own = {"train": made.instances_train, "eval": made.instances_val}
+    else:
+        folder = Path(data).expanduser()
+        name = folder.resolve().name
+    if not folder.is_dir():
+        raise DataError(
+            f"--data {data} {'is a file' if folder.exists() else 'does not exist'}",
+            expected=f"--data {EMBEDDED} or --data FOLDER",
+            mend="name the folder of the records, or the files with --train_records",
+        )
+    try:
+        found = folder_inventories(folder)
+    except DataError:
+        if not named:
+            raise
+        found = {}  # it has the label map
+    found |= named
+    return NamedData(
+        name,
+        {split: found[split] for split in _SPLITS if split in found},
+        _label_map(label_map, folder, config),
+        tuple(f"{_WORDS[one]}: the folder holds none" for one in _SPLITS if one not in found),
+        {split: path for split, path in own.items() if split not in named},
+        None if data == EMBEDDED or named else folder,
+    )
 
 
 def _of_config(config: Subject, label_map: str) -> NamedData:
@@ -234,7 +262,8 @@ def _of_config(config: Subject, label_map: str) -> NamedData:
             "the config names no records that are on this machine"
             + (f" ({missing[0]})" if missing else ""),
             expected="a config whose input_path matches files here",
-            mend="name them: --data FOLDER, or --train_records GLOB --label_map FILE",
+            mend=f"python -m odapi_repro.data check {config.text.path} --data FOLDER, or with "
+            "--train_records GLOB --label_map FILE",
             where=config.text.path,
         )
     path = _label_map(label_map, None, config)
@@ -242,12 +271,14 @@ def _of_config(config: Subject, label_map: str) -> NamedData:
     return NamedData(name, found, path, tuple(missing))
 
 
+def _of_faults(faults: Mapping[str, str]) -> str:
+    if not faults:
+        return "none differs"
+    return "1 differs" if len(faults) == 1 else f"{len(faults):,} differ"
+
+
 def _patterns(given: str) -> tuple[str, ...]:
     return tuple(one.strip() for one in given.split(",") if one.strip())
-
-
-def _ordered(found: Mapping[str, Inventory]) -> dict[str, Inventory]:
-    return {split: found[split] for split in _SPLITS if split in found}
 
 
 def _label_map(named: str, folder: Path | None, config: Subject | None) -> Path | None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from odapi_repro import data, data_check, diagnose
+from odapi_repro import data, data_check, data_convert, diagnose
+from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
+from odapi_repro.datasets.tfrecord import read_records, write_records
 
 SIZES = ((96, 128), (112, 128), (128, 128), (128, 96))
 SPEC = ShapesSpec(
@@ -154,6 +156,53 @@ def test_the_json_of_the_embedded_set_is_compared_without_a_flag(capsys, monkeyp
     assert all("boxes equal" in one for one in content["data"]["compared_with"])
 
 
+def test_what_convert_was_not_to_take_is_for_information(capsys, clean, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for file in clean.folder.glob("train-*"):
+        for image in map(AnnotatedImage.from_example, read_records(file)):
+            (images / image.filename).write_bytes(image.encoded_image)
+    folder, source = tmp_path / "made", str(clean.instances_train)
+    made = ["--annotations", source, "--image_dir", str(images), "--output_dir", str(folder)]
+    made += ["--images", "20", "--classes", "disc,ring", "--workers", "1"]
+    assert data_convert.main([*made, "--class_ids", "consecutive", "--empty_images", "drop"]) == 0
+    capsys.readouterr()
+    content = told(capsys, "--data", str(folder), "--annotations", source)
+    (finding,) = (one for one in content["findings"] if one["code"] == "REC022")
+    assert finding["severity"] == "info"
+    assert finding["count"] == 40 - content["data"]["splits"]["train"]["images"]
+    assert any("none differs" in one for one in content["data"]["compared_with"])
+    # One image less than was chosen is one image too few; the json of another version says nothing.
+    (file,) = folder.glob("train-*")
+    write_records(file, list(read_records(file))[1:])
+    content = told(capsys, "--data", str(folder), "--annotations", source)
+    beyond = [one for one in content["findings"] if one["code"] == "REC022"]
+    assert [(one["severity"], one["count"]) for one in beyond] == [("warning", 1), ("info", 20)]
+    other = tmp_path / "other.json"
+    other.write_text(clean.instances_train.read_text() + " ")
+    content = told(capsys, "--data", str(folder), "--annotations", str(other))
+    assert "critical" in {one["severity"] for one in content["findings"]}
+
+
+def test_files_that_are_named_go_before_the_folder_which_gives_the_other_split(capsys, clean):
+    argv = ["--data", str(clean.folder), "--train_records", clean.val_pattern]
+    content = told(capsys, *argv)
+    assert {name: one["images"] for name, one in content["data"]["splits"].items()} == {
+        "train": 16,
+        "eval": 16,
+    }
+    assert content["data"]["label_map"] == str(clean.label_map_path)
+    assert content["findings"][0]["cause"] == "train_eq_eval"
+
+
+def test_a_folder_of_a_label_map_alone_will_do_beside_files(capsys, clean, tmp_path):
+    shutil.copy(clean.label_map_path, tmp_path)
+    argv = ["--data", str(tmp_path), "--eval_records", clean.val_pattern]
+    content = told(capsys, *argv)
+    assert content["findings"] == []
+    assert set(content["data"]["splits"]) == {"eval"}
+
+
 def test_nothing_named_is_refused(capsys):
     assert "no records were named" in refused(capsys)
 
@@ -162,7 +211,13 @@ def test_a_config_without_records_on_this_machine_is_refused(capsys, tmp_path):
     path = tmp_path / "a.config"
     path.write_text(CONFIG)
     assert "not on this machine" in refused(capsys, str(path))
-    assert "not on this machine" in diagnosed(capsys, str(path))
+    refusal = diagnosed(capsys, str(path))
+    assert "not on this machine" in refusal
+    assert f"odapi_repro.data check {path} --data FOLDER" in refusal
+
+
+def test_a_config_that_is_not_there_is_refused_with_what_to_do(capsys, tmp_path):
+    assert "to mend it: name another file" in refused(capsys, str(tmp_path / "no.config"))
 
 
 def diagnosed(capsys: pytest.CaptureFixture[str], path: str) -> str:

@@ -242,6 +242,41 @@ def masks(change: Callable[[AnnotatedImage, Any], Any]) -> Callable[..., Any]:
     return plant
 
 
+def doubled(image: AnnotatedImage) -> tuple[AnnotatedImage, int]:
+    """The first object once more, as the merge of two jsons has it."""
+
+    def again(column: Any) -> Any:
+        return np.concatenate([column, column[:1]])
+
+    return replace(
+        image,
+        boxes=again(image.boxes),
+        class_ids=again(image.class_ids),
+        class_names=(*image.class_names, *image.class_names[:1]),
+        areas=again(image.areas),
+        is_crowd=again(image.is_crowd),
+        masks_png=(*image.masks_png, *image.masks_png[:1]),
+    ), 1
+
+
+def of_unit(unit: float, *, masks: bool = True) -> Callable[[Path], int]:
+    """Shares times a number: percent above 2, and next to nothing below 1."""
+
+    def plant(folder: Path) -> int:
+        planted = 0
+
+        def move(_: int, image: AnnotatedImage) -> AnnotatedImage:
+            nonlocal planted
+            edges = image.boxes * np.float32(unit)
+            planted += int((edges > 2).any(axis=1).sum()) if unit > 1 else len(edges)
+            return replace(image, boxes=edges, masks_png=image.masks_png if masks else ())
+
+        rewrite(folder, "train", move)
+        return planted
+
+    return plant
+
+
 def cut_masks(image: AnnotatedImage) -> tuple[AnnotatedImage, int]:
     return replace(image, masks_png=tuple(p[:-30] for p in image.masks_png)), len(image.boxes)
 
@@ -439,6 +474,7 @@ def case(
 
 OFF = "boxes_differ_from_masks"
 SOURCE = "annotations_differ_from_source"
+NO_SHARES = "boxes_not_normalized"
 AREAS = "areas_differ_from_boxes"
 CASES = (
     case("boxes shifted by 1/4 to 1/2", noise("shifted"), OFF),
@@ -451,6 +487,7 @@ CASES = (
     case("objects of another image", noise("shuffled"), SOURCE, AREAS, annotated=True),
     case("boxes shifted, by the json", noise("shifted"), SOURCE, OFF, annotated=True),
     case("half of the images left out", fraction, SOURCE, "class_imbalance", annotated=True),
+    case("objects doubled", of_objects(doubled, step=3), "boxes_doubled"),
     case("images copied", duplicates, "duplicate_images"),
     case(
         "boxes of 512 x 512",
@@ -473,6 +510,10 @@ CASES = (
         "boxes_already_resized",
         AREAS,
     ),
+    case("boxes in percent", of_unit(100.0), NO_SHARES),
+    case("boxes in percent, no masks", of_unit(100.0, masks=False), NO_SHARES),
+    case("boxes divided twice", of_unit(1 / 512), OFF),
+    case("boxes divided twice, no masks", of_unit(1 / 512, masks=False), NO_SHARES, AREAS),
     case("xmin above xmax", boxes(swap_corners), "boxes_corners_swapped"),
     case("boxes of no height", boxes(flatten), "boxes_without_area"),
     case("boxes 5 % outside", boxes(push_outside), "boxes_outside"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ import planted
 import pytest
 
 from odapi_repro.data_check_inputs import check_data, name_data
+from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.census import Tally
 from odapi_repro.datasets.census.augmented import AugmentedBoxes
 from odapi_repro.datasets.conversion.manifest import (
@@ -163,6 +165,60 @@ def test_files_that_are_not_those_of_the_manifest_are_named(clean, folder) -> No
     assert set(found.examples) == {first.name, second.name, third.name, "val-extra.tfrecord"}
 
 
+def test_a_label_map_that_is_not_that_of_the_manifest_is_named(folder: Path) -> None:
+    manifest_of(folder)
+    label_map = folder / "label_map.pbtxt"
+    label_map.write_text(label_map.read_text() + "\n")
+    (found,) = findings_of(folder)
+    assert (found.code, found.count, found.examples) == ("REC023", 1, ("label_map.pbtxt",))
+    assert "1 file is not that of the manifest" in found.found
+    label_map.rename(folder / "other_label_map.pbtxt")
+    assert "it is not there" in findings_of(folder)[0].found
+
+
+@pytest.mark.parametrize(
+    ("count", "train", "evaluation"), [(1, "info", "warning"), (12, "warning", "critical")]
+)
+def test_the_severity_of_doubled_objects_is_that_of_their_share(folder, count, train, evaluation):
+    for split, word in (("train", train), ("val", evaluation)):
+        left = count
+
+        def double(image: AnnotatedImage) -> AnnotatedImage:
+            nonlocal left
+            if not left or not len(image.boxes):
+                return image
+            left -= 1
+            return planted.doubled(image)[0]
+
+        planted.rewrite(folder, split, planted.every(1, double))
+        told = {one.found.split(":")[0]: one for one in findings_of(folder)}
+        one = told["training" if split == "train" else "evaluation"]
+        assert (one.cause, one.count, one.severity.word) == ("boxes_doubled", count, word)
+
+
+def test_boxes_in_percent_are_called_so_and_never_valid(folder: Path) -> None:
+    planted.of_unit(100.0)(folder)
+    (found,) = findings_of(folder)
+    assert found.severity.word == "fatal"
+    assert "valid" not in found.why
+
+
+def test_boxes_of_a_smaller_original_are_not_called_valid(folder: Path) -> None:
+    planted.resized(lambda height, width: (512, 512))(folder)
+    (found,) = findings_of(folder)
+    assert found.cause == "boxes_already_resized"
+    assert "valid" not in found.why
+    assert "beyond the image" in found.why
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_boxes_of_no_size_are_of_no_resized_image(folder: Path, masks: bool) -> None:
+    planted.of_unit(0.001, masks=masks)(folder)
+    found = findings_of(folder)
+    assert not any("0 x 0" in one.found for one in found)
+    assert "critical" in {one.severity.word for one in found}
+
+
 def manifest_of(folder: Path) -> None:
     """A manifest as `data convert` writes it, of the files that are there."""
     splits = {
@@ -185,7 +241,8 @@ def manifest_of(folder: Path) -> None:
         )
         for split in ("train", "val")
     }
-    write_manifest(DatasetManifest("", 6, {}, splits), folder)
+    digest = hashlib.sha256((folder / "label_map.pbtxt").read_bytes()).hexdigest()
+    write_manifest(DatasetManifest(digest, 6, {}, splits), folder)
 
 
 def test_the_ten_photographs_are_well_but_few() -> None:

@@ -44,6 +44,8 @@ _LEAST_CHANGE = 0.02
 # Nobody makes images more than so many times as large; boxes in pixels look like a factor of
 # hundreds.
 _MOST_ENLARGED = 8.0
+# Nor resizes them to less: boxes in another unit look like images of no size.
+_LEAST_SIDE = 32.0
 # Sides that images are resized to: multiples of 32, and those of the OD API's configs.
 _USUAL_SIDES = frozenset({*range(32, 4097, 32), 300, 600, 700, 800, 1000, 1200, 1333, 1365})
 
@@ -148,7 +150,11 @@ def _resized_by_masks(
     best: tuple[ResizedBoxes, NDArray[np.bool_]] | None = None
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = pixels[off][:, 2:] / mask[off][:, 2:]
+    if not 0 < float(np.nanmedian(factors)) <= _MOST_ENLARGED:
+        return None
     for target, factor in _targets(factors, size, off):
+        if float(np.nanmedian(factor * size[:, :2])) < _LEAST_SIDE:
+            continue
         explained = np.abs(pixels - mask * np.concatenate([factor, factor], axis=1))
         changed = (np.abs(factor - 1) > _LEAST_CHANGE).any(axis=1)
         holds = off & changed & (explained <= _TOUCH_PIXELS).all(axis=1)
@@ -244,7 +250,8 @@ def _touches_of_limit(
     usual = [any(abs(one - known) <= 1 for known in _USUAL_SIDES) for one in limit]
     sizes = len(np.unique(size[touching.any(axis=1)], axis=0))
     enlarged = float(np.median(limit / side))
-    if not enough.all() or not (sizes > 1 or all(usual)) or enlarged > _MOST_ENLARGED:
+    real = enlarged <= _MOST_ENLARGED and limit.min() >= _LEAST_SIDE
+    if not real or not enough.all() or not (sizes > 1 or all(usual)):
         return None
     return int(touching.any(axis=1).sum())
 

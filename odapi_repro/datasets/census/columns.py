@@ -25,6 +25,7 @@ __all__ = [
     "ImageColumns",
     "Tally",
     "concatenated",
+    "images_told",
 ]
 
 #: Rows and columns of a thumbnail.
@@ -39,6 +40,11 @@ NO_LABEL = np.iinfo(np.int64).min
 NO_NAME = -1
 
 MASK_NONE, MASK_OK, MASK_UNREADABLE, MASK_OTHER_SIZE, MASK_EMPTY, MASK_NUMERICAL = range(6)
+
+
+def images_told(count: int) -> str:
+    """Gives `1 image` or `1,234 images`."""
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 @dataclass(frozen=True)

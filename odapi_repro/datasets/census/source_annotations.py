@@ -30,6 +30,8 @@ class SourceAnnotations:
         sizes: image -> height and width, by the image's id as text.
         corners: float64 [A, 4], ymin xmin ymax xmax in pixels, clipped to the image.
         overruns: bool [A], whether the box as written reaches beyond its image.
+        flat: bool [A], whether it has no height or no width, or none that float32 shares can hold.
+        outside: bool [A], whether it lies outside the image altogether, of those that are not flat.
         category: int64 [A].
         crowd: bool [A].
         area: float64 [A], NaN where there is none.
@@ -42,6 +44,8 @@ class SourceAnnotations:
     sizes: Mapping[str, tuple[float, float]]
     corners: NDArray[np.float64]
     overruns: NDArray[np.bool_]
+    flat: NDArray[np.bool_]
+    outside: NDArray[np.bool_]
     category: NDArray[np.int64]
     crowd: NDArray[np.bool_]
     area: NDArray[np.float64]
@@ -109,6 +113,11 @@ def _columns(
     )
     limits = np.concatenate([size, size], axis=1)
     clipped = np.clip(corners, 0, limits)
+    outside = np.asarray((corners[:, 2:] <= 0) | (corners[:, :2] >= size)).any(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = (clipped / limits).astype(np.float32)
+    flat = (shares[:, 2:] <= shares[:, :2]).any(axis=1) & ~outside
+    flat |= (boxes[:, 2:] <= 0).any(axis=1)
     return SourceAnnotations(
         path=path,
         rows={name: np.array(found, np.int64) for name, found in rows.items()},
@@ -116,6 +125,8 @@ def _columns(
         sizes=sizes,
         corners=clipped,
         overruns=(corners != clipped).any(axis=1),
+        flat=flat,
+        outside=outside & ~flat,
         category=np.array([one["category_id"] for one in kept], np.int64),
         crowd=np.array([bool(one.get("iscrowd", 0)) for one in kept], np.bool_),
         area=np.array([one.get("area", np.nan) for one in kept], np.float64),

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import UNKNOWN_CLASS
-from odapi_repro.datasets.census.columns import NO_NAME, BoxColumns, ImageColumns, Tally
+from odapi_repro.datasets.census.columns import (
+    NO_NAME,
+    BoxColumns,
+    ImageColumns,
+    Tally,
+    images_told,
+)
 from odapi_repro.datasets.census.inventory import Inventory
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import DataError
@@ -89,9 +95,9 @@ class SplitCensus:
         """Gives the first few images that hold one of the objects `where` says, bool [M]."""
         return self.images.names(self.boxes.image[where][:200])
 
-    def image_count(self, where: NDArray[np.bool_]) -> int:
-        """Gives the number of images that hold one of the objects `where` says, bool [M]."""
-        return len(np.unique(self.boxes.image[where]))
+    def images_told(self, where: NDArray[np.bool_]) -> str:
+        """Gives how many images hold one of the objects `where` says, bool [M]: `3 images`."""
+        return images_told(len(np.unique(self.boxes.image[where])))
 
 
 @dataclass(frozen=True, eq=False)

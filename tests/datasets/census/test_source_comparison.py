@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from odapi_repro.datasets.census import SplitCensus, folder_inventories, take_census
+from odapi_repro.datasets.census.manifest_check import Choice
 from odapi_repro.datasets.census.source_annotations import read_source_annotations
 from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
 from odapi_repro.datasets.label_map import read_label_map
@@ -62,10 +65,49 @@ def test_an_object_that_no_record_has_is_missing_and_why_is_said(split, content,
     image = size[content["annotations"][0]["image_id"]]
     first = {**content["annotations"][0], "id": 9001, "bbox": [0, 0, image["width"] + 0.5, 9]}
     flat = {**content["annotations"][0], "id": 9002, "bbox": [5, 5, 0, 9]}
-    content["annotations"] += [first, flat]
+    outside = {**content["annotations"][0], "id": 9003, "bbox": [-20, 5, 10, 9]}
+    flat_outside = {**content["annotations"][0], "id": 9004, "bbox": [-20, 5, 0, 9]}
+    inside = {**content["annotations"][0], "id": 9005, "bbox": [1, 1, 7, 7]}
+    vanishing = {**content["annotations"][0], "id": 9006, "bbox": [50, 50, 1e-7, 10]}
+    content["annotations"] += [first, flat, outside, flat_outside, inside, vanishing]
     told = compared(split, content, small, tmp_path)
-    assert counts(told) == {"missing": 2}
-    assert (told.missing_overrun, told.missing_flat) == (1, 1)
+    assert counts(told) == {"missing": 6}
+    # Each is told of once; one has no such reason.
+    assert (told.missing_overrun, told.missing_flat, told.missing_outside) == (1, 3, 1)
+
+
+def test_what_was_not_chosen_is_counted_apart(split, content, small, tmp_path):
+    first = content["annotations"][0]
+    content["categories"].append({"id": 77, "name": "hexagon"})
+    content["annotations"].append({**first, "id": 9001, "category_id": 77})
+    content["images"] += [{**content["images"][0], "id": 9000 + i} for i in range(3)]
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    chosen = frozenset(one["name"] for one in content["categories"]) - {"hexagon"}
+    told = compare_with_source(
+        split,
+        read_source_annotations(path),
+        read_label_map(small.label_map_path),
+        Choice(images_left_out=2, classes=chosen),
+    )
+    assert counts(told) == {"images_missing": 1}
+    assert (told.images_not_chosen, told.objects_not_chosen) == (2, 1)
+
+
+def test_the_area_of_a_clipped_box_may_be_that_of_the_box(split, content, small, tmp_path):
+    first = content["annotations"][0]
+    (image,) = (one for one in content["images"] if one["id"] == first["image_id"])
+    (number,) = np.flatnonzero(split.images.source_id == str(image["id"]))
+    row = int(np.searchsorted(split.boxes.image, number))
+    height, width = image["height"], image["width"]
+    boxes = replace(split.boxes, corners=split.boxes.corners.copy(), area=split.boxes.area.copy())
+    boxes.corners[row], boxes.area[row] = [0, 0, 0.5, 1], height / 2 * width
+    first["bbox"] = [0, 0, width + 50, height / 2]
+    first["area"] = height / 2 * (width + 50)
+    clipped = replace(split, boxes=boxes)
+    assert counts(compared(clipped, content, small, tmp_path)) == {}
+    first["area"] = height / 4 * width
+    assert counts(compared(clipped, content, small, tmp_path)) == {"area_changed": 1}
 
 
 def test_images_are_matched_by_file_name_where_ids_differ(split, content, small, tmp_path):

@@ -10,6 +10,7 @@ from odapi_repro.diagnosis.rules.records.box_places import BoxesAlreadyResized, 
 from odapi_repro.diagnosis.rules.records.box_values import BoxCorners, BoxesNotNormalized
 from odapi_repro.diagnosis.rules.records.class_ids import ClassIds
 from odapi_repro.diagnosis.rules.records.class_names import ClassNames
+from odapi_repro.diagnosis.rules.records.doubled import BoxesDoubled
 from odapi_repro.diagnosis.rules.records.duplicates import (
     DuplicateImages,
     EvalImagesInTraining,
@@ -51,4 +52,5 @@ RULES: tuple[RecordRule, ...] = (
     AnnotationsDiffer(),
     NotOfManifest(),
     BoxesLostInAugmentation(),
+    BoxesDoubled(),
 )

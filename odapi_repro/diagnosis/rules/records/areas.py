@@ -65,7 +65,7 @@ class AreasDiffer(RecordRule):
                 "areas_differ_from_boxes",
                 Severity.WARNING if split.split == "eval" else Severity.INFO,
                 found=f"{int(wrong.sum()):,} of {int(well.sum()):,} areas in "
-                f"{split.image_count(wrong):,} images cannot be: {', '.join(parts)}",
+                f"{split.images_told(wrong)} cannot be: {', '.join(parts)}",
                 expected="pixels of the object in this image, at most those of its box",
                 why="The metrics by size (APs, APm, APl) put these objects among the wrong ones; "
                 "AP itself and training are untouched.",

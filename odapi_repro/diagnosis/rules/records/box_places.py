@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from odapi_repro.datasets.census.box_kinds import OFF_MASK, RESIZED
-from odapi_repro.diagnosis.finding import Finding
+from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 
 __all__ = ["BoxesAlreadyResized", "BoxesOffMasks"]
+
+# box_list_ops.to_absolute_coordinates asserts that no coordinate is above this.
+_MOST_COORDINATE = 1.1
 
 
 class BoxesAlreadyResized(RecordRule):
@@ -20,8 +23,8 @@ class BoxesAlreadyResized(RecordRule):
         boxes = boxes * (512 / width, 512 / height)     # pixels of the resized image
         xmin = boxes[:, 0] / width                      # and the sides of the original
 
-    Every box is a valid one and lies elsewhere: nearer to the upper left corner in large images,
-    beyond the border in small ones. Nothing warns, and AP stays near 0.
+    Boxes lie elsewhere: nearer to the upper left corner in large images, where every one is valid,
+    and beyond the border in small ones. An SSD's training does not warn, and AP stays near 0.
 
     Best practice
 
@@ -51,17 +54,26 @@ class BoxesAlreadyResized(RecordRule):
                 if kinds.resized.by_masks
                 else f"which no box passes and where those of {kinds.resized.touching:,} images end"
             )
+            most = float(split.boxes.corners[moved].max())
+            beyond = int((split.boxes.corners[moved] > _MOST_COORDINATE).any(axis=1).sum())
+            stops = beyond > 0 and subject.meta_architecture == "faster_rcnn"
             yield self.told(
                 subject,
                 split,
                 "boxes_already_resized",
-                by_share(float(moved.mean()), warning=0.0, critical=0.01),
+                Severity.FATAL
+                if stops
+                else by_share(float(moved.mean()), warning=0.0, critical=0.01),
                 found=f"{int(moved.sum()):,} of {len(moved):,} boxes in "
-                f"{split.image_count(moved):,} images were made for images resized to "
+                f"{split.images_told(moved)} were made for images resized to "
                 f"{kinds.resized.target}, {proof}",
                 expected="shares of the sides of the image that is in the record",
                 why="They were divided by the original's sides: every box is a valid one and lies "
-                "beside its object.",
+                "beside its object."
+                if not beyond
+                else "They were divided by the original's sides and lie beside their objects, "
+                f"{beyond:,} of them beyond the image, up to {most:.3g} times its side"
+                + ("; Faster R-CNN stops above 1.1." if stops else "."),
                 mend="divide by the sides of the resized image, or write boxes of the original",
                 count=int(moved.sum()),
                 counted="boxes",
@@ -107,8 +119,8 @@ class BoxesOffMasks(RecordRule):
                 split,
                 "boxes_differ_from_masks",
                 by_share(share, warning=0.01, critical=0.2),
-                found=f"{int(off.sum()):,} of {len(off):,} boxes in {split.image_count(off):,} "
-                f"images are not where their masks are: {how}",
+                found=f"{int(off.sum()):,} of {len(off):,} boxes in {split.images_told(off)} "
+                f"are not where their masks are: {how}",
                 expected="the box around the mask, to 1.5 pixels or 5 % of its side",
                 why="One of the two is wrong; boxes that are off teach positions that are off, and "
                 "cost most of AP at high IoU.",

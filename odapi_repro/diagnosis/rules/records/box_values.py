@@ -13,6 +13,7 @@ from odapi_repro.datasets.census.box_kinds import (
     NOT_FINITE,
     OUTSIDE,
     SWAPPED,
+    WELL,
     WITHOUT_AREA,
 )
 from odapi_repro.diagnosis.finding import Finding, Severity
@@ -22,10 +23,12 @@ __all__ = ["BoxCorners", "BoxesNotNormalized"]
 
 # box_list_ops.to_absolute_coordinates asserts that no coordinate is above this.
 _MOST_COORDINATE = 1.1
+# Boxes overrun the border by rounding only.
+_MOST_PERCENT = 101.0
 
 
 class BoxesNotNormalized(RecordRule):
-    """Boxes are in pixels, and the OD API takes them for shares of the image.
+    """Boxes are in pixels or percent, or were divided twice; the OD API takes them for shares.
 
     Anti-pattern
 
@@ -50,29 +53,62 @@ class BoxesNotNormalized(RecordRule):
     causes = ("boxes_not_normalized",)
 
     def check(self, subject: RecordSubject) -> Iterator[Finding]:
-        """Yields one finding a split with boxes in pixels."""
+        """Yields one finding a split with boxes in pixels, one with boxes of no size."""
         for split in subject.census.splits:
+            yield from self._too_small(subject, split)
             absolute = subject.kinds[split.split].are(ABSOLUTE)
             count = int(absolute.sum())
             if not count:
                 continue
+            most = float(split.boxes.corners[absolute].max())
+            longer = split.images.size[split.boxes.image[absolute]].max(axis=1)
+            percent = most <= _MOST_PERCENT and float(np.median(longer)) > 2 * _MOST_PERCENT
             stops = subject.meta_architecture == "faster_rcnn" or 2 * count > len(absolute)
             yield self.told(
                 subject,
                 split,
                 "boxes_not_normalized",
                 Severity.FATAL if stops else Severity.CRITICAL,
-                found=f"{count:,} of {len(absolute):,} boxes in {split.image_count(absolute):,} "
-                f"images are in pixels, up to {float(split.boxes.corners[absolute].max()):,.0f}",
+                found=f"{count:,} of {len(absolute):,} boxes in {split.images_told(absolute)} "
+                f"are in {'percent' if percent else 'pixels'}, up to {most:,.0f}",
                 expected="shares of the image's sides, 0 to 1",
                 why="Faster R-CNN stops at the first; an SSD trains on boxes that lie outside every"
                 " image, and one of them can outweigh the loss of a batch.",
-                mend="divide ymin and ymax by the image's height, xmin and xmax by its width",
+                mend="divide all of them by 100"
+                if percent
+                else "divide ymin and ymax by the image's height, xmin and xmax by its width",
                 count=count,
                 counted="boxes",
                 examples=split.examples(absolute),
                 loss_ap=80.0,
             )
+
+    def _too_small(self, subject: RecordSubject, split: SplitCensus) -> Iterator[Finding]:
+        well = subject.kinds[split.split].are(WELL)
+        tiny = well & (split.box_sizes < 1).all(axis=1)
+        count = int(tiny.sum())
+        if not count or 2 * count < len(tiny):
+            return
+        yield self.told(
+            subject,
+            split,
+            "boxes_not_normalized",
+            Severity.CRITICAL,
+            found=f"{count:,} of {len(tiny):,} boxes in {split.images_told(tiny)} are "
+            f"smaller than a pixel, the median {_median_pixels(split, tiny):.2g} wide",
+            expected="shares of the image's sides, 0 to 1, of objects that can be seen",
+            why="Shares that are divided by the image's sides once more come to lie in its upper "
+            "left corner, and nothing stops at them.",
+            mend="divide once, by the sides of the image that is in the record",
+            count=count,
+            counted="boxes",
+            examples=split.examples(tiny),
+            loss_ap=80.0,
+        )
+
+
+def _median_pixels(split: SplitCensus, where: NDArray[np.bool_]) -> float:
+    return float(np.median(split.box_sizes[where][:, 1]))
 
 
 class BoxCorners(RecordRule):
@@ -132,7 +168,7 @@ class BoxCorners(RecordRule):
             "boxes_corners_swapped",
             Severity.FATAL,
             found=f"{int(swapped.sum()):,} of {len(swapped):,} boxes in "
-            f"{split.image_count(swapped):,} images have their corners in the wrong order: "
+            f"{split.images_told(swapped)} have their corners in the wrong order: "
             + ", ".join(told),
             expected="ymin <= ymax and xmin <= xmax",
             why="An assertion in the input stops training at the first of them; on a TPU they are "
@@ -178,8 +214,8 @@ class BoxCorners(RecordRule):
             split,
             "boxes_without_area",
             Severity.WARNING,
-            found=f"{int(flat.sum()):,} of {len(flat):,} boxes in {split.image_count(flat):,} "
-            "images have no height or no width",
+            found=f"{int(flat.sum()):,} of {len(flat):,} boxes in {split.images_told(flat)} "
+            "have no height or no width",
             expected="boxes with an area",
             why="They are not dropped: the box coder takes the logarithm of their side, and the "
             "target of the anchor that is forced on them is tens of times larger than others.",
@@ -210,7 +246,7 @@ class BoxCorners(RecordRule):
             "boxes_outside",
             severity,
             found=f"{int(outside.sum()):,} of {len(outside):,} boxes in "
-            f"{split.image_count(outside):,} images reach more than 1.5 pixels outside, from "
+            f"{split.images_told(outside)} reach more than 1.5 pixels outside, from "
             f"{float(corners.min()):.3g} to {beyond:.3g}"
             + (f"; {far:,} beyond 1.1" if far else ""),
             expected="boxes inside the image, 0 to 1",

@@ -85,7 +85,7 @@ class ClassIds(RecordRule):
                     if known is not None
                     else ""
                 )
-                + f": {unfit:,} in {split.image_count(unknown):,} images have an id that no class "
+                + f": {unfit:,} in {split.images_told(unknown)} have an id that no class "
                 "has",
                 expected="ids from 1, as the label map has them",
                 why="Id 0 is the background: its boxes have no class, and every other object is "
@@ -104,7 +104,7 @@ class ClassIds(RecordRule):
             "class_id_unknown",
             Severity.FATAL if 2 * unknown.sum() > decided.sum() else Severity.CRITICAL,
             found=f"{int(unknown.sum()):,} of {int(decided.sum()):,} boxes in "
-            f"{split.image_count(unknown):,} images have ids that the label map does not have: "
+            f"{split.images_told(unknown)} have ids that the label map does not have: "
             f"{ids}",
             expected="ids of the label map",
             why="Above num_classes a box has no class in training and counts as class 1 in the "
@@ -141,7 +141,7 @@ class ClassIds(RecordRule):
             "label_id_disagrees",
             Severity.INFO if len(offsets) == 1 else Severity.WARNING,
             found=f"{int(differs.sum()):,} of {int(both.sum()):,} boxes in "
-            f"{split.image_count(differs):,} images have another label than their name: {told}",
+            f"{split.images_told(differs)} have another label than their name: {told}",
             expected="the id that the label map gives the name",
             why="With this label map the names decide. A reader without one takes the labels, and "
             "one of the two is wrong.",

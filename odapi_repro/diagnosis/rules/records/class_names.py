@@ -67,8 +67,8 @@ class ClassNames(RecordRule):
                 split,
                 "label_name_mismatch",
                 Severity.FATAL if count == len(unknown) else Severity.CRITICAL,
-                found=f"{count:,} of {len(unknown):,} boxes in {split.image_count(unknown):,} "
-                f"images have a name that the label map does not have: {told}{more}",
+                found=f"{count:,} of {len(unknown):,} boxes in {split.images_told(unknown)} "
+                f"have a name that the label map does not have: {told}{more}",
                 expected=f"names of the label map: {have} ..."
                 if alike is None
                 else f"'{alike[1]}' as the label map has it, and not '{alike[0]}'",

@@ -89,7 +89,7 @@ class ClassesBeyondModel(RecordRule):
                 Severity.FATAL,
                 fields=(field, *subject.field_of(split, "label_map_path")),
                 found=f"{int(above.sum()):,} of {len(above):,} boxes in "
-                f"{split.image_count(above):,} images have ids above num_classes {given}, up to "
+                f"{split.images_told(above)} have ids above num_classes {given}, up to "
                 f"{highest}",
                 expected=f"num_classes: {highest}",
                 why="They have no class in training, and count as class 1 in the evaluation.",

@@ -78,7 +78,7 @@ class MasksUnfit(RecordRule):
             split,
             "masks_missing",
             Severity.FATAL if loaded else Severity.INFO,
-            found=f"{count:,} of {len(missing):,} boxes in {split.image_count(missing):,} images "
+            found=f"{count:,} of {len(missing):,} boxes in {split.images_told(missing)} "
             "have no mask",
             expected="a mask for every object"
             + (": the reader loads masks" if loaded else ", or none at all"),
@@ -160,8 +160,8 @@ class MasksUnfit(RecordRule):
                 split,
                 cause,
                 severity if loaded or subject.config is None else Severity.INFO,
-                found=f"{int(bad.sum()):,} of {len(bad):,} masks in {split.image_count(bad):,} "
-                f"images {found}",
+                found=f"{int(bad.sum()):,} of {len(bad):,} masks in {split.images_told(bad)} "
+                f"{found}",
                 expected=expected,
                 why=why,
                 mend="write these records again with the masks of their images",

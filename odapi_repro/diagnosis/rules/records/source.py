@@ -17,6 +17,7 @@ _ATTRIBUTE_WHY = {
     "crowd": "The metric leaves crowd regions out: it scores other objects.",
     "area": "The metrics by size put these objects among the wrong ones.",
 }
+_CHOSEN = "that were chosen "
 _MEND = "write the records again from this json with `data convert`"
 
 
@@ -38,7 +39,9 @@ class AnnotationsDiffer(RecordRule):
 
     Images by source_id or file name, boxes by the nearest within an image, equal to half a pixel.
     dataset_tools/create_coco_tf_record.py leaves out boxes that reach beyond the image by any
-    fraction, and those without height or width: these are told apart.
+    fraction, and those without height or width: these are told apart. Images and classes that
+    `data convert` was not to take are `info`, as many as the manifest beside the records says,
+    where it tells of the same json by its sha256.
     """
 
     code = "REC022"
@@ -50,16 +53,45 @@ class AnnotationsDiffer(RecordRule):
         for split in subject.census.splits:
             compared = subject.sources.get(split.split)
             if compared is not None:
+                yield from self._not_chosen(subject, split, compared)
                 yield from self._images(subject, split, compared)
                 yield from self._boxes(subject, split, compared)
                 yield from self._attributes(subject, split, compared)
+
+    def _not_chosen(
+        self, subject: RecordSubject, split: SplitCensus, compared: SourceComparison
+    ) -> Iterator[Finding]:
+        images, objects = compared.images_not_chosen, compared.objects_not_chosen
+        told = []
+        if images:
+            told.append(f"{images:,} of {compared.images:,} images of {compared.path.name}")
+        if objects:
+            total = compared.boxes + objects
+            told.append(f"{objects:,} of {total:,} objects of the images in the records")
+        if not told:
+            return
+        yield self.told(
+            subject,
+            split,
+            "annotations_differ_from_source",
+            Severity.INFO,
+            found=f"{' and '.join(told)} were not chosen when the records were made, as "
+            "manifest.json says",
+            expected="a subset on purpose",
+            why="A subset is not the whole: metrics and losses are those of what was chosen.",
+            mend="nothing where that was wanted; else convert without --subset, --images and "
+            "--classes",
+            count=images or objects,
+            counted="images" if images else "boxes",
+        )
 
     def _images(
         self, subject: RecordSubject, split: SplitCensus, compared: SourceComparison
     ) -> Iterator[Finding]:
         missing, unknown = compared.images_missing, compared.images_unknown
+        whole_count = compared.images - compared.images_not_chosen
         if missing.count:
-            share = 1 - missing.count / compared.images
+            share = 1 - missing.count / whole_count
             loss, evidence = loss_of_share(share) if split.split == "train" else (2.0, ())
             yield self.finding(
                 "annotations_differ_from_source",
@@ -67,8 +99,9 @@ class AnnotationsDiffer(RecordRule):
                 if split.split == "train" and share <= 0.3
                 else by_share(1 - share, warning=0.05),
                 fields=subject.field_of(split, "tf_record_input_reader.input_path"),
-                found=f"{_word(split)}: {missing.count:,} of {compared.images:,} images of "
-                f"{compared.path.name} are in no record",
+                found=f"{_word(split)}: {missing.count:,} of {whole_count:,} images of "
+                f"{compared.path.name} {_CHOSEN if compared.images_not_chosen else ''}"
+                "are in no record",
                 expected="all images of the json, or a subset on purpose",
                 why="They are not trained on."
                 if split.split == "train"
@@ -108,9 +141,9 @@ class AnnotationsDiffer(RecordRule):
                 subject,
                 split,
                 by_share(exchanged.count / total, warning=0.01, critical=0.1),
-                found=f"{compared.images_with['exchanged']:,} images hold the objects of another "
-                f"image of {compared.path.name}, in place of {exchanged.count:,} of "
-                f"{compared.boxes:,} of their own",
+                found=f"{exchanged.count:,} of {compared.boxes:,} objects in "
+                f"{compared.images_told('exchanged')} have given place to the objects of another "
+                f"image of {compared.path.name}",
                 expected="the objects of the image itself",
                 why="Boxes and classes have nothing to do with the picture.",
                 tally=exchanged,
@@ -123,7 +156,7 @@ class AnnotationsDiffer(RecordRule):
                 split,
                 by_share(moved.count / total, warning=0.01, critical=0.2),
                 found=f"{moved.count:,} of {compared.boxes:,} objects in "
-                f"{compared.images_with['moved']:,} images have another box than in "
+                f"{compared.images_told('moved')} have another box than in "
                 f"{compared.path.name}: {how}",
                 expected="the box of the json, to half a pixel",
                 why="Boxes that are off teach positions that are off.",
@@ -131,10 +164,15 @@ class AnnotationsDiffer(RecordRule):
                 loss_ap=40.0 * moved.count / total,
             )
         if missing.count:
-            overrun, flat = compared.missing_overrun, compared.missing_flat
-            told = f"; {overrun:,} of them overrun the border" if overrun else ""
-            told += f"; {flat:,} have no height or width" if flat else ""
-            explained = overrun + flat >= missing.count
+            why = {
+                "without height or width": compared.missing_flat,
+                "wholly outside the image": compared.missing_outside,
+                "across its border": compared.missing_overrun,
+            }
+            left = missing.count - sum(why.values())
+            explained = left == 0
+            why["inside the image"] = left
+            told = ", ".join(f"{count:,} {word}" for word, count in why.items() if count)
             yield self._told(
                 subject,
                 split,
@@ -142,7 +180,7 @@ class AnnotationsDiffer(RecordRule):
                 if explained
                 else by_share(missing.count / total, warning=0.01, critical=0.3),
                 found=f"{missing.count:,} of {compared.boxes:,} objects in "
-                f"{compared.images_with['missing']:,} images are not in the records{told}",
+                f"{compared.images_told('missing')} are not in the records: {told}",
                 expected=f"every object of {compared.path.name}",
                 why="The OD API's converter leaves such boxes out."
                 if explained
@@ -155,7 +193,7 @@ class AnnotationsDiffer(RecordRule):
                 subject,
                 split,
                 by_share(added.count / total, warning=0.01, critical=0.3),
-                found=f"{added.count:,} boxes in {compared.images_with['added']:,} images are not "
+                found=f"{added.count:,} boxes in {compared.images_told('added')} are not "
                 f"in {compared.path.name}",
                 expected="objects of the json only",
                 why="They are trained as objects, and nobody annotated them here.",
@@ -181,7 +219,7 @@ class AnnotationsDiffer(RecordRule):
                 split,
                 by_share(share, warning=warning, critical=critical),
                 found=f"{tally.count:,} of {compared.boxes:,} objects in "
-                f"{compared.images_with[kind]:,} images have another {word} than in "
+                f"{compared.images_told(kind)} have another {word} than in "
                 f"{compared.path.name}",
                 expected=f"the {word} of the json",
                 why=_ATTRIBUTE_WHY[kind],
@@ -248,7 +286,7 @@ class NotOfManifest(RecordRule):
             "records_not_of_manifest",
             Severity.WARNING,
             fields=(),
-            found=f"{len(faults)} files are not those of the manifest beside them; {name}: {fault}",
+            found=f"{_files(len(faults))} of the manifest beside them; {name}: {fault}",
             expected="the files that manifest.json names, as it describes them",
             why="The records are not what was converted: a copy that broke off, or files of "
             "another conversion.",
@@ -258,6 +296,10 @@ class NotOfManifest(RecordRule):
             examples=list(faults)[:5],
             mend="convert again into an empty folder, or copy the files again",
         )
+
+
+def _files(count: int) -> str:
+    return "1 file is not that" if count == 1 else f"{count:,} files are not those"
 
 
 def _word(split: SplitCensus) -> str:
