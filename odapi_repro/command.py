@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
 from odapi_repro.errors import UserError
 
-__all__ = ["EXIT_DONE", "EXIT_FAILED", "EXIT_USAGE", "nearest", "parse_flags", "run_command"]
+__all__ = [
+    "EXIT_DONE",
+    "EXIT_FAILED",
+    "EXIT_USAGE",
+    "dispatch",
+    "nearest",
+    "parse_flags",
+    "run_command",
+]
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -82,3 +92,37 @@ def run_command(
         # The reader of our output (head, a pager) has gone; nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+
+
+def dispatch(
+    arguments: Sequence[str], commands: Mapping[str, str], *, program: str, module: str
+) -> int:
+    """Runs the command that the first argument names and gives its exit code.
+
+    Args:
+        arguments: the command's name and what it gets; none, or a request for help, lists them.
+        commands: name -> what it does, in one line.
+        program: as it is typed, e.g. `odapi-repro data`.
+        module: what the name of a command is put behind to give its module, e.g.
+            `odapi_repro.data_`; it is imported when it is needed.
+    """
+    if not arguments or arguments[0] in ("-h", "--help", "-help", "help"):
+        listed = "".join(f"  {name:10} {summary}\n" for name, summary in commands.items())
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(
+                f"usage: {program} <command> [flags]\n\n{listed}\n"
+                f"`{program} <command> --help` lists the flags of a command.\n"
+            )
+            sys.stdout.flush()
+        return EXIT_DONE if arguments else EXIT_USAGE
+    name = arguments[0]
+    if name not in commands:
+        print(
+            f"{program}: unknown command '{name}'\n"
+            f"  expected: one of {', '.join(commands)}\n"
+            f"  to mend it: {nearest(name, list(commands))}see {program} --help",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    exit_code: int = importlib.import_module(f"{module}{name}").main(list(arguments[1:]))
+    return exit_code

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import sys
 from collections.abc import Sequence
 
-from odapi_repro.command import EXIT_DONE, EXIT_USAGE, nearest
+from odapi_repro.command import dispatch
 
 __all__ = ["COMMANDS", "SUMMARY", "main"]
 
@@ -22,28 +20,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatches to one of the commands on data and gives its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help", "-help", "help"):
-        listed = "".join(f"  {name:10} {summary}\n" for name, summary in COMMANDS.items())
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.write(
-                f"usage: odapi-repro data <command> [flags]\n\n{listed}\n"
-                "`odapi-repro data <command> --help` lists the flags of a command.\n"
-            )
-            sys.stdout.flush()
-        return EXIT_DONE if arguments else EXIT_USAGE
-    name = arguments[0]
-    if name not in COMMANDS:
-        print(
-            f"odapi-repro data: unknown command '{name}'\n"
-            f"  expected: one of {', '.join(COMMANDS)}\n"
-            f"  to mend it: {nearest(name, list(COMMANDS))}see odapi-repro data --help",
-            file=sys.stderr,
-        )
-        return EXIT_USAGE
-    command = importlib.import_module(f"odapi_repro.data_{name}")
-    exit_code: int = command.main(arguments[1:])
-    return exit_code
+    arguments = sys.argv[1:] if argv is None else argv
+    return dispatch(arguments, COMMANDS, program="odapi-repro data", module="odapi_repro.data_")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import collections
 import difflib
 import itertools
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.record_names import SHARD, record_names, split_of
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
@@ -31,12 +31,6 @@ __all__ = [
 EMBEDDED = "embedded"
 """The name of the embedded data set on the command line."""
 
-_RECORD_NAME = re.compile(r"\.tf_?records?\b|\.records?\b|-\d+-of-\d+", re.IGNORECASE)
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d+)-of-(?P<total>\d+)(?P<suffix>.*)")
-_SPLITS = {
-    "train": re.compile(r"(?<![a-z])train", re.IGNORECASE),
-    "val": re.compile(r"(?<![a-z])e?val", re.IGNORECASE),
-}
 _MASK_PEEK = 20  # images to look at before deciding that records hold no masks
 _FLAGS = {"train": "--train_records", "val": "--eval_records"}
 _BOTH = ("train", "val")
@@ -228,22 +222,11 @@ def _folder(data: str, wanted: Sequence[str]) -> Path:
 
 def _record_files(folder: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
     """Gives the names of the record files in `folder` by split; those wanted have some."""
-    try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    except OSError as error:
-        raise DataError(
-            f"cannot list the folder: {error.strerror or error}",
-            expected="a folder of record files",
-            mend="name a folder that can be read",
-            where=str(folder),
-        ) from error
-    records = [name for name in names if _RECORD_NAME.search(name) and not name.startswith(".")]
+    records = record_names(folder)
     by_split: dict[str, list[str]] = {"train": [], "val": []}
     for name in records:
-        for split, pattern in _SPLITS.items():
-            if pattern.search(name):
-                by_split[split].append(name)
-                break
+        if split := split_of(name):
+            by_split[split].append(name)
     if not records:
         raise DataError(
             "the folder holds no record file",
@@ -270,7 +253,7 @@ def _record_files(folder: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
 
 def _set_of(name: str) -> str:
     """Gives a glob of the shards of which a record file is one, or its own name."""
-    match = _SHARD.fullmatch(name)
+    match = SHARD.fullmatch(name)
     return f"{match['stem']}-*-of-{match['total']}{match['suffix']}" if match else name
 
 
@@ -283,7 +266,7 @@ def _collapsed(folder: Path, names: Iterable[str], wanted: Sequence[str]) -> tup
     patterns: list[str] = []
     shards: dict[tuple[str, str, str], list[int]] = collections.defaultdict(list)
     for name in names:
-        match = _SHARD.fullmatch(name)
+        match = SHARD.fullmatch(name)
         if match:
             shards[match["stem"], match["total"], match["suffix"]].append(int(match["index"]))
         else:

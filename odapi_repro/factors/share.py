@@ -1,12 +1,55 @@
-"""Levels that are shares: typed as 0.2, 20% or 1/5."""
+"""Factors whose levels are shares: typed as 0.2, 20% or 1/5."""
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
+from typing import Any, ClassVar
 
 from odapi_repro.errors import UserError
+from odapi_repro.factors.factor import Factor, Level, Setting
+from odapi_repro.pipeline import Recipe
 
-__all__ = ["parse_share"]
+__all__ = ["ShareFactor", "parse_share"]
+
+
+class ShareFactor(Factor):
+    """A factor that owns one share of the recipe, of the training images.
+
+    Attributes:
+        reference_share: 0 or 1, the records as they are; the other of the two is no level.
+        default_shares: studied when none are named, the reference's first.
+    """
+
+    reference_share: ClassVar[float]
+    default_shares: ClassVar[tuple[float, ...]]
+
+    def reference_level(self, setting: Setting) -> Level:
+        """The records as they are."""
+        del setting
+        return _level(self.reference_share)
+
+    def default_levels(self, setting: Setting) -> tuple[Level, ...]:
+        """The reference, and two others."""
+        del setting
+        return tuple(map(_level, self.default_shares))
+
+    def parse_level(self, text: str, setting: Setting) -> Level:
+        """A share of the training images."""
+        del setting
+        one = self.reference_share == 1
+        share = parse_share(text, factor=self.name, of="the training images", zero=not one, one=one)
+        return _level(share)
+
+    def edit(self, recipe: Recipe, level: Level) -> Recipe:
+        """Sets the share."""
+        assert isinstance(level.value, float)
+        owned: dict[str, Any] = dict.fromkeys(self.owns, level.value)
+        return dataclasses.replace(recipe, **owned)
+
+
+def _level(share: float) -> Level:
+    return Level(f"{share:g}", share)
 
 
 def parse_share(

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from odapi_repro.datasets.record_names import SHARD, record_names, split_of
 from odapi_repro.errors import DataError
 
 __all__ = ["Inventory", "ShardSet", "folder_inventories", "inventory_of"]
-
-_RECORD_NAME = re.compile(r"\.tf_?records?\b|\.records?\b|-\d+-of-\d+", re.IGNORECASE)
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d+)-of-(?P<total>\d+)(?P<suffix>.*)")
-_SPLITS = (
-    ("train", re.compile(r"(?<![a-z])train", re.IGNORECASE)),
-    ("eval", re.compile(r"(?<![a-z])e?val", re.IGNORECASE)),
-)
 
 
 @dataclass(frozen=True)
@@ -76,21 +69,11 @@ def folder_inventories(folder: Path) -> dict[str, Inventory]:
     Raises:
         DataError: the folder cannot be listed, or holds no record file of either split.
     """
-    try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    except OSError as error:
-        raise DataError(
-            f"cannot list the folder: {error.strerror or error}",
-            expected="a folder of record files",
-            mend="name a folder that can be read",
-            where=str(folder),
-        ) from error
-    records = [name for name in names if _RECORD_NAME.search(name) and not name.startswith(".")]
+    records = record_names(folder)
     by_split: dict[str, list[Path]] = defaultdict(list)
     for name in records:
-        split = next((one for one, pattern in _SPLITS if pattern.search(name)), None)
-        if split is not None:
-            by_split[split].append(folder / name)
+        if split := split_of(name):
+            by_split["eval" if split == "val" else split].append(folder / name)
     if not by_split:
         listed = ", ".join(records[:3]) + (", ..." if len(records) > 3 else "")
         raise DataError(
@@ -107,7 +90,7 @@ def folder_inventories(folder: Path) -> dict[str, Inventory]:
 def _shard_sets(files: Iterable[Path]) -> tuple[ShardSet, ...]:
     indices: dict[tuple[Path, str, str, str], list[int]] = defaultdict(list)
     for file in files:
-        match = _SHARD.fullmatch(file.name)
+        match = SHARD.fullmatch(file.name)
         if match:
             key = (file.parent, match["stem"], match["total"], match["suffix"])
             indices[key].append(int(match["index"]))
