@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from odapi_repro.reporting.data_show.canvas import (
+from odapi_repro.reporting.canvas import (
     INK,
     MUTED,
     PAPER,

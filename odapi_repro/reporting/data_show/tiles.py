@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.reporting.data_show.canvas import (
+from odapi_repro.reporting.canvas import (
     HALO,
     MUTED,
     WARNING,

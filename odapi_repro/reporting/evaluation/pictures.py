@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import io
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from odapi_repro.evaluation.error_analysis.outcomes import Outcome
+from odapi_repro.reporting.canvas import (
+    HALO,
+    Corners,
+    draw_dashed,
+    draw_framed,
+    fitted,
+    font,
+    room_for,
+)
 from odapi_repro.reporting.evaluation.pages import DrawnDetection, DrawnObject, Page, Tile
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
 __all__ = ["render_page"]
-
-Corners = tuple[float, float, float, float]
 
 _TILE: Final = 320
 _GAP: Final = 14
@@ -28,7 +32,6 @@ _CAPTION: Final = 40
 _HEAD, _FOOT = 46, 70
 _PAPER, _INK, _MUTED = "#f5f5f5", "#1f2328", "#57606a"
 _TRUTH, _MISSED, _CROWD = "#ffffff", "#ffe14d", "#8a939c"
-_HALO = "#111111"
 _COLOURS: Final = {
     Outcome.FOUND: "#00b37a",
     Outcome.CLASSIFICATION: "#e86fc5",
@@ -46,7 +49,6 @@ _LEGEND: Final = (
     (Outcome.BACKGROUND, "background"),
 )
 _MASK_OPACITY: Final = 0.45
-_DASH: Final = 7
 _MOST_LABELS: Final = 14
 """Of one image; with more, nothing of the image is left to see."""
 
@@ -67,15 +69,15 @@ def render_page(page: Page, images: Mapping[int, Image.Image], *, columns: int =
     height = _HEAD + rows * (_TILE + _CAPTION + _GAP) + _FOOT
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _HEAD / 2), page.title, fill=_INK, font=_font(18), anchor="lm")
+    draw.text((_GAP, _HEAD / 2), page.title, fill=_INK, font=font(18), anchor="lm")
     for place, tile in enumerate(page.tiles):
         row, column = divmod(place, columns)
         left, top = _GAP + column * (_TILE + _GAP), _HEAD + row * (_TILE + _CAPTION + _GAP)
         picture = _picture(tile, images.get(tile.image))
         sheet.paste(picture, (left, top + _TILE - picture.height))
         for line, (text, colour) in enumerate(((tile.title, _INK), (tile.note, _MUTED))):
-            fitted = _fitted(draw, text, _TILE, 13)
-            draw.text((left, top + _TILE + 5 + 17 * line), fitted, fill=colour, font=_font(13))
+            shown = fitted(draw, text, _TILE, 13)
+            draw.text((left, top + _TILE + 5 + 17 * line), shown, fill=colour, font=font(13))
     _draw_legend(draw, height - _FOOT + 8, width)
     stream = io.BytesIO()
     sheet.save(stream, format="PNG")
@@ -105,44 +107,24 @@ def _picture(tile: Tile, image: Image.Image | None) -> Image.Image:
     for detection in tile.detections:
         colour = _COLOURS[detection.outcome]
         corners = _corners(detection.box, scale, shown.size)
-        draw.rectangle(corners, outline=_HALO, width=4)
-        draw.rectangle(_inset(corners, 1), outline=colour, width=2)
+        draw_framed(draw, corners, colour)
     _draw_labels(draw, tile, scale, shown.size)
     return shown
 
 
 def _draw_object(draw: ImageDraw.ImageDraw, corners: Corners, one: DrawnObject) -> None:
     if one.state == "found":
-        draw.rectangle(corners, outline=_HALO, width=4)
-        draw.rectangle(_inset(corners, 1), outline=_TRUTH, width=2)
+        draw_framed(draw, corners, _TRUTH)
         return
     colour = _MISSED if one.state == "missed" else _CROWD
-    for start, end in _dashes(_inset(corners, 1)):
-        draw.line((*start, *end), fill=_HALO, width=4)
-    for start, end in _dashes(_inset(corners, 1)):
-        draw.line((*start, *end), fill=colour, width=2)
-
-
-def _dashes(corners: Corners) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
-    left, top, right, bottom = corners
-    points = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        length = abs(x1 - x0) + abs(y1 - y0)
-        at = 0.0
-        while at < length:
-            end = min(at + _DASH, length)
-            yield (
-                (x0 + (x1 - x0) * at / length, y0 + (y1 - y0) * at / length),
-                (x0 + (x1 - x0) * end / length, y0 + (y1 - y0) * end / length),
-            )
-            at += 2 * _DASH - 2
+    draw_dashed(draw, corners, colour, dash=7, step=12)
 
 
 def _draw_labels(
     draw: ImageDraw.ImageDraw, tile: Tile, scale: float, size: tuple[int, int]
 ) -> None:
     """Writes on detections and on missed objects, where no other label stands if there is room."""
-    font = _font(12)
+    face = font(12)
     wanted = [
         *((one.box, one.text, _COLOURS[one.outcome]) for one in reversed(tile.detections)),
         *(
@@ -153,43 +135,16 @@ def _draw_labels(
     ]
     taken: list[Corners] = []
     for box, text, colour in wanted[:_MOST_LABELS]:
-        fitted = _fitted(draw, text, size[0] - 8, 12)
-        _, _, text_width, _ = draw.textbbox((0, 0), fitted, font=font)
+        shown = fitted(draw, text, size[0] - 8, 12)
+        _, _, text_width, _ = draw.textbbox((0, 0), shown, font=face)
         width, height = text_width + 6, 16
         corners = _corners(box, scale, size)
-        room = _room_for(corners, (width, height), size, taken)
+        room = room_for(corners, (width, height), size, taken, margin=2, beside=False)
         taken.append(room)
-        draw.rectangle(room, fill=colour, outline=_HALO)
+        draw.rectangle(room, fill=colour, outline=HALO)
         draw.text(
-            (room[0] + 3, (room[1] + room[3]) / 2), fitted, fill="black", font=font, anchor="lm"
+            (room[0] + 3, (room[1] + room[3]) / 2), shown, fill="black", font=face, anchor="lm"
         )
-
-
-def _room_for(
-    corners: Corners, label: tuple[float, float], size: tuple[int, int], taken: Sequence[Corners]
-) -> Corners:
-    """A place for a label at its box, inside the picture, and free if one of six is."""
-    left, top, right, bottom = corners
-    width, height = label
-    places = [
-        (left, top - height),
-        (left, bottom),
-        (right - width, top - height),
-        (right - width, bottom),
-        (left + 2, top + 2),
-        (left + 2, bottom - height - 2),
-    ]
-    rooms = []
-    for wanted_x, wanted_y in places:
-        x = min(max(wanted_x, 0.0), max(size[0] - 1 - width, 0.0))
-        y = min(max(wanted_y, 0.0), max(size[1] - 1 - height, 0.0))
-        rooms.append((x, y, x + width, y + height))
-    free = (room for room in rooms if not any(_overlap(room, other) for other in taken))
-    return next(free, rooms[0])
-
-
-def _overlap(one: Corners, other: Corners) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _tinted(image: Image.Image, detections: Sequence[DrawnDetection]) -> Image.Image:
@@ -209,7 +164,7 @@ def _tinted(image: Image.Image, detections: Sequence[DrawnDetection]) -> Image.I
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, top: int, width: int) -> None:
-    font = _font(13)
+    face = font(13)
     x, y = _GAP, top
     truth = DrawnObject((0, 0, 0, 0), "", "found")
     entries: list[tuple[str, DrawnObject | str | None]] = [
@@ -221,16 +176,15 @@ def _draw_legend(draw: ImageDraw.ImageDraw, top: int, width: int) -> None:
     ]
     for text, mark in entries:
         shift = 0 if mark is None else 33
-        length = draw.textlength(text, font=font)
+        length = draw.textlength(text, font=face)
         if x + shift + length > width - _GAP:
             x, y = _GAP, y + 28
         corners = (x, y, x + 26, y + 18)
         if isinstance(mark, DrawnObject):
             _draw_object(draw, corners, mark)
         elif mark is not None:
-            draw.rectangle(corners, outline=_HALO, width=4)
-            draw.rectangle(_inset(corners, 1), outline=mark, width=2)
-        draw.text((x + shift, y + 9), text, fill=_INK, font=font, anchor="lm")
+            draw_framed(draw, corners, mark)
+        draw.text((x + shift, y + 9), text, fill=_INK, font=face, anchor="lm")
         x += round(shift + length + 20)
 
 
@@ -241,32 +195,3 @@ def _corners(box: Sequence[float], scale: float, size: tuple[int, int]) -> Corne
     right = min(max(x + width, left + 1.0), size[0] - 1.0)
     bottom = min(max(y + height, top + 1.0), size[1] - 1.0)
     return left, top, right, bottom
-
-
-def _inset(corners: Sequence[float], by: float) -> Corners:
-    left, top, right, bottom = corners
-    if right - left <= 2 * by or bottom - top <= 2 * by:
-        return left, top, right, bottom
-    return left + by, top + by, right - by, bottom - by
-
-
-def _fitted(draw: ImageDraw.ImageDraw, text: str, width: float, size: int) -> str:
-    """The text, its middle left out where it is too long."""
-    font = _font(size)
-    if draw.textlength(text, font=font) <= width:
-        return text
-    for kept in range(len(text) - 1, 1, -1):
-        shorter = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-        if draw.textlength(shorter, font=font) <= width:
-            return shorter
-    return "…"
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Matplotlib's DejaVu Sans, which is the plots' font, too."""
-    import matplotlib as mpl
-    from PIL import ImageFont
-
-    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), size)

@@ -14,7 +14,7 @@ from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord
-from odapi_repro.reporting.data_show.canvas import WARNING, class_colour, room_for
+from odapi_repro.reporting.canvas import WARNING, class_colour, room_for
 from odapi_repro.reporting.data_show.picked_tiles import input_tile, record_tile
 from odapi_repro.reporting.data_show.sheet import render_sheet
 from odapi_repro.reporting.data_show.tiles import DrawnObject, Tile, render_tile

@@ -39,7 +39,6 @@ INK: Final[Colour] = (31, 35, 40)
 MUTED: Final[Colour] = (87, 96, 106)
 HALO: Final[Colour] = (17, 17, 17)
 WARNING: Final[Colour] = (207, 34, 46)
-_DASH: Final = 6
 _LABEL_HEIGHT: Final = 16
 
 
@@ -76,16 +75,23 @@ def fitted(draw: ImageDraw.ImageDraw, text: str, width: float, size: int) -> str
     return "…"
 
 
-def draw_framed(draw: ImageDraw.ImageDraw, corners: Corners, colour: Colour) -> None:
+def draw_framed(draw: ImageDraw.ImageDraw, corners: Corners, colour: Colour | str) -> None:
     """Draws a rectangle that is seen on any ground: a line of 2 pixels with a dark halo."""
     draw.rectangle(corners, outline=HALO, width=4)
     draw.rectangle(_inset(corners), outline=colour, width=2)
 
 
-def draw_dashed(draw: ImageDraw.ImageDraw, corners: Corners, colour: Colour) -> None:
-    """Draws a rectangle of dashes with a dark halo."""
+def draw_dashed(
+    draw: ImageDraw.ImageDraw,
+    corners: Corners,
+    colour: Colour | str,
+    *,
+    dash: float = 6,
+    step: float = 11,
+) -> None:
+    """Draws a rectangle of dashes with a dark halo; one of `dash` pixels begins each `step`."""
     for shade, width in ((HALO, 4), (colour, 2)):
-        for start, end in _dashes(_inset(corners)):
+        for start, end in _dashes(_inset(corners), dash, step):
             draw.line((*start, *end), fill=shade, width=width)
 
 
@@ -108,9 +114,18 @@ def draw_label(
 
 
 def room_for(
-    corners: Corners, label: tuple[float, float], size: tuple[int, int], taken: Sequence[Corners]
+    corners: Corners,
+    label: tuple[float, float],
+    size: tuple[int, int],
+    taken: Sequence[Corners],
+    *,
+    margin: float = 3,
+    beside: bool = True,
 ) -> Corners:
-    """Gives a place for a label at its box, inside the picture; a free one if there is."""
+    """Gives a place for a label at its box, inside the picture; a free one if there is.
+
+    Above and below the box, `margin` pixels within it, and `beside` it, if wanted.
+    """
     left, top, right, bottom = corners
     width, height = label
     places = [
@@ -118,13 +133,16 @@ def room_for(
         (left, bottom),
         (right - width, top - height),
         (right - width, bottom),
-        (left + 3, top + 3),
-        (left + 3, bottom - height - 3),
-        (right, top),
-        (left - width, top),
-        (right, bottom - height),
-        (left - width, bottom - height),
+        (left + margin, top + margin),
+        (left + margin, bottom - height - margin),
     ]
+    if beside:
+        places += [
+            (right, top),
+            (left - width, top),
+            (right, bottom - height),
+            (left - width, bottom - height),
+        ]
     rooms = []
     for wanted_x, wanted_y in places:
         x = min(max(wanted_x, 0.0), max(size[0] - 1 - width, 0.0))
@@ -145,16 +163,18 @@ def _inset(corners: Corners) -> Corners:
     return left + 1, top + 1, right - 1, bottom - 1
 
 
-def _dashes(corners: Corners) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
+def _dashes(
+    corners: Corners, dash: float, step: float
+) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
     left, top, right, bottom = corners
     points = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         length = abs(x1 - x0) + abs(y1 - y0)
         at = 0.0
         while at < length:
-            end = min(at + _DASH, length)
+            end = min(at + dash, length)
             yield (
                 (x0 + (x1 - x0) * at / length, y0 + (y1 - y0) * at / length),
                 (x0 + (x1 - x0) * end / length, y0 + (y1 - y0) * end / length),
             )
-            at += 2 * _DASH - 1
+            at += step
