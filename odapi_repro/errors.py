@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ConfigError",
+    "DamagedFile",
     "DataError",
     "EnvironmentMissing",
     "StudyMismatch",
@@ -50,6 +51,10 @@ class DataError(UserError):
 
 class StudyMismatch(UserError):
     """A study of this name exists, and its trials were made of something else."""
+
+
+class DamagedFile(StudyMismatch):
+    """A file that odapi_repro wrote does not read as it was written."""
 
 
 class EnvironmentMissing(UserError):
