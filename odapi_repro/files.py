@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -16,12 +18,15 @@ from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
 from odapi_repro.foreign_text import shown
 
 __all__ = [
+    "append_to",
     "cannot_write",
     "json_text",
     "read_json",
     "read_record",
+    "remove_leftovers",
     "replacing",
     "typed",
+    "write_files",
     "write_json",
     "write_whole",
 ]
@@ -29,6 +34,10 @@ __all__ = [
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A full disk, a spent quota, a limit on the size of a file."""
 
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_BESIDE = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
+_BUFFER_BYTES = 1 << 20
 _MOST_JSON_BYTES = 256 << 20
 _T = TypeVar("_T")
 
@@ -39,32 +48,38 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     It is made beside `path` under a name that nobody can know before, and is on the disk before
     it is renamed. A link at `path` is replaced, never written through. A new file has the mode
-    that the umask leaves, one that is replaced keeps its own.
+    that the umask leaves, one that is replaced keeps its own. A device or a pipe, /dev/stdout for
+    one, is written to: it has nothing to lose, and a file must not take its place.
 
     Raises:
         EnvironmentMissing: no space left; what was at `path` is still there.
         UserError: it cannot be written for another reason; the same holds.
     """
     path = Path(path)
+    if _is_stream(path):
+        with open(path, "wb") as stream:
+            yield stream
+        return
     beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
-    made = False
+    raw: _Raw | None = None
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(beside, flags, 0o666), "wb") as file:
-            made = True
-            _keep_mode(path, file)
-            yield file
+        with _refusals(path):
+            raw = _Raw(os.open(beside, _NEW_FILE, 0o666), path)
+            _keep_mode(path, raw.fileno())
+        file = io.BufferedWriter(raw, _BUFFER_BYTES)
+        yield file
+        with _refusals(path):
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        made = False
+            os.fsync(raw.fileno())
+            file.close()
+            os.replace(beside, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
     finally:
-        if made:
-            with contextlib.suppress(OSError):
-                beside.unlink()
+        with contextlib.suppress(OSError):
+            if raw is not None:
+                # Before `file`, which would try to write what it holds.
+                raw.close()
+            beside.unlink(missing_ok=True)
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -72,6 +87,49 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+def append_to(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a log, or a file to lock, to be added to; it is made if need be, never through a link.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Path(path)
+    with _refusals(path):
+        return open(os.open(path, _LOG, 0o666), "ab")
+
+
+def write_files(
+    folder: Path, contents: Mapping[str, str | bytes], *, stale: Collection[str] = ()
+) -> tuple[Path, ...]:
+    """Makes a folder and writes files into it in their order, each whole; see `replacing`.
+
+    Args:
+        folder: is made with its parents.
+        contents: by name, which may have folders in it.
+        stale: names of earlier files, which are removed at the end if they are not written again.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        UserError: as `replacing`; files after the one that failed are as they were.
+    """
+    with _refusals(folder):
+        for name in {os.path.dirname(name) for name in contents}:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        written = tuple(write_whole(folder / name, text) for name, text in contents.items())
+        for name in set(stale) - set(contents):
+            (folder / name).unlink(missing_ok=True)
+    return written
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what writers that were killed left in a folder; nobody may be writing to it now."""
+    for path in folder.glob(".*.tmp"):
+        if _BESIDE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def json_text(value: object) -> str:
@@ -87,12 +145,14 @@ def write_json(path: str | os.PathLike[str], value: object) -> Path:
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> UserError:
     """Gives the error to raise for a file or folder that the system does not let be written."""
     if error.errno in NO_SPACE:
+        too_big = error.errno == errno.EFBIG
         return EnvironmentMissing(
-            "no space left on the disk"
-            if error.errno != errno.EFBIG
-            else "the file would be larger than this process may write (ulimit -f)",
+            "the file would be larger than this process may write"
+            if too_big
+            else f"cannot be written: {os.strerror(error.errno)}",
             expected="room for the file",
-            mend="free some space and give the same command again; what was finished is kept",
+            mend=("raise the limit (ulimit -f)" if too_big else "free some space")
+            + " and give the same command again; what was finished is kept",
             where=str(path),
         )
     return UserError(
@@ -196,12 +256,46 @@ def damaged(path: Path, problem: str, mend: str) -> DamagedFile:
     )
 
 
-def _keep_mode(path: Path, file: BinaryIO) -> None:
-    """Gives a file the mode of the one that it replaces."""
+class _Raw(io.FileIO):
+    """A file being written whose refusals name the one that it will be."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(descriptor, "wb")
+        self._path = path
+
+    def write(self, data: Any, /) -> int:
+        with _refusals(self._path):
+            return super().write(data)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _is_stream(path: Path) -> bool:
+    if path.parent == Path("/dev/fd") or path in (Path("/dev/stdout"), Path("/dev/stderr")):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _keep_mode(path: Path, descriptor: int) -> None:
+    """Gives a file the mode, and as far as may be the owner, of the one that it replaces."""
     with contextlib.suppress(OSError):
-        before = path.lstat().st_mode
-        if stat.S_ISREG(before):
-            os.fchmod(file.fileno(), stat.S_IMODE(before))
+        before = path.lstat()
+        if not stat.S_ISREG(before.st_mode):
+            return
+        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+            with contextlib.suppress(OSError):
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
 def _sync_folder(folder: Path) -> None:

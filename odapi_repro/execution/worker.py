@@ -7,7 +7,6 @@ the parent, so a crash in TensorFlow costs one trial.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
@@ -21,6 +20,7 @@ from typing import Any, NoReturn
 from odapi_repro.execution.events import EventWriter
 from odapi_repro.execution.in_child import die_with_parent, peak_memory_mib, work_and_exit
 from odapi_repro.execution.store import TRAINED
+from odapi_repro.losses_csv import LossLog, read_losses
 from odapi_repro.training.job import Job, read_job
 from odapi_repro.training.observer import Diverged, StepReport
 
@@ -94,10 +94,9 @@ def _is_chief(job: Job) -> bool:
 
 
 def _final_loss(path: Path) -> float | None:
-    """Gives the total loss of the last row of losses.csv, None without one."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return float(rows[-1]["total_loss"]) if rows else None
+    """Gives the total loss of the last step in losses.csv, None without one."""
+    losses = read_losses(path).series()
+    return losses[-1][1] if losses else None
 
 
 def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
@@ -108,7 +107,7 @@ def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
 
     def on_step(report: StepReport) -> None:
         reports.append(time.monotonic())
-        losses.write(report)
+        losses.write(report.step, report.learning_rate, report.losses)
         loss = report.losses.get("Loss/total_loss", math.nan)
         emit(
             "step",
@@ -193,25 +192,6 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
         "eval_trace_seconds": traced,
         "eval_seconds": time.monotonic() - began - traced,
     }
-
-
-class LossLog:
-    """`losses.csv`: step, learning rate and every loss, a row a report; a resumed trial adds."""
-
-    def __init__(self, path: Path) -> None:
-        self._resumed = path.exists() and path.stat().st_size > 0
-        self._file = open(path, "a", encoding="utf-8", newline="\n", buffering=1)  # noqa: SIM115
-        self._names: list[str] = []
-
-    def write(self, report: StepReport) -> None:
-        """Adds a row; floats are written so that they read back to the same bits."""
-        if not self._names:
-            self._names = sorted(report.losses)
-            header = [name.removeprefix("Loss/") for name in self._names]
-            if not self._resumed:
-                self._file.write(",".join(["step", "learning_rate", *header]) + "\n")
-        values = [report.learning_rate, *(report.losses[name] for name in self._names)]
-        self._file.write(",".join([str(report.step), *map(repr, values)]) + "\n")
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import StudyRecord
 from odapi_repro.execution.trial_rows import trial_row
 from odapi_repro.factors import FACTORS, factor_named
+from odapi_repro.losses_csv import read_losses
 from odapi_repro.reference import reference_of
 from odapi_repro.reporting.content import LevelMapping, Reported, ScaleNote, StudyReport
 from odapi_repro.study.plan import Plan
@@ -148,15 +148,5 @@ def _caveats(plan: Plan) -> tuple[str, ...]:
 
 
 def _loss_curve(store: TrialStore, trial_id: str, batch: int) -> list[tuple[int, float, float]]:
-    path = store.folder(trial_id) / "losses.csv"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    # By step: a resumed training repeats those since its checkpoint.
-    points = {}
-    for row in csv.DictReader(text.splitlines()):
-        step, loss = row.get("step"), row.get("total_loss")
-        if step and loss:
-            points[int(step)] = (int(step), float(int(step) * batch), float(loss))
-    return list(points.values())
+    losses = read_losses(store.folder(trial_id) / "losses.csv").series()
+    return [(step, float(step * batch), loss) for step, loss in losses]

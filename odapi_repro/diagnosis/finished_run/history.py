@@ -28,7 +28,7 @@ from odapi_repro.diagnosis.finished_run.event_files import (
 from odapi_repro.diagnosis.finished_run.run_files import RunFiles, find_run_files
 from odapi_repro.diagnosis.finished_run.trial_files import (
     read_evaluation_logs,
-    read_losses,
+    read_loss_columns,
     read_metrics,
     read_state,
 )
@@ -112,7 +112,7 @@ def read_run(model_dir: Path) -> RunHistory:
     train, eval_files = _read_events(files, damage)
     scalars, restarts = merge_restarts(train)
     series = _series(scalars)
-    _fill_from_losses_csv(series, read_losses(files.losses_csv, damage))
+    _fill_from_losses_csv(series, read_loss_columns(files.losses_csv, damage))
     state = read_state(files.state, damage)
     checkpoints = list_checkpoints(files.folder, damage)
     logs = read_evaluation_logs(list(files.logs), damage)

@@ -6,7 +6,6 @@ goes to `damage`.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -16,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.losses_csv import read_losses
+
 __all__ = [
     "EvaluationLog",
     "TrialMetrics",
     "TrialState",
     "read_evaluation_logs",
-    "read_losses",
+    "read_loss_columns",
     "read_metrics",
     "read_state",
 ]
@@ -99,44 +100,17 @@ def read_evaluation_logs(paths: list[Path], damage: list[str]) -> tuple[Evaluati
     return tuple(found[step] for step in sorted(found))
 
 
-def read_losses(path: Path, damage: list[str]) -> dict[str, dict[int, float]]:
-    """Gives the columns of `losses.csv` by name, each by step; a cut last row is left out.
-
-    A trial that goes on from a checkpoint adds its rows, so a step that goes back supersedes all
-    from there on.
-    """
-    columns: dict[str, dict[int, float]] = {}
-    if not path.is_file():
-        return columns
-    wrong = 0
-    last = -1
+def read_loss_columns(path: Path, damage: list[str]) -> Mapping[str, Mapping[int, float]]:
+    """Gives the columns of `losses.csv` by name, each by step; a cut last row is no damage."""
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            for row in rows:
-                try:
-                    step, values = int(row[0]), [float(value) for value in row[1:]]
-                except (ValueError, IndexError):
-                    wrong += 1
-                    continue
-                if len(row) != len(header) or header[:1] != ["step"]:
-                    wrong += 1
-                    continue
-                if step <= last:
-                    columns = {
-                        name: {at: value for at, value in column.items() if at < step}
-                        for name, column in columns.items()
-                    }
-                last = step
-                for name, value in zip(header[1:], values, strict=True):
-                    columns.setdefault(name, {})[step] = value
-    except (OSError, csv.Error) as error:
-        damage.append(f"{path.name}: cannot be read ({error})")
-    # The last row of a trial that runs or was killed may be cut.
-    if wrong > 1:
-        damage.append(f"{path.name}: {wrong} rows are not a step and numbers")
-    return columns
+        table = read_losses(path)
+    except OSError as error:
+        damage.append(f"{path.name}: cannot be read ({error.strerror or error})")
+        return {}
+    if table.damaged:
+        noun = "row is" if table.damaged == 1 else "rows are"
+        damage.append(f"{path.name}: {table.damaged:,} {noun} not a step and numbers")
+    return table.columns
 
 
 def read_metrics(path: Path, damage: list[str]) -> TrialMetrics | None:

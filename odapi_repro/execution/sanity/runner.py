@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from odapi_repro.execution.sanity.scores import (
     training_sample,
 )
 from odapi_repro.execution.store import FINISHED, TrialState, TrialStore
+from odapi_repro.losses_csv import read_losses
 from odapi_repro.pipeline import parse_pipeline
 from odapi_repro.study.sanity.outcome import Outcome, Point, Run, Score
 from odapi_repro.study.sanity.trainings import Training
@@ -284,9 +284,4 @@ def _named(source: CheckpointSource) -> str:
 
 def _losses(path: Path) -> tuple[tuple[int, float], ...]:
     """Gives step and total loss, as far as they are finite."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [(int(row["step"]), float(row["total_loss"])) for row in csv.DictReader(file)]
-    except (FileNotFoundError, KeyError, ValueError):
-        return ()
-    return tuple((step, loss) for step, loss in rows if math.isfinite(loss))
+    return tuple((step, loss) for step, loss in read_losses(path).series() if math.isfinite(loss))
