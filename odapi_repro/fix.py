@@ -22,6 +22,7 @@ from odapi_repro.diagnosis.mending.text import parsable_text, text_changes
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import ConfigError, UserError
+from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
 from odapi_repro.pipeline.parse import read_config_file
@@ -129,7 +130,7 @@ def _run(positional: list[str], command: str) -> int:
     if output == STDOUT:
         sys.stdout.write(edited.text)
     elif output:
-        _write(Path(output), edited.text)
+        write_whole(output, edited.text)
     report = Report(
         path=path,
         output=output,
@@ -242,18 +243,6 @@ def _output(path: str) -> str:
             mend="--overwrite, or --output with another name",
         )
     return output
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}",
-            expected="a file in a folder that exists and may be written",
-            mend="--output with another name",
-        ) from error
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import time
@@ -15,7 +14,7 @@ from odapi_repro.datasets.label_map import write_label_map
 from odapi_repro.datasets.made_folder import default_cache_root, make_folder
 from odapi_repro.datasets.shapes_spec import GENERATOR_VERSION, SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.tfrecord import write_records
-from odapi_repro.errors import DataError
+from odapi_repro.files import write_whole
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.shapes import Scene
@@ -67,12 +66,12 @@ def embedded_dataset(
     """
     root = default_cache_root() if cache_root is None else Path(cache_root)
     folder = root.absolute() / f"shapes-{spec.digest()}"
-    try:
-        make_folder(folder, lambda made: _make(made, spec))
-    except OSError as error:
-        raise _cannot_make(folder, str(error.strerror or error), error.errno) from error
-    except DataError as error:
-        raise _cannot_make(folder, error.found, None) from error
+    make_folder(
+        folder,
+        lambda made: _make(made, spec),
+        what="the embedded data set",
+        size="about 100 MB",
+    )
     return _located(folder, spec)
 
 
@@ -96,7 +95,7 @@ def _make(made: Path, spec: ShapesSpec) -> dict[str, Any]:
     ):
         _write_split(made, spec, split, count, shards)
     write_label_map(SHAPES_LABEL_MAP, made / "label_map.pbtxt")
-    (made / "README").write_text(_README.format(version=GENERATOR_VERSION, spec=spec))
+    write_whole(made / "README", _README.format(version=GENERATOR_VERSION, spec=spec))
     _log.info("made in %.1f s", time.monotonic() - started)
     return {"generator": GENERATOR_VERSION}
 
@@ -129,7 +128,7 @@ def _write_split(folder: Path, spec: ShapesSpec, split: str, count: int, shards:
         "annotations": annotations,
         "categories": SHAPES_LABEL_MAP.categories(),
     }
-    (folder / f"instances_{split}.json").write_text(json.dumps(content))
+    write_whole(folder / f"instances_{split}.json", json.dumps(content))
 
 
 def _annotations(scene: Scene, *, first_id: int) -> Sequence[dict[str, Any]]:
@@ -155,14 +154,3 @@ def _annotations(scene: Scene, *, first_id: int) -> Sequence[dict[str, Any]]:
             }
         )
     return found
-
-
-def _cannot_make(folder: Path, reason: str, code: int | None) -> DataError:
-    no_space = code in (errno.ENOSPC, errno.EDQUOT) or "space" in reason.lower()
-    return DataError(
-        f"the embedded data set cannot be made: {reason}",
-        expected="about 100 MB of space in a cache folder that can be written",
-        mend=("free space, or set" if no_space else "set")
-        + " ODAPI_REPRO_CACHE to a folder on a disk with space",
-        where=str(folder),
-    )

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
-__all__ = ["coco_ground_truth", "decode_mask", "write_coco_json"]
+__all__ = ["coco_ground_truth", "decode_mask"]
 
 
 def coco_ground_truth(
@@ -90,35 +87,6 @@ def decode_mask(mask_png: bytes, *, where: str) -> NDArray[np.uint8]:
     if pixels.ndim == 3:  # the OD API decodes masks with channels=1; ours may carry more
         pixels = pixels[..., 0]
     return (pixels > 0).astype(np.uint8)
-
-
-def write_coco_json(dataset: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Writes a COCO data set as JSON; the file appears whole or not at all.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    path = Path(path)
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = file.name
-            json.dump(dataset, file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = ""
-    except OSError as error:
-        raise DataError(
-            f"cannot write: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="free space or name another folder",
-            where=str(path),
-        ) from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _annotations(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.errors import DataError, shortened
+from odapi_repro.files import write_whole
 
 __all__ = ["LabelMap", "read_label_map", "write_label_map"]
 
@@ -75,14 +76,18 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
 
 
 def write_label_map(label_map: LabelMap, path: str | os.PathLike[str]) -> None:
-    """Writes the label map as a text proto that `read_label_map` and the OD API read."""
+    """Writes the label map as a text proto that `read_label_map` and the OD API read.
+
+    Raises:
+        UserError: the file cannot be written; what was there still is.
+    """
     lines = []
     for class_id in sorted(label_map.items):
         lines += ["item {", f"  id: {class_id}", f"  name: {_quoted(label_map.items[class_id])}"]
         if class_id in label_map.display_names:
             lines.append(f"  display_name: {_quoted(label_map.display_names[class_id])}")
         lines.append("}")
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def _text_of(path: str | os.PathLike[str]) -> str:

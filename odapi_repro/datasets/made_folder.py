@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.errors import DataError, EnvironmentMissing, UserError
+from odapi_repro.files import write_json
+
 __all__ = ["default_cache_root", "make_folder", "read_whole"]
 
 _COMPLETE = "complete.json"
@@ -39,7 +42,9 @@ def read_whole(folder: Path) -> Mapping[str, Any] | None:
         return None
 
 
-def make_folder(folder: Path, write: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:
+def make_folder(
+    folder: Path, write: Callable[[Path], Mapping[str, Any]], *, what: str, size: str
+) -> Mapping[str, Any]:
     """Makes `folder` unless it is there whole, and gives what was noted when it was made.
 
     It is written under a temporary name and renamed when whole, so that a half-made one is never
@@ -48,13 +53,28 @@ def make_folder(folder: Path, write: Callable[[Path], Mapping[str, Any]]) -> Map
     Args:
         folder: where it belongs.
         write: puts the files into the folder it is given; what it gives is noted beside them.
+        what: is made, for the message when it cannot be.
+        size: how much space it takes.
 
     Raises:
-        OSError: no space, no permission.
+        DataError: no space, no permission.
     """
     noted = read_whole(folder)
     if noted is not None:
         return noted
+    try:
+        return _made(folder, write)
+    except (OSError, EnvironmentMissing) as error:
+        reason = error.found if isinstance(error, UserError) else error.strerror or str(error)
+        raise DataError(
+            f"{what} cannot be made: {reason}",
+            expected=f"{size} of space in a cache folder that can be written",
+            mend="free space, or set ODAPI_REPRO_CACHE to a folder on a disk with space",
+            where=str(folder),
+        ) from error
+
+
+def _made(folder: Path, write: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
     with tempfile.TemporaryDirectory(
@@ -65,7 +85,7 @@ def make_folder(folder: Path, write: Callable[[Path], Mapping[str, Any]]) -> Map
         noted = dict(write(made))
         sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
         content = {**noted, "files": sizes}
-        (made / _COMPLETE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(made / _COMPLETE, content)
         _move_in(made, folder, Path(scratch) / "damaged")
     return content
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
 
 from odapi_repro.errors import DataError
+from odapi_repro.files import replacing
 
 __all__ = [
     "FRAME_BYTES",
@@ -104,37 +103,17 @@ def write_records(path: str | os.PathLike[str], records: Iterable[bytes]) -> int
     """Writes `records` to `path` and gives their number; the file appears whole or not at all.
 
     Raises:
-        DataError: the file cannot be written (no space, no permission).
+        UserError: the file cannot be written (no space, no permission).
     """
-    path = Path(path)
     count = 0
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
-            for data in records:
-                length = _LENGTH.pack(len(data))
-                file.write(length)
-                file.write(_FOOTER.pack(masked_crc32c(length)))
-                file.write(data)
-                file.write(_FOOTER.pack(masked_crc32c(data)))
-                count += 1
-        # NamedTemporaryFile makes 0600; records are data that others on the machine may read.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise DataError(
-            f"cannot write: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="free space or name another folder",
-            where=str(path),
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as file:
+        for data in records:
+            length = _LENGTH.pack(len(data))
+            file.write(length)
+            file.write(_FOOTER.pack(masked_crc32c(length)))
+            file.write(data)
+            file.write(_FOOTER.pack(masked_crc32c(data)))
+            count += 1
     return count
 
 

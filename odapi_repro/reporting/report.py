@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from odapi_repro.analysis.effects import effects_table
+from odapi_repro.files import write_files
 from odapi_repro.reporting.content import (
     LevelMapping,
     LossPoint,
@@ -12,7 +13,6 @@ from odapi_repro.reporting.content import (
     ScaleNote,
     StudyReport,
 )
-from odapi_repro.reporting.files import write_atomically
 from odapi_repro.reporting.readme import readme_text
 from odapi_repro.reporting.tables import csv_bytes
 
@@ -29,11 +29,10 @@ def write_report(report: StudyReport, folder: Path) -> tuple[Path, ...]:
     """
     from odapi_repro.reporting.plots import render_plots  # matplotlib takes a second to import
 
-    folder.mkdir(parents=True, exist_ok=True)
     files = {
         "trials.csv": csv_bytes(report.table),
         "effects.csv": csv_bytes(effects_table(report.effects)),
         **render_plots(report),
     }
     files["README.md"] = readme_text(report, plots=sorted(files)).encode()
-    return tuple(write_atomically(folder / name, content) for name, content in files.items())
+    return write_files(folder, files)

@@ -14,8 +14,8 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import UserError
+from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Quantities, Schedule, read_schedule
-from odapi_repro.reporting.files import write_atomically
 from odapi_repro.reporting.style import INK, encode, plot_style
 
 if TYPE_CHECKING:
@@ -71,14 +71,7 @@ def write_schedule_plot(subject: Subject, history: RunHistory | None, path: Path
     """
     with plot_style():
         content = encode(schedule_figure(subject, history), path.suffix.lower().removeprefix("."))
-    try:
-        return write_atomically(path, content)
-    except OSError as error:
-        raise UserError(
-            f"the plot cannot be written: {error.strerror or error}",
-            expected="a file in a folder that exists and may be written to",
-            where=str(path),
-        ) from error
+    return write_whole(path, content)
 
 
 def schedule_figure(subject: Subject, history: RunHistory | None = None) -> Figure:

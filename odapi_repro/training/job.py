@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.files import write_json
+
 __all__ = ["Job", "read_job", "write_job"]
 
 
@@ -65,7 +67,7 @@ class Job:
 
 def write_job(job: Job, path: Path) -> None:
     """Writes the job as JSON."""
-    path.write_text(json.dumps(dataclasses.asdict(job), indent=2) + "\n", encoding="utf-8")
+    write_json(path, dataclasses.asdict(job))
 
 
 def read_job(path: Path) -> Job:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from odapi_repro.datasets.model_input import ModelInput
+from odapi_repro.files import replacing, write_json
 
 __all__ = ["ModelInputJob", "read_input", "read_input_job", "write_input", "write_input_job"]
 
@@ -39,7 +40,7 @@ class ModelInputJob:
 
 def write_input_job(job: ModelInputJob, path: Path) -> None:
     """Writes the job as JSON."""
-    path.write_text(json.dumps(dataclasses.asdict(job), indent=2) + "\n", encoding="utf-8")
+    write_json(path, dataclasses.asdict(job))
 
 
 def read_input_job(path: Path) -> ModelInputJob:
@@ -62,7 +63,8 @@ def write_input(one: ModelInput, path: Path) -> None:
     }
     if one.masks is not None:
         arrays["masks"] = np.packbits(one.masks, axis=-1)
-    np.savez(path, **arrays)
+    with replacing(path) as file:
+        np.savez(file, **arrays)
 
 
 def read_input(path: Path) -> ModelInput:

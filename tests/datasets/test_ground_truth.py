@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset
-from odapi_repro.datasets.ground_truth import coco_ground_truth, write_coco_json
+from odapi_repro.datasets.ground_truth import coco_ground_truth
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
 from odapi_repro.datasets.tfrecord import write_records
@@ -50,7 +50,7 @@ def test_records_give_the_generators_own_annotations(
 def test_a_perfect_detector_scores_100(val_files: list[Path], tmp_path: Path) -> None:
     truth = coco_ground_truth(val_files, SHAPES_LABEL_MAP, with_masks=True)
     path = tmp_path / "truth.json"
-    write_coco_json(truth, path)
+    path.write_text(json.dumps(truth))
     coco = COCO(str(path))
     results = [
         {key: a[key] for key in ("image_id", "category_id", "bbox", "segmentation")} | {"score": 1}

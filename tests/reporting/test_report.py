@@ -154,24 +154,6 @@ def test_numeric_levels_lie_on_a_log2_axis() -> None:
     assert axes.get_ylabel() == "AP on 80 shapes images (points)"
 
 
-def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from odapi_repro.reporting import files
-
-    target = tmp_path / "trials.csv"
-    files.write_atomically(target, b"old")
-
-    def refuse(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(files.os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        files.write_atomically(target, b"new")
-    assert target.read_bytes() == b"old"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
 def test_smoothing_remembers_images_not_steps() -> None:
     loss = np.array([1.0, 3.0])
     assert smoothed(np.array([0.0, 100.0]), loss, 1e9)[1] == pytest.approx(2.0)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from odapi_repro.datasets.conversion.account import split_manifest, versions
 from odapi_repro.datasets.conversion.classes import Classes, classes_of
@@ -85,7 +83,7 @@ def convert(
         maker = _Maker(folder, left, say, progress)
         if left:
             splits = maker.made(pool)
-            write_label_map_whole(classes, folder.path)
+            write_label_map(classes.label_map, folder.path / LABEL_MAP_NAME)
             splits = {**(folder.manifest.splits if folder.manifest else {}), **splits}
             label_map = (folder.path / LABEL_MAP_NAME).read_bytes()
             manifest = DatasetManifest(
@@ -106,26 +104,6 @@ def convert(
         tuple(plan.request.name for plan in already),
         maker.kept,
     )
-
-
-def write_label_map_whole(classes: Classes, folder: Path) -> None:
-    """Writes the label map beside its place, then renames it.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    temporary = folder / f".{LABEL_MAP_NAME}.new"
-    try:
-        write_label_map(classes.label_map, temporary)
-        os.replace(temporary, folder / LABEL_MAP_NAME)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"cannot write: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="free space and call the command again: whole shards are kept",
-            where=str(folder / LABEL_MAP_NAME),
-        ) from error
 
 
 def _plans(

@@ -13,6 +13,7 @@ from odapi_repro.datasets.conversion.shard_task import Bad, ShardOutcome, ShardT
 from odapi_repro.datasets.records import RecordFile, manifest
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
+from odapi_repro.files import append_to
 
 __all__ = ["Journal", "changed_images", "is_whole"]
 
@@ -47,7 +48,7 @@ class Journal:
         """Makes the file: whole shards in the folder belong to it from now on.
 
         Raises:
-            DataError: it cannot be written.
+            UserError: it cannot be written.
         """
         self._append(b"")
 
@@ -65,23 +66,15 @@ class Journal:
         """Writes an entry down.
 
         Raises:
-            DataError: it cannot be written.
+            UserError: it cannot be written.
         """
         line = json.dumps(dataclasses.asdict(outcome), sort_keys=True).encode() + b"\n"
         self._append(line if self._ends_whole else b"\n" + line)
         self._ends_whole = True
 
     def _append(self, data: bytes) -> None:
-        try:
-            with open(self._path, "ab") as file:
-                file.write(data)
-        except OSError as error:
-            raise DataError(
-                f"cannot write: {error.strerror or error}",
-                expected="a folder that can be written, with space left",
-                mend="free space and call the command again: whole shards are kept",
-                where=str(self._path),
-            ) from error
+        with append_to(self._path) as file:
+            file.write(data)
 
 
 def is_whole(folder: Path, file: RecordFile) -> bool:

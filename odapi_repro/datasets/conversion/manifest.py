@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 
 from odapi_repro.datasets.records import RecordFile
 from odapi_repro.errors import DataError
+from odapi_repro.files import write_whole
 
 __all__ = ["FORMAT", "MANIFEST_NAME", "DatasetManifest", "SplitManifest", "read_manifest",
-           "write_manifest", "write_whole"]  # fmt: skip
+           "write_manifest"]  # fmt: skip
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
@@ -118,39 +118,13 @@ def write_manifest(manifest: DatasetManifest, folder: Path) -> None:
     """Writes the manifest into a folder, whole or not at all.
 
     Raises:
-        DataError: it cannot be written.
+        UserError: it cannot be written.
     """
     content = {"conversion": FORMAT, **dataclasses.asdict(manifest)}
     for split in content["splits"].values():
         del split["name"]
         split["per_class"] = {str(key): count for key, count in split["per_class"].items()}
     write_whole(folder / MANIFEST_NAME, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise DataError(
-            f"cannot write: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="free space or name another folder",
-            where=str(path),
-        ) from error
 
 
 def _split(name: str, content: Mapping[str, Any]) -> SplitManifest:

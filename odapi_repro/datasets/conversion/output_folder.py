@@ -17,6 +17,7 @@ from odapi_repro.datasets.conversion.manifest import (
     write_manifest,
 )
 from odapi_repro.errors import DataError
+from odapi_repro.files import append_to, cannot_write, remove_leftovers
 
 __all__ = ["LABEL_MAP_NAME", "OutputFolder", "shard_name"]
 
@@ -51,7 +52,7 @@ class OutputFolder:
         try:
             self._is_new = not self.path.exists()
             (self.path / _WORK).mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / _WORK / "lock", "wb")
+            self._lock = append_to(self.path / _WORK / "lock")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DataError(
@@ -61,16 +62,10 @@ class OutputFolder:
                 where=str(self.path),
             ) from error
         except OSError as error:
-            raise DataError(
-                f"cannot write there: {error.strerror or error}",
-                expected="a folder that can be written, with space left",
-                mend="name another --output_dir",
-                where=str(self.path),
-            ) from error
+            raise cannot_write(self.path, error) from error
         try:
             self.manifest = read_manifest(self.path)
-            for stale in self.path.glob(".*.tfrecord.*"):
-                stale.unlink()
+            remove_leftovers(self.path)
         except BaseException:
             self._leave()
             raise

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from odapi_repro.datasets.conversion.coco_index import UNKNOWN, CocoIndex
-from odapi_repro.datasets.conversion.manifest import write_whole
 from odapi_repro.datasets.conversion.objects import REASONS, Objects
 from odapi_repro.datasets.conversion.request import SplitRequest
 from odapi_repro.datasets.conversion.shard_task import Bad
 from odapi_repro.errors import DataError
+from odapi_repro.files import write_whole
 
 __all__ = ["bad_images", "missing_images", "unknown_owners"]
 

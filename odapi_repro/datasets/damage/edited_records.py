@@ -137,16 +137,12 @@ def make_edited_records(records: EditedRecords) -> EditCounts:
         )
         return {"edits": records.edits.text, "seed": records.seed, "counts": asdict(counts)}
 
-    try:
-        noted = make_folder(records.folder, write)
-    except OSError as error:
-        raise DataError(
-            f"the edited training records cannot be made: {error.strerror or error}",
-            expected="as much space as the training records take, in a cache folder that can be "
-            "written",
-            mend="free space, or set ODAPI_REPRO_CACHE to a folder on a disk with space",
-            where=str(records.folder),
-        ) from error
+    noted = make_folder(
+        records.folder,
+        write,
+        what="the edited training records",
+        size="what the training records take",
+    )
     return EditCounts(**noted["counts"])
 
 

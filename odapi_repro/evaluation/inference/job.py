@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.errors import DataError, UserError
+from odapi_repro.files import write_json, write_whole
 
 __all__ = [
     "PLAIN",
@@ -172,16 +173,13 @@ def write_images(job: EvaluationJob, heights: Sequence[int], widths: Sequence[in
 
     In one step, for the pass before wrote the same, and the parent may be copying it.
     """
-    path = images_path(job.output_dir)
     text = json.dumps({"heights": list(heights), "widths": list(widths)}) + "\n"
-    beside = path.with_suffix(".part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    write_whole(images_path(job.output_dir), text)
 
 
 def write_job(job: EvaluationJob, path: Path) -> None:
     """Writes the job as JSON."""
-    path.write_text(json.dumps(dataclasses.asdict(job), indent=1) + "\n", encoding="utf-8")
+    write_json(path, dataclasses.asdict(job))
 
 
 def read_job(path: Path) -> EvaluationJob:

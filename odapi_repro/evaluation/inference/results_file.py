@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.evaluation.inference.mask_paste import paste_masks
+from odapi_repro.files import replacing
 
 __all__ = ["ResultsFile", "image_results", "to_pixels"]
 
@@ -77,18 +79,18 @@ class ResultsFile:
     The same results make the same bytes. Images that come before their turn are kept as text.
 
     Args:
-        path: written as it goes; whole only after the context has ended.
+        path: is there, whole, once the context has ended well.
     """
 
     def __init__(self, path: Path) -> None:
-        self._raw = open(path, "wb")  # noqa: SIM115
-        self._file = gzip.GzipFile("", "wb", _LEVEL, self._raw, mtime=0)
+        self._replacing = replacing(path)
         self._waiting: dict[int, str] = {}
         self._next = 0
         self._empty = True
-        self._file.write(b"[")
 
     def __enter__(self) -> ResultsFile:
+        self._file = gzip.GzipFile("", "wb", _LEVEL, self._replacing.__enter__(), mtime=0)
+        self._file.write(b"[")
         return self
 
     def __exit__(
@@ -97,10 +99,12 @@ class ResultsFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        with contextlib.ExitStack() as stack:
+            stack.push(self._replacing)
+            if error is not None:
+                raise error
             self._file.write(b"]")
-        self._file.close()
-        self._raw.close()
+            self._file.close()
 
     def add(self, position: int, results: Sequence[dict[str, Any]]) -> None:
         """Takes the results of the image at `position`, from 0; each position comes once."""

@@ -11,13 +11,13 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.errors import DataError
+from odapi_repro.files import replacing
 from odapi_repro.pipeline import Pipeline, descend
 
 __all__ = [
@@ -237,16 +237,13 @@ class StageRecorder:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes what was added as a compressed npz; the file appears whole or not at all."""
         stages = self.stages()
-        path = Path(path)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         arrays: dict[str, Any] = {
             "format": np.int64(_FORMAT),
             **stages.columns,
             **{f"{kind}_starts": starts for kind, starts in stages.starts.items()},
         }
-        with open(temporary, "wb") as file:
+        with replacing(path) as file:
             np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
 
 
 def _joined(name: str, parts: list[NDArray[Any]]) -> NDArray[Any]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from odapi_repro.errors import UserError
+from odapi_repro.files import write_files
 from odapi_repro.reporting.data_show.content import ShowReport
 from odapi_repro.reporting.data_show.json_file import show_json
 from odapi_repro.reporting.data_show.readme import show_readme
-from odapi_repro.reporting.files import write_atomically
 
 __all__ = ["check_output", "write_show"]
 
@@ -45,14 +45,7 @@ def write_show(report: ShowReport, pictures: Mapping[str, bytes], folder: Path) 
         "README.md": show_readme(report).encode(),
         _JSON: show_json(report).encode(),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-        for name in earlier - set(files):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise _not_writable(folder, error.strerror or str(error)) from error
+    write_files(folder, files, stale=earlier)
 
 
 def _pictures_of(path: Path) -> set[str]:

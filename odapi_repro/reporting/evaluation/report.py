@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from odapi_repro.errors import UserError
+from odapi_repro.files import write_files
 from odapi_repro.reporting.evaluation.content import EvaluationReport
 from odapi_repro.reporting.evaluation.csv_files import csv_tables
 from odapi_repro.reporting.evaluation.json_file import render_json
 from odapi_repro.reporting.evaluation.readme import CHAIN_FIGURE, evaluation_readme
-from odapi_repro.reporting.files import write_atomically
 from odapi_repro.reporting.tables import csv_bytes
 
 __all__ = ["EVALUATION_FILE", "check_is_free", "write_evaluation"]
@@ -60,24 +61,10 @@ def write_evaluation(
         EVALUATION_FILE: render_json(report, written=str(folder)).encode(),
     }
     files["README.md"] = evaluation_readme(report, files=files).encode()
-    try:
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        for stale in (folder / "pictures").glob("*.png"):
-            if f"pictures/{stale.name}" not in files:
-                stale.unlink()
-        for name in _FILES:
-            if name not in files:
-                (folder / name).unlink(missing_ok=True)
-        written = tuple(write_atomically(folder / name, content) for name, content in files.items())
-        if not any(name.startswith("pictures/") for name in files):
-            (folder / "pictures").rmdir()
-    except OSError as error:
-        raise UserError(
-            f"the results cannot be written: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="name another one with --results_dir, or leave it out with --no_report",
-            where=str(folder),
-        ) from error
+    earlier = [f"pictures/{picture.name}" for picture in (folder / "pictures").glob("*.png")]
+    written = write_files(folder, files, stale=(*_FILES, *earlier))
+    with contextlib.suppress(OSError):
+        (folder / "pictures").rmdir()  # An empty one.
     return written
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from odapi_repro.errors import StudyMismatch, UserError
 from odapi_repro.execution.explain_subsets import EVALUATION_COLUMNS
+from odapi_repro.files import write_files
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.readme import readme_text
 from odapi_repro.reporting.explanation.tables import effects_frame
-from odapi_repro.reporting.files import write_atomically
 from odapi_repro.reporting.tables import csv_bytes, read_trials
 from odapi_repro.study.explanation import Explanation
 
@@ -60,19 +60,7 @@ def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
         files[_EVALUATION] = csv_bytes(report.evaluation)
     files |= render_figures(report)
     files["README.md"] = readme_text(report, files=sorted(files)).encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = tuple(write_atomically(folder / name, content) for name, content in files.items())
-        for stale in {*_FIGURES, _EVALUATION} - files.keys():
-            (folder / stale).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the results cannot be written: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="name another one with --results_dir",
-            where=str(folder),
-        ) from error
-    return written
+    return write_files(folder, files, stale=(*_FIGURES, _EVALUATION))
 
 
 def read_report(folder: Path) -> ExplanationReport:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from odapi_repro.analysis.image_effects import image_effects_table
-from odapi_repro.reporting.files import write_atomically
+from odapi_repro.files import write_files
 from odapi_repro.reporting.post_hoc.content import PostHocReport
 from odapi_repro.reporting.post_hoc.text import post_hoc_readme, post_hoc_terminal
 from odapi_repro.reporting.tables import csv_bytes
@@ -23,14 +23,13 @@ def write_post_hoc_report(report: PostHocReport, folder: Path) -> tuple[Path, ..
     """
     from odapi_repro.reporting.post_hoc.plot import render_post_hoc_plots  # imports matplotlib
 
-    folder.mkdir(parents=True, exist_ok=True)
     files = {
         "trials.csv": csv_bytes(report.table),
         "effects.csv": csv_bytes(image_effects_table(report.effects)),
         **render_post_hoc_plots(report),
     }
     files["README.md"] = post_hoc_readme(report, plots=sorted(files)).encode()
-    return tuple(write_atomically(folder / name, content) for name, content in files.items())
+    return write_files(folder, files)
 
 
 def print_post_hoc_report(report: PostHocReport, stream: TextIO | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from odapi_repro.execution.sanity.record import SanityRecord
-from odapi_repro.reporting.files import write_atomically
+from odapi_repro.files import write_files
 from odapi_repro.reporting.sanity.plot import CURVES, render_curves
 from odapi_repro.reporting.sanity.wording import TITLES, points_table, runs_table, scores_table
 from odapi_repro.reporting.tables import csv_bytes
@@ -28,8 +28,7 @@ def write_sanity_report(record: SanityRecord, folder: Path) -> None:
         **render_curves(record.outcome),
     }
     files["README.md"] = readme_text(record, files=files).encode()
-    for name, content in files.items():
-        write_atomically(folder / name, content)
+    write_files(folder, files)
 
 
 def readme_text(record: SanityRecord, *, files: Collection[str]) -> str:

@@ -102,7 +102,7 @@ def test_an_interrupted_conversion_goes_on_and_gives_the_same_bytes(
     made_at = untouched.stat().st_mtime_ns
     # What a killed process leaves: a shard of garbage, and a half-written one.
     (ten_images.output / "train-00000-of-00005.tfrecord").write_bytes(b"torn")
-    (ten_images.output / ".train-00004-of-00005.tfrecord.x1").write_bytes(b"half")
+    (ten_images.output / ".train-00004-of-00005.tfrecord.0123456789ab.tmp").write_bytes(b"half")
     outcome = ten_images.convert(shards=5)
     assert outcome.shards_kept == 2
     assert untouched.stat().st_mtime_ns == made_at
