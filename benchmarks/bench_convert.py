@@ -41,9 +41,9 @@ from coco_images import polygons_of, write_coco_images
 from PIL import Image
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.conversion.processes import default_workers
 from odapi_repro.datasets.example import parse_example
 from odapi_repro.datasets.tfrecord import read_records
+from odapi_repro.datasets.worker_pool import available_cores
 
 LEAST_RATIO = 4.0
 MOST_BYTES = 2 << 30
@@ -93,7 +93,7 @@ def compare(
         "benchmark": "convert_with_masks" if masks else "convert_without_masks",
         "images": count,
         "runs": runs,
-        "processes": default_workers(),
+        "processes": available_cores(),
         "create_coco_tf_record_images_per_second": round(count / peer.wall, 1),
         "odapi_repro_images_per_second": round(count / own.wall, 1),
         "ratio": round(ratio, 2),
@@ -233,7 +233,7 @@ def memory(root: Path) -> dict[str, object]:
         "json_bytes": size,
         "exit_code": process.returncode,
         "seconds": round(seconds, 1),
-        "processes": 1 + default_workers(),
+        "processes": 1 + available_cores(),
         "highest_sum_of_resident_bytes": highest,
         "most_bytes": MOST_BYTES,
         "met": process.returncode == 0 and highest < MOST_BYTES,

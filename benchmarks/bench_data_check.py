@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from odapi_repro.data_check_inputs import available_cores, check_data, name_data
+from odapi_repro.data_check_inputs import check_data, name_data
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.census import ImageColumns
 from odapi_repro.datasets.census.duplicates import likeness
@@ -33,6 +33,7 @@ from odapi_repro.datasets.label_map import write_label_map
 from odapi_repro.datasets.shapes import draw_scene
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
+from odapi_repro.datasets.worker_pool import available_cores
 from odapi_repro.diagnosis.outcome import examine_records
 from odapi_repro.diagnosis.rules import records
 

@@ -30,7 +30,7 @@ from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
 
-__all__ = ["CheckedData", "NamedData", "available_cores", "check_data", "name_data"]
+__all__ = ["CheckedData", "NamedData", "check_data", "name_data"]
 
 _SPLITS = ("train", "eval")
 _WORDS = {"train": "training records", "eval": "evaluation records"}
@@ -55,13 +55,6 @@ class NamedData:
     not_looked_at: tuple[str, ...] = ()
     annotations: Mapping[str, Path] = field(default_factory=dict)
     folder: Path | None = None
-
-
-def available_cores() -> int:
-    """Gives the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -138,6 +131,7 @@ def check_data(
             inventory,
             workers=workers,
             progress=_Progress(split) if show_progress else None,
+            say=_say,
         )
         for split, inventory in named.inventories.items()
     )
@@ -173,6 +167,10 @@ def check_data(
     )
     subject = RecordSubject(census, config, compared, manifest_faults=faults or {})
     return CheckedData(subject, facts)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 class _Progress:

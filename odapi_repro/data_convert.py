@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
-from odapi_repro.datasets.conversion.processes import default_workers, worker_context
+from odapi_repro.datasets.worker_pool import available_cores, start_server
 from odapi_repro.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _run(positional: list[str]) -> int:
         )
     request = _request()
     if request.workers > 1:
-        worker_context()  # imports while this process does
+        # It imports while this process does; whether there is one is for the pool to say.
+        with contextlib.suppress(OSError):
+            start_server("odapi_repro.datasets.conversion.pool")
     from odapi_repro.datasets.conversion.convert import convert
     from odapi_repro.datasets.conversion.report import conversion_text
 
@@ -180,7 +183,7 @@ def _request() -> ConversionRequest:
         size_mismatch=FLAGS.size_mismatch,
         decode_images=FLAGS.decode_images,
         seed=FLAGS.seed,
-        workers=FLAGS.workers or default_workers(),
+        workers=FLAGS.workers or available_cores(),
         overwrite=FLAGS.overwrite,
     )
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["Ended", "raised_as_exceptions", "signal_of"]
+__all__ = ["Ended", "held_back", "raised_as_exceptions", "signal_of"]
 
+_A_MOMENT = 0.05
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -63,15 +65,52 @@ def raised_as_exceptions() -> Iterator[None]:
         asked.append(signum)
         raise Ended(signum)
 
+    def ask_again(unraisable: sys.UnraisableHookArgs) -> None:
+        error = unraisable.exc_value
+        if not isinstance(error, Ended):
+            hook(unraisable)
+            return
+        asked.clear()
+        timer = threading.Timer(_A_MOMENT, os.kill, (ours, error.signum))
+        timer.daemon = True
+        timer.start()
+
     before = {}
     for signum in _ENDING:
         if signal.getsignal(signum) not in (signal.SIG_IGN, None):
             before[signum] = signal.signal(signum, handle)
+    # What is raised while an object is finalised goes there, and nowhere else.
+    hook, sys.unraisablehook = sys.unraisablehook, ask_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Keeps signals that ask for the end until the block has ended.
+
+    For what must not be left half done, such as noting a process that was just started: one that
+    nobody has noted is one that nobody ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {}
+    for signum in _ENDING:
+        if signal.getsignal(signum) not in (signal.SIG_IGN, None):
+            before[signum] = signal.signal(signum, lambda signum, _: came.append(signum))
     try:
         yield
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _is_terminal(descriptor: int) -> bool:

@@ -130,18 +130,19 @@ def test_objects_given_twice_are_told(few: CocoSet, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_ctrl_c_is_left_to_the_parent_from_the_first_moment() -> None:
-    """The server that workers come from, and so they, never get SIGINT, whatever they do then."""
+def test_ctrl_c_and_a_closed_terminal_are_left_to_the_parent_from_the_first_moment() -> None:
+    """The server that workers come from, and so they, never get them, whatever they do then."""
     code = (
         "import multiprocessing.forkserver as f, signal\n"
-        "from odapi_repro.datasets.conversion.processes import worker_context\n"
-        "worker_context()\n"
+        "from odapi_repro.datasets.worker_pool import start_server\n"
+        "start_server('odapi_repro.datasets.conversion.pool')\n"
         "print(f._forkserver._forkserver_pid, signal.pthread_sigmask(signal.SIG_BLOCK, set()))\n"
         "print(open(f'/proc/{f._forkserver._forkserver_pid}/status').read())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     (blocked,) = [line for line in done.stdout.splitlines() if line.startswith("SigBlk")]
-    assert int(blocked.split()[1], 16) >> (signal.SIGINT - 1) & 1
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        assert int(blocked.split()[1], 16) >> (signum - 1) & 1
     assert "set()" in done.stdout.splitlines()[0]
 
 
@@ -255,7 +256,9 @@ def test_a_disk_that_fills_up_leaves_nothing_that_is_taken_for_whole(tmp_path: P
     assert sum(1 for path in made.output.glob("train-*") for _ in read_records(path)) == 8
 
 
-def test_a_killed_conversion_goes_on_and_its_workers_are_gone(tmp_path: Path) -> None:
+@pytest.fixture
+def slow(tmp_path: Path) -> CocoSet:
+    """Takes two workers about a second, in 24 shards."""
     made = CocoSet(tmp_path)
     for number in range(1, 25):
         made.image(number, height=480, width=640)
@@ -264,17 +267,53 @@ def test_a_killed_conversion_goes_on_and_its_workers_are_gone(tmp_path: Path) ->
                 number, [2, 3, 600, 400], segmentation=[[2, 3, 602, 3, 602, 403, 2, 403]]
             )
     made.write()
-    arguments = [*command(made, "--shards=24"), "--workers=2"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return made
+
+
+def ended(made: CocoSet, signum: int, *, whole_group: bool = False) -> tuple[int, str]:
+    """Sends a signal to a conversion once two shards are whole; gives its exit code and stderr."""
+    process = subprocess.Popen(
+        [*command(made, "--shards=24"), "--workers=2"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while len(journalled(made.output)) < 2 and time.monotonic() < deadline:
         time.sleep(0.005)
     children = descendants(process.pid)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    (os.killpg if whole_group else os.kill)(process.pid, signum)
+    _, stderr = process.communicate(timeout=60)
     while any(is_running(one) for one in children) and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert children
     assert not any(is_running(one) for one in children)
+    return process.returncode, stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@pytest.mark.parametrize("whole_group", [False, True], ids=["to it", "to all its processes"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_conversion_that_is_asked_to_end_leaves_whole_shards_and_no_process(
+    slow: CocoSet, signum: signal.Signals, whole_group: bool
+) -> None:
+    """Ctrl-C and a closed terminal reach all processes, a scheduler's SIGTERM one or all."""
+    code, stderr = ended(slow, signum, whole_group=whole_group)
+    assert code == 128 + signum
+    assert stderr.splitlines()[-1] == f"odapi-repro data convert: ended by {signum.name}"
+    assert "Traceback" not in stderr
+    assert not list(slow.output.rglob("*.tmp"))
+    assert not (slow.output / "manifest.json").exists()
+    kept = len(journalled(slow.output))
+    assert 2 <= kept < 24
+    done = subprocess.run(
+        [*command(slow, "--shards=24"), "--workers=2"], capture_output=True, text=True, check=True
+    )
+    assert f"{kept} shards kept" in done.stdout
+
+
+def test_a_killed_conversion_goes_on_and_its_workers_are_gone(slow: CocoSet) -> None:
+    made = slow
+    ended(made, signal.SIGKILL)
+    arguments = [*command(made, "--shards=24"), "--workers=2"]
     kept = {name: (made.output / name).stat().st_mtime_ns for name in journalled(made.output)}
     assert 2 <= len(kept) < 24
     assert not (made.output / "manifest.json").exists()

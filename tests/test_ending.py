@@ -15,7 +15,7 @@ import pytest
 
 from odapi_repro.ending import EXIT_INTERNAL, guarded
 from odapi_repro.errors import UserError
-from odapi_repro.signals import Ended, raised_as_exceptions
+from odapi_repro.signals import Ended, held_back, raised_as_exceptions
 
 
 def _raise(error: BaseException) -> int:
@@ -201,3 +201,33 @@ def test_a_closed_terminal_ends_the_command_although_nothing_can_be_printed(tmp_
         process.wait(timeout=60)
     assert table.read_text() == "whole"
     assert (tmp_path / "code").read_text() == str(128 + signal.SIGHUP)
+
+
+def test_a_signal_that_comes_while_an_object_is_finalised_is_not_lost():
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0)
+
+    def wait() -> None:
+        with raised_as_exceptions():
+            Finalised()
+            time.sleep(5)
+
+    with pytest.raises(Ended):
+        wait()
+
+
+def test_a_signal_that_is_held_back_comes_when_the_block_has_ended():
+    done = []
+
+    def work() -> None:
+        with raised_as_exceptions():
+            with held_back():
+                signal.raise_signal(signal.SIGTERM)
+                done.append("noted")
+            done.append("never")
+
+    with pytest.raises(Ended):
+        work()
+    assert done == ["noted"]

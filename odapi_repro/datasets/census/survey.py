@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +13,12 @@ from odapi_repro.datasets.census.inventory import Inventory
 from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion, read_portion
 from odapi_repro.datasets.census.split import FileFacts, SplitCensus
 from odapi_repro.datasets.tfrecord import read_frames
+from odapi_repro.datasets.worker_pool import WorkerPool
 from odapi_repro.errors import DataError
 
 __all__ = ["take_census"]
 
+_READER = "odapi_repro.datasets.census.portion"
 _FRAME = 16  # bytes of a record beside its data
 # A stretch is work for a second or so; a file of 20 GB is shared out as well as 100 of 200 MB.
 _STRETCH_BYTES = 32 * 2**20
@@ -30,7 +30,12 @@ Progress = Callable[[int, int], None]
 
 
 def take_census(
-    split: str, inventory: Inventory, *, workers: int = 1, progress: Progress | None = None
+    split: str,
+    inventory: Inventory,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda message: None,
 ) -> SplitCensus:
     """Reads every record of a split, once, and gives what is there.
 
@@ -42,29 +47,25 @@ def take_census(
         inventory: its files.
         workers: processes; small sets are read in this one.
         progress: called with records read and records there are.
+        say: told why there are no processes.
+
+    Raises:
+        DataError: a worker was killed.
     """
     files, stretches = _shared_out(inventory.files)
     total = sum(file.records for file in files)
     if sum(file.bytes for file in files) < _ALONE_BYTES:
         workers = 1
-    portions = []
-    done = 0
-    for stretch, portion in zip(stretches, _portions(stretches, workers), strict=True):
-        portions.append(portion)
-        done += len(stretch.frames)
-        if progress is not None:
-            progress(done, total)
-    return _merged(split, inventory, files, portions or [empty_portion()])
-
-
-def _portions(stretches: Sequence[Stretch], workers: int) -> Iterator[Portion]:
-    if workers <= 1 or len(stretches) < 2:
-        yield from map(read_portion, stretches)
-        return
-    # Not by fork: the caller may have threads (OpenCV's, BLAS's), and 3.12 warns of that.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(stretches)), mp_context=context) as pool:
-        yield from pool.map(read_portion, stretches)
+    portions = [empty_portion()] * max(1, len(stretches))
+    read = 0
+    with WorkerPool(min(workers, len(stretches)), _READER, say=say) as pool:
+        for done in pool.results(read_portion, stretches):
+            if done is not None:
+                portions[done.place] = done.result
+                read += len(done.task.frames)
+                if progress is not None:
+                    progress(read, total)
+    return _merged(split, inventory, files, portions)
 
 
 def _shared_out(paths: Sequence[Path]) -> tuple[tuple[FileFacts, ...], list[Stretch]]:

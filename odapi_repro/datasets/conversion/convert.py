@@ -70,7 +70,7 @@ def convert(
         DataError: input that cannot be converted, or an output folder that cannot be written.
         UserError: settings that do not fit the input.
     """
-    with OutputFolder(request.output_dir) as folder, ShardPool(request.workers) as pool:
+    with OutputFolder(request.output_dir) as folder, ShardPool(request.workers, say) as pool:
         plans, classes = _plans(request, say)
         if request.overwrite:
             folder.forget([plan.request.name for plan in plans])

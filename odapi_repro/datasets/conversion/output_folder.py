@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import re
 import shutil
@@ -177,6 +178,8 @@ class OutputFolder:
 
     def _leave(self) -> None:
         """Lets go of the lock; a work folder without a journal is of no use to anybody."""
+        with contextlib.suppress(OSError):
+            remove_leftovers(self.path)
         if self._lock is not None:
             self._lock.close()
         work = self.path / _WORK
