@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,29 @@ def test_text_goes_to_stdout_and_names_the_folder(
     assert out.splitlines()[-1] == "results/mine/README.md"
     command = f"python -m odapi_repro.evaluate {detections} --ground_truth {truth} --name mine"
     assert command in Path("results/mine/README.md").read_text()
+
+
+def test_a_report_without_room_leaves_the_earlier_one(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The limit on a file's size is the system's own: a write beyond it fails as on a full disk."""
+    truth, detections = files
+    argv = [str(detections), "--ground_truth", str(truth), "--name=mine", *QUICK]
+    assert evaluate.main(argv) == 0
+    before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        code = evaluate.main(argv)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2
+    stderr = capsys.readouterr().err
+    assert "the file would be larger than this process may write" in stderr
+    assert "Traceback" not in stderr
+    after = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_no_report_writes_nothing(
