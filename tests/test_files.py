@@ -16,9 +16,12 @@ import pytest
 
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
 from odapi_repro.files import (
+    append_to,
     read_json,
     read_record,
+    remove_leftovers,
     replacing,
+    write_files,
     write_json,
     write_whole,
 )
@@ -87,6 +90,61 @@ def test_a_link_is_replaced_and_never_written_through(tmp_path):
 def test_a_folder_that_does_not_exist_is_a_users_error_with_the_path(tmp_path):
     with pytest.raises(UserError, match=r"none/a\.json: cannot be written"):
         write_json(tmp_path / "none" / "a.json", {})
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/stdout", "/dev/fd/1"])
+def test_a_device_is_written_to_and_no_file_takes_its_place(name):
+    before = os.lstat(name)
+    code = "import sys\nfrom odapi_repro.files import write_whole\nwrite_whole(sys.argv[1], 'ours')"
+    done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, check=True)
+    assert done.stdout == (b"" if name == "/dev/null" else b"ours")
+    assert stat.S_IFMT(os.lstat(name).st_mode) == stat.S_IFMT(before.st_mode)
+
+
+def test_what_the_source_of_a_file_refuses_is_not_told_as_the_files_own(tmp_path):
+    def write() -> None:
+        with replacing(tmp_path / "a.record"):
+            open(tmp_path / "no.json", "rb")  # noqa: SIM115
+
+    with pytest.raises(FileNotFoundError, match=r"no\.json"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_files_is_written_and_what_is_stale_goes_last(tmp_path):
+    folder = tmp_path / "results" / "mine"
+    write_files(folder, {"a.csv": b"a", "pictures/one.png": b"1", "old.csv": b"old"})
+    written = write_files(folder, {"a.csv": "b"}, stale=["a.csv", "old.csv", "pictures/one.png"])
+    assert written == (folder / "a.csv",)
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "a.csv"]
+    with pytest.raises(UserError, match="cannot be written"):
+        write_files(folder / "a.csv", {"b": b""})
+
+
+def test_a_failed_write_leaves_what_would_have_been_stale(tmp_path):
+    write_files(tmp_path, {"a.csv": b"a", "old.csv": b"old"})
+    (tmp_path / "b.csv").mkdir()
+    with pytest.raises(UserError):
+        write_files(tmp_path, {"b.csv": b"b"}, stale=["old.csv"])
+    assert (tmp_path / "old.csv").read_bytes() == b"old"
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    kept = {".a.tmp", ".a.0123456789AB.tmp", "a.0123456789ab.tmp", ".conversion"}
+    for name in (*kept, ".a.0123456789ab.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_a_log_is_added_to_and_never_through_a_link(tmp_path):
+    for text in (b"a", b"b"):
+        with append_to(tmp_path / "log") as file:
+            file.write(text)
+    assert (tmp_path / "log").read_bytes() == b"ab"
+    (tmp_path / "link").symlink_to(tmp_path / "log")
+    with pytest.raises(UserError, match="cannot be written"):
+        append_to(tmp_path / "link")
 
 
 def test_a_long_name_fits_beside_itself(tmp_path):
