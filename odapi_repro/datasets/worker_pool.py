@@ -35,6 +35,7 @@ _LEFT_TO_THE_PARENT: Final = (signal.SIGINT, signal.SIGHUP)
 _NO_PROCESS: Final = (OSError, EOFError, RuntimeError, ImportError)
 """What the system's refusal of a process comes as: a limit, no semaphores (/dev/shm is missing or
 cannot be written to), a server that died of it, a thread that cannot be started."""
+_QUIET: Final = "odapi_repro.datasets.quiet_server"
 _POLL_SECONDS: Final = 0.2
 _SIGNAL_SECONDS: Final = 1.0
 
@@ -59,7 +60,7 @@ def start_server(preload: str) -> ForkServerContext:
         OSError: the system has no process for it.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload])
+    context.set_forkserver_preload([_QUIET, preload])
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_THE_PARENT)
     try:
         # Starting the tracker lifts the mask of SIGINT, which it ignores by itself.

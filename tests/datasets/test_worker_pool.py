@@ -123,6 +123,28 @@ def test_where_no_thread_starts_the_work_is_done_in_this_process(
     assert "can't start new thread" in said[0]
 
 
+def test_a_limit_on_open_files_ends_in_this_process_and_without_a_traceback() -> None:
+    """Somewhere in this range the parent, the server or a worker is the one that has none left."""
+    code = (
+        "import resource, sys\n"
+        "from odapi_repro.datasets.worker_pool import WorkerPool\n"
+        "if __name__ == '__main__':\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)\n"
+        "    with WorkerPool(2, 'math', say=print) as pool:\n"
+        "        print(sorted(done.result for done in pool.results(abs, range(5)) if done))\n"
+    )
+    said = []
+    for limit in range(8, 20, 2):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(limit)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "[0, 1, 2, 3, 4]"
+        assert done.stderr == ""
+        said += done.stdout.splitlines()[:-1]
+    assert said
+    assert all(one.startswith("no worker processes can be had (") for one in said)
+
+
 def killed_by(number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return number
