@@ -30,10 +30,12 @@ from odapi_repro.execution.study_runner import check_same_foundation
 from odapi_repro.explain_inputs import Reference, named_reference, user_pipeline
 from odapi_repro.reporting.explanation.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
+from odapi_repro.signals import held
 from odapi_repro.study.design_choice import AUTO, EXPLAINING_DESIGNS
 from odapi_repro.study.designs import check_budget
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
 from odapi_repro.study_flags import (
+    RETRY_HINT,
     check_name,
     check_result_kind,
     conditions_of,
@@ -310,7 +312,8 @@ def _train(
         )
     finally:
         # Whatever ends the study, the report says what is there.
-        _write(trials, folder)
+        with held():
+            _write(trials, folder)
     _print(folder)
     if stop == "budget":
         print(
@@ -320,7 +323,7 @@ def _train(
     for trial_id, state in trials.failed():
         print(
             f"trial {trial_id} failed: {state.message}\n"
-            f"  log: {trials.store.folder(trial_id) / 'train.log'}\n  --retry failed runs it again",
+            f"  log: {trials.store.folder(trial_id) / 'train.log'}\n  {RETRY_HINT}",
             file=sys.stderr,
         )
     return EXIT_FAILED if stop == "failed" else EXIT_DONE

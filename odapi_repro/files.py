@@ -8,19 +8,22 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, get_type_hints
 
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
 from odapi_repro.foreign_text import shown
 
 __all__ = [
     "cannot_write",
+    "damaged",
     "json_text",
+    "put_in_place",
     "read_json",
     "read_record",
     "replacing",
+    "sync_files",
     "typed",
     "write_json",
     "write_whole",
@@ -72,6 +75,25 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+def put_in_place(made: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Renames a finished file or folder of the same disk, with its content on the disk before.
+
+    Raises:
+        OSError: from the system.
+    """
+    made = Path(made)
+    sync_files([made] if made.is_file() else made.rglob("*"))
+    os.replace(made, path)
+    _sync_folder(Path(path).parent)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Waits until what these files hold is on the disk; not every file system can."""
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            os.fsync(file.fileno())
 
 
 def json_text(value: object) -> str:
@@ -139,20 +161,23 @@ def read_json(path: str | os.PathLike[str], *, mend: str) -> dict[str, Any]:
     return value
 
 
-def read_record(path: str | os.PathLike[str], kind: type[_T], *, version: int, mend: str) -> _T:
+def read_record(
+    path: str | os.PathLike[str], kind: type[_T], *, version: int, mend: str, partly: bool = False
+) -> _T:
     """Reads a versioned JSON file as a dataclass.
 
     Args:
         path: of the file.
         kind: the dataclass; fields of JSON's kinds, of other dataclasses, mappings, lists and
-            tuples of them. A key that it has no field for is left out.
+            tuples of them.
         version: the newest that can be read.
         mend: what the user can do about a damaged one.
+        partly: whether the file holds more than `kind` has fields for.
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedFile: it cannot be read, lacks a field, a value is of another kind, or a newer
-            version wrote it.
+        DamagedFile: it cannot be read, lacks a field or has another, a value is of another kind,
+            or a newer version wrote it.
     """
     path = Path(path)
     fields = read_json(path, mend=mend)
@@ -166,6 +191,9 @@ def read_record(path: str | os.PathLike[str], kind: type[_T], *, version: int, m
             mend="use the version of odapi_repro that wrote it",
             where=str(path),
         )
+    unknown = sorted(fields.keys() - get_type_hints(kind).keys())
+    if unknown and not partly:
+        raise damaged(path, f"it holds {', '.join(unknown)}, which is never written there", mend)
     try:
         return typed(fields, kind)
     except ValueError as error:

@@ -17,14 +17,10 @@ from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import UserError
 from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
+from odapi_repro.execution.history import expected_cost
 from odapi_repro.execution.store import FINISHED, TrialStore
-from odapi_repro.execution.study_runner import (
-    StudyRecord,
-    cost_history,
-    missing_trials,
-    model_text,
-    run_trials,
-)
+from odapi_repro.execution.study_runner import StudyRecord, missing_trials
+from odapi_repro.execution.trial_loop import run_trials
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.pipeline import Pipeline, load_pipeline
@@ -32,17 +28,19 @@ from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.run_post_hoc import is_post_hoc, run_post_hoc
 from odapi_repro.run_sanity import run_sanity
-from odapi_repro.study.cost import estimate_cost
+from odapi_repro.signals import held
 from odapi_repro.study.design import DESIGNS
 from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.study.trial import Trial
 from odapi_repro.study_flags import (
+    RETRY_HINT,
     check_name,
     check_result_kind,
     conditions_of,
     define_study_flags,
     runtime_of,
     study_data_of,
+    tell_unread,
 )
 
 __all__ = ["main"]
@@ -147,13 +145,14 @@ def _run(positional: list[str], command: str) -> int:
     if earlier is not None:
         record = earlier.grown_by(record, study)
     todo = missing_trials(plan.trials, store, retry_failed=FLAGS.retry == "failed")
-    cost = estimate_cost(
+    cost, unread = expected_cost(
+        store,
         todo,
-        [model_text(trial.spec.pipeline_text) for trial in todo],
-        cost_history(store, request.device),
+        device=request.device,
         scale=request.scale,
         family=pipeline.meta_architecture,
     )
+    tell_unread(unread)
     print(plan_text(plan, study=study, todo=todo, cost=cost), flush=True)
     if FLAGS.dry_run:
         return EXIT_DONE
@@ -184,11 +183,12 @@ def _run_and_report(
     )
     executor = LocalExecutor(store, runtime_of(FLAGS, scale=plan.request.scale))
     try:
-        run_trials(todo, executor, progress)
+        run_trials(todo, store, executor, progress)
     finally:
         # Whatever ends the study, the table says what is there.
-        report = assemble_report(record, plan, store, study=folder.name, command=command)
-        write_report(report, folder)
+        with held():
+            report = assemble_report(record, plan, store, study=folder.name, command=command)
+            write_report(report, folder)
     print()
     print_report(report)
     print(f"\n{folder / 'README.md'}")
@@ -198,7 +198,7 @@ def _run_and_report(
         print(
             f"trial {trial.trial_id} {state.state}: {state.message}\n"
             f"  log: {store.folder(trial.trial_id) / 'train.log'}"
-            + ("\n  --retry failed runs it again" if state.state == "failed" else ""),
+            + (f"\n  {RETRY_HINT}" if state.state == "failed" else ""),
             file=sys.stderr,
         )
     return EXIT_FAILED if failed else EXIT_DONE

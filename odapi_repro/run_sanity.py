@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline
+from odapi_repro.signals import held
 from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.study_data import StudyData
-from odapi_repro.study_flags import check_name, check_result_kind, runtime_of
+from odapi_repro.study_flags import (
+    RETRY_HINT,
+    check_name,
+    check_result_kind,
+    runtime_of,
+    tell_unread,
+)
 
 if TYPE_CHECKING:
     from odapi_repro.execution.sanity.job import SanityJob
@@ -121,7 +128,8 @@ class _Session:
         finally:
             # Whatever ends it, the report says what is there.
             record = dataclasses.replace(self._record, outcome=runner.outcome)
-            write_sanity_report(record, self._folder)
+            with held():
+                write_sanity_report(record, self._folder)
         print()
         print_sanity(record)
         print(f"\n{self._folder / 'README.md'}")
@@ -130,7 +138,7 @@ class _Session:
             print(
                 f"trial {name} {state.state}: {state.message}\n"
                 f"  log: {self._store.folder(name) / 'train.log'}\n"
-                "  --retry failed runs it again",
+                f"  {RETRY_HINT}",
                 file=sys.stderr,
             )
         return EXIT_FAILED if failed or record.verdict.is_fault else EXIT_DONE
@@ -151,18 +159,19 @@ class _Session:
         return LocalExecutor(self._store, runtime)
 
     def _cost(self, expected: Sequence[Training], todo: Sequence[str]) -> Any:
-        from odapi_repro.execution.study_runner import cost_history, model_text
-        from odapi_repro.study.cost import estimate_cost
+        from odapi_repro.execution.history import expected_cost
 
         trials = [one.trial for one in expected if one.trial.trial_id in todo]
         conditions = self._job.trainings.conditions
-        return estimate_cost(
+        cost, unread = expected_cost(
+            self._store,
             trials,
-            [model_text(trial.spec.pipeline_text) for trial in trials],
-            cost_history(self._store, conditions.device),
+            device=conditions.device,
             scale=conditions.scale,
             family=self._job.trainings.pipeline.meta_architecture,
         )
+        tell_unread(unread)
+        return cost
 
     def _recorder(self) -> Any:
         from odapi_repro.execution.sanity.record import SanityRecord

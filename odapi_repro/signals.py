@@ -13,9 +13,11 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["Ended", "raised_as_exceptions", "signal_of"]
+__all__ = ["Ended", "held", "raised_as_exceptions", "signal_of"]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Signals that came inside `held`, one list a block.
+_held: list[list[int]] = []
 
 
 class Ended(KeyboardInterrupt):
@@ -61,6 +63,9 @@ def raised_as_exceptions() -> Iterator[None]:
         if asked and signum != signal.SIGINT:
             return
         asked.append(signum)
+        if _held and len(asked) == 1:
+            _held[-1].append(signum)
+            return
         raise Ended(signum)
 
     before = {}
@@ -72,6 +77,25 @@ def raised_as_exceptions() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Lets a block that writes results come to its end: a signal counts after it.
+
+    A second Ctrl-C ends even this.
+
+    Raises:
+        Ended: at the end of the block, if a signal came in it.
+    """
+    came: list[int] = []
+    _held.append(came)
+    try:
+        yield
+    finally:
+        _held.remove(came)
+    if came:
+        raise Ended(came[0])
 
 
 def _is_terminal(descriptor: int) -> bool:

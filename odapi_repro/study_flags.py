@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.executor import Runtime
 from odapi_repro.execution.hardware import count_gpus
+from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.study.groundwork import TrialConditions
@@ -22,13 +25,20 @@ from odapi_repro.study.scales import SCALES
 from odapi_repro.study.study_data import StudyData
 
 __all__ = [
+    "RETRY_HINT",
     "check_name",
     "check_result_kind",
     "conditions_of",
     "define_study_flags",
     "runtime_of",
     "study_data_of",
+    "tell_unread",
 ]
+
+RETRY_HINT: Final = (
+    "--retry failed runs it again: from its last checkpoint, unless it is deterministic or "
+    "--fresh_start is given"
+)
 
 _RECORDS: Final = {
     "study.json": "a study of factors (run)",
@@ -85,6 +95,11 @@ def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
     )
     integer("sample_1_of_n_eval_examples", None, "evaluate one image of n")
     boolean("record_summaries", False, "training images into the events")
+    boolean(
+        "fresh_start",
+        False,
+        "trials that are not finished start over; what they left is set aside in their folders",
+    )
     string("runs_dir", "runs", "where trials are kept")
     string("results_dir", "results", "where the table goes")
 
@@ -161,7 +176,18 @@ def runtime_of(values: Any, *, scale: str) -> Runtime:
         tpu_name=values.tpu_name,
         num_workers=values.num_workers,
         record_summaries=values.record_summaries,
+        fresh_start=values.fresh_start,
     )
+
+
+def tell_unread(damage: Sequence[str]) -> None:
+    """Says on stderr which trials in the runs folder could not be looked at for the price."""
+    if damage:
+        more = f", and {len(damage) - 1} more files" if len(damage) > 1 else ""
+        print(
+            f"note: left out of the expected time, as it does not read: {shown(damage[0])}{more}",
+            file=sys.stderr,
+        )
 
 
 def check_name(study: str) -> None:

@@ -156,12 +156,15 @@ def test_a_damaged_record_is_named_with_what_is_wrong_and_what_to_do(tmp_path, c
     assert caught.value.mend
 
 
-def test_a_record_is_read_as_its_dataclass_and_keys_of_others_are_left_out(tmp_path):
+def test_a_record_is_read_as_its_dataclass_and_another_key_is_damage(tmp_path):
     path = write_json(
         tmp_path / "r.json",
         {"version": 1, "state": "x", "inner": {"name": "n"}, "numbers": {"a": 1}, "other": []},
     )
-    assert read_record(path, Record, version=1, mend="") == Record("x", 0, Inner("n"), {"a": 1})
+    whole = Record("x", 0, Inner("n"), {"a": 1})
+    assert read_record(path, Record, version=1, mend="", partly=True) == whole
+    with pytest.raises(DamagedFile, match="it holds other, which is never written there"):
+        read_record(path, Record, version=1, mend="")
 
 
 def test_a_folder_a_pipe_and_a_link_to_itself_are_no_files(tmp_path):

@@ -67,16 +67,20 @@ def run_child(
     Args:
         command: what to run; it tells its events through the pipe that `events.PROGRESS_FD` names
             and does not outlive this process (`events.PARENT_PID`).
-        log: gets its stdout and stderr, from the first line on.
+        log: gets its stdout and stderr, after what it holds already.
         on_event: gets each event in turn.
 
     Raises:
         Exception: from `on_event`, and an interrupt by the user; the child has been killed then.
     """
-    began = time.time()
+    began, began_unix = time.monotonic(), time.time()
     kills_before = oom_kills()
     read_end, write_end = os.pipe()
-    with open(log, "wb") as file:
+    with open(log, "ab") as file:
+        if file.tell():
+            at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began_unix))
+            file.write(f"\n===== another attempt, {at} =====\n".encode())
+            file.flush()
         process = subprocess.Popen(
             list(command),
             stdout=file,
@@ -106,8 +110,8 @@ def run_child(
     return ChildEnd(
         outcome=outcome,
         code=code,
-        began_unix=began,
-        wall_seconds=time.time() - began,
+        began_unix=began_unix,
+        wall_seconds=time.monotonic() - began,
         killed_for_memory=oom_kills() > kills_before,
         log=log,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from odapi_repro.errors import DamagedFile
+from odapi_repro.execution.history import model_part, readable_specs, train_number
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.study.trial import Trial
 
@@ -38,17 +39,18 @@ def memory_advice(store: TrialStore, trial: Trial) -> str:
     """
     device, wanted = trial.spec.device, trial.global_batch_size // trial.spec.num_replicas
     seen: dict[int, float] = {}
-    for folder in sorted(store.runs_dir.iterdir()) if store.runs_dir.is_dir() else []:
-        if not folder.is_dir() or store.state(folder.name).state != "succeeded":
+    model = model_part(trial.spec.pipeline_text)
+    for trial_id, spec in readable_specs(store, []):
+        if spec.device != device or model_part(spec.pipeline_text) != model:
             continue
         try:
-            spec = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            took = store.provenance(trial_id)
+        except DamagedFile:
             continue
-        peak = store.read_json(folder.name, "provenance.json").get("peak_memory_mib")
-        batch = _same_model_batch(spec["pipeline_text"], trial.spec.pipeline_text)
-        if batch and peak and spec["device"] == device:
-            seen[batch // spec["num_replicas"]] = float(peak)
+        batch = train_number(spec.pipeline_text, "batch_size")
+        # Only a trial that was done tells its memory.
+        if batch and took is not None and took.peak_memory_mib:
+            seen[batch // spec.num_replicas] = took.peak_memory_mib
     fitted = [images for images in seen if images < wanted]
     if not fitted:
         return (
@@ -63,11 +65,3 @@ def memory_advice(store: TrialStore, trial: Trial) -> str:
         needed = seen[largest] + slope * (wanted - largest)
         advice += f"; {wanted} would need about {needed:.0f} MiB"
     return advice + "."
-
-
-def _same_model_batch(other: str, own: str) -> int:
-    """Gives the global batch of another pipeline if its model is the same, else 0."""
-    from odapi_repro.pipeline import parse_pipeline
-
-    one, two = parse_pipeline(other).proto, parse_pipeline(own).proto
-    return int(one.train_config.batch_size) if one.model == two.model else 0

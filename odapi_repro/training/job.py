@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Job", "read_job", "write_job"]
+__all__ = ["Job", "is_chief", "read_job", "write_job"]
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,16 @@ def read_job(path: Path) -> Job:
     fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     fields["extensions"] = tuple(fields["extensions"])
     return Job(**fields)
+
+
+def is_chief(num_workers: int) -> bool:
+    """Whether this worker of `TF_CONFIG` keeps the checkpoints (the OD API's others delete theirs).
+
+    It is the only one that evaluates.
+    """
+    if num_workers == 1:
+        return True
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
+    return task.get("type") == "chief" or (
+        task.get("type") == "worker" and int(task.get("index", 0)) == 0
+    )
