@@ -10,10 +10,13 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
 from odapi_repro.foreign_text import shown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "cannot_write",
@@ -34,6 +37,7 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _MOST_JSON_BYTES = 256 << 20
 _T = TypeVar("_T")
+_Record = TypeVar("_Record", bound="DataclassInstance")
 
 
 @contextlib.contextmanager
@@ -138,13 +142,14 @@ def read_json(path: str | os.PathLike[str], *, mend: str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        # A pipe or a device in its place would hold the reader for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise damaged(path, "it is no file", mend)
-        with open(path, "rb") as file:
-            content = file.read(_MOST_JSON_BYTES + 1)
-        if len(content) > _MOST_JSON_BYTES:
-            raise damaged(path, f"it is larger than {_MOST_JSON_BYTES:,} bytes", mend)
+        # A pipe in its place would hold a reader that waits.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise damaged(path, "it is no file", mend)
+            if found.st_size > _MOST_JSON_BYTES:
+                raise damaged(path, f"it is larger than {_MOST_JSON_BYTES:,} bytes", mend)
+            content = file.read()
         value = json.loads(content.decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
@@ -162,8 +167,13 @@ def read_json(path: str | os.PathLike[str], *, mend: str) -> dict[str, Any]:
 
 
 def read_record(
-    path: str | os.PathLike[str], kind: type[_T], *, version: int, mend: str, partly: bool = False
-) -> _T:
+    path: str | os.PathLike[str],
+    kind: type[_Record],
+    *,
+    version: int,
+    mend: str,
+    partly: bool = False,
+) -> _Record:
     """Reads a versioned JSON file as a dataclass.
 
     Args:
@@ -191,7 +201,7 @@ def read_record(
             mend="use the version of odapi_repro that wrote it",
             where=str(path),
         )
-    unknown = sorted(fields.keys() - get_type_hints(kind).keys())
+    unknown = sorted(fields.keys() - kind.__dataclass_fields__.keys())
     if unknown and not partly:
         raise damaged(path, f"it holds {', '.join(unknown)}, which is never written there", mend)
     try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
 from odapi_repro.execution.memory import oom_kills
+from odapi_repro.signals import held
 
 __all__ = ["ChildEnd", "run_child"]
 
@@ -76,23 +77,25 @@ def run_child(
     began, began_unix = time.monotonic(), time.time()
     kills_before = oom_kills()
     read_end, write_end = os.pipe()
-    with open(log, "ab") as file:
-        if file.tell():
-            at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began_unix))
-            file.write(f"\n===== another attempt, {at} =====\n".encode())
-            file.flush()
-        process = subprocess.Popen(
-            list(command),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(write_end,),
-            env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
-            start_new_session=True,
-        )
-    os.close(write_end)
+    process: subprocess.Popen[bytes] | None = None
     outcome: dict[str, Any] = {}
     try:
+        with open(log, "ab") as file, held():
+            if file.tell():
+                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began_unix))
+                file.write(f"\n===== another attempt, {at} =====\n".encode())
+                file.flush()
+            # A signal between the child's start and its name here would leave it to itself.
+            process = subprocess.Popen(
+                list(command),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(write_end,),
+                env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
+                start_new_session=True,
+            )
+        os.close(write_end)
         with open(read_end, "rb") as events:
             for line in events:
                 event = parse_event(line)
@@ -103,9 +106,10 @@ def run_child(
                 on_event(event)
         code = process.wait()
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         raise
     return ChildEnd(
         outcome=outcome,
