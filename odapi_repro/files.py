@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cannot_write",
     "damaged",
+    "digest_of",
     "json_text",
     "put_in_place",
     "read_json",
@@ -29,6 +31,7 @@ __all__ = [
     "sync_files",
     "typed",
     "write_json",
+    "write_record",
     "write_whole",
 ]
 
@@ -36,6 +39,7 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A full disk, a spent quota, a limit on the size of a file."""
 
 _MOST_JSON_BYTES = 256 << 20
+_SUM = "sum"
 _T = TypeVar("_T")
 _Record = TypeVar("_Record", bound="DataclassInstance")
 
@@ -108,6 +112,25 @@ def json_text(value: object) -> str:
 def write_json(path: str | os.PathLike[str], value: object) -> Path:
     """Writes a JSON file; see `replacing`."""
     return write_whole(path, json_text(value))
+
+
+def write_record(path: str | os.PathLike[str], fields: Mapping[str, Any], *, version: int) -> Path:
+    """Writes what `read_record` reads: the fields, their version, and a sum over both.
+
+    The sum tells a file that was changed since from one that was not, where both read well.
+    """
+    # As it will be read: keys are texts then.
+    content = json.loads(json.dumps({"version": version, **fields}))
+    return write_json(path, {**content, _SUM: _sum_of(content)})
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """Gives 16 hex digits that stand for a file's content; empty where there is none to read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> UserError:
@@ -186,11 +209,13 @@ def read_record(
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedFile: it cannot be read, lacks a field or has another, a value is of another kind,
-            or a newer version wrote it.
+        DamagedFile: it cannot be read, lacks a field or has another, a value is of another kind
+            or not what was written, or a newer version wrote it.
     """
     path = Path(path)
     fields = read_json(path, mend=mend)
+    told = fields.pop(_SUM, None)
+    found = _sum_of(fields)
     written = fields.pop("version", None)
     if type(written) is not int:
         raise damaged(path, f"its version is {_kind(written)}, not a number", mend)
@@ -201,6 +226,8 @@ def read_record(
             mend="use the version of odapi_repro that wrote it",
             where=str(path),
         )
+    if told is not None and told != found:
+        raise damaged(path, "it was changed after it was written", mend)
     unknown = sorted(fields.keys() - kind.__dataclass_fields__.keys())
     if unknown and not partly:
         raise damaged(path, f"it holds {', '.join(unknown)}, which is never written there", mend)
@@ -232,6 +259,10 @@ def damaged(path: Path, problem: str, mend: str) -> DamagedFile:
         mend=mend,
         where=str(path),
     )
+
+
+def _sum_of(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _keep_mode(path: Path, file: BinaryIO) -> None:

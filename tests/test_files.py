@@ -20,6 +20,7 @@ from odapi_repro.files import (
     read_record,
     replacing,
     write_json,
+    write_record,
     write_whole,
 )
 
@@ -164,6 +165,14 @@ def test_a_record_is_read_as_its_dataclass_and_another_key_is_damage(tmp_path):
     whole = Record("x", 0, Inner("n"), {"a": 1})
     assert read_record(path, Record, version=1, mend="", partly=True) == whole
     with pytest.raises(DamagedFile, match="it holds other, which is never written there"):
+        read_record(path, Record, version=1, mend="")
+
+
+def test_a_value_that_was_changed_since_is_noticed_whatever_it_is(tmp_path):
+    path = write_record(tmp_path / "r.json", {"state": "x", "numbers": {1: 2.5}}, version=1)
+    assert read_record(path, Record, version=1, mend="").numbers == {"1": 2.5}
+    path.write_text(path.read_text().replace("2.5", "3.5"))
+    with pytest.raises(DamagedFile, match="changed after it was written"):
         read_record(path, Record, version=1, mend="")
 
 

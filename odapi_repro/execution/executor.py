@@ -201,8 +201,10 @@ def _note(provenance: dict[str, Any], event: Mapping[str, Any]) -> None:
     elif name == "trained":
         provenance["replicas"] = event["replicas"]
     elif name == "done":
+        # An evaluation from kept detections knows of no device.
         for field in ("timings", "final_loss", "peak_memory_mib", "devices"):
-            provenance[field] = event[field]
+            if field in event:
+                provenance[field] = event[field]
 
 
 def _largest_divisor(number: int, bound: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.execution.post_hoc_sweep import Sweep
-from odapi_repro.files import damaged, read_record, write_json
+from odapi_repro.files import damaged, read_record, write_record
 
 __all__ = ["SweepRecord"]
 
@@ -134,7 +134,7 @@ class SweepRecord:
     def write(self, folder: Path) -> None:
         """Writes the record, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "sweep.json", {"version": RECORD_VERSION, **asdict(self)})
+        write_record(folder / "sweep.json", asdict(self), version=RECORD_VERSION)
 
 
 def _joined(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:

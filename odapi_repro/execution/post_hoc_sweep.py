@@ -21,7 +21,7 @@ from odapi_repro.evaluation.eval_data import EvalData
 from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.evaluation.inference.model_edits import default_batch_size, model_of_pass
 from odapi_repro.execution.evaluations import EvaluationRequest
-from odapi_repro.files import read_json, typed, write_json
+from odapi_repro.files import read_record, write_record
 from odapi_repro.pipeline import Pipeline, flatten_fields
 from odapi_repro.study.groundwork import installed_stack
 from odapi_repro.study.post_hoc_cells import PassPlan, PostHocCell
@@ -30,6 +30,7 @@ from odapi_repro.study.post_hoc_plan import PostHocPlan
 __all__ = ["CellResult", "CellStore", "Sweep", "checkpoint_label"]
 
 SWEEP_VERSION = 2
+CELL_VERSION = 1
 _SIZE_FIELDS = ("height", "width", "min_dimension", "max_dimension", "size_threshold")
 # Of a difference: delta, se, low, high and degrees of freedom.
 _VALUES = 5
@@ -193,11 +194,8 @@ class CellStore:
         """Gives what a cell scores; None if it was not scored yet, or its file is damaged."""
         path = self._folder / f"{cell_id}.json"
         try:
-            fields = read_json(path, mend="")
-            result = typed(fields, CellResult)
-        except (FileNotFoundError, DamagedFile, ValueError):
-            return None
-        if fields.keys() != {one.name for one in dataclasses.fields(CellResult)}:
+            result = read_record(path, CellResult, version=CELL_VERSION, mend="")
+        except (FileNotFoundError, DamagedFile):
             return None
         whole = all(len(values) == _VALUES for values in result.differences.values())
         return result if whole else None
@@ -205,4 +203,5 @@ class CellStore:
     def write(self, cell_id: str, result: CellResult) -> None:
         """Keeps what a cell scores."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_json(self._folder / f"{cell_id}.json", dataclasses.asdict(result))
+        fields = dataclasses.asdict(result)
+        write_record(self._folder / f"{cell_id}.json", fields, version=CELL_VERSION)

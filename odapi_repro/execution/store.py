@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +21,17 @@ from typing import Any, Final, TypeVar
 
 from odapi_repro.errors import DamagedFile, UserError
 from odapi_repro.execution.attempts import Restart, restart_from, set_aside
+from odapi_repro.execution.events import SCRATCH
 from odapi_repro.execution.file_lock import Busy, is_held, locked
 from odapi_repro.files import (
     cannot_write,
     damaged,
+    digest_of,
     read_json,
     read_record,
     typed,
     write_json,
+    write_record,
     write_whole,
 )
 from odapi_repro.study.trial import Trial, TrialSpec
@@ -137,6 +141,17 @@ class Attempt:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _StateFile:
+    """What state.json holds: a `TrialState`, and digests of the files that it rests on."""
+
+    state: str
+    message: str = ""
+    step: int = 0
+    kind: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
 class TrialBusy(Busy):
     """Another process runs the trial."""
 
@@ -174,24 +189,29 @@ class TrialStore:
         """
         path = self.folder(trial_id) / _STATE
         try:
-            state = read_record(path, TrialState, version=STATE_VERSION, mend=_MENDS[_STATE])
+            held = read_record(path, _StateFile, version=STATE_VERSION, mend=_MENDS[_STATE])
         except FileNotFoundError:
             return self._without_state(trial_id)
+        state = TrialState(held.state, held.message, held.step, held.kind)
         if state.state not in STATES:
             raise damaged(path, f"no trial is '{state.state}'", _MENDS[_STATE])
         if state.state == "running" and not is_held(self.folder(trial_id) / _LOCK):
             return TrialState("interrupted", "killed while it ran", state.step)
         if state.state == "succeeded" and state.kind != TRAINED_ONLY:
-            problem = self._problem_of_metrics(trial_id)
+            problem = self._problem_of_metrics(trial_id, held.digests.get(_METRICS))
             if problem:
                 return TrialState("interrupted", problem, state.step)
         return state
 
     def set_state(self, trial_id: str, state: TrialState) -> None:
-        """Replaces a trial's state."""
-        write_json(
-            self.folder(trial_id) / _STATE, {"version": STATE_VERSION, **dataclasses.asdict(state)}
-        )
+        """Replaces a trial's state; of one that is finished, with digests of what it rests on."""
+        folder = self.folder(trial_id)
+        digests = {}
+        if state.state in FINISHED:
+            names = (_METRICS, _PROVENANCE)
+            digests = {name: digest_of(folder / name) for name in names if (folder / name).exists()}
+        fields = {**dataclasses.asdict(state), "digests": digests}
+        write_record(folder / _STATE, fields, version=STATE_VERSION)
 
     def spec(self, trial_id: str) -> TrialSpec | None:
         """Gives what a trial is made of; None where its folder does not say.
@@ -220,6 +240,25 @@ class TrialStore:
             DamagedFile: provenance.json does not read.
         """
         return self._read(trial_id, _PROVENANCE, Provenance)
+
+    def checked_provenance(self, trial_id: str) -> Provenance | None:
+        """Gives what a trial took, held against the digest in its state.
+
+        Raises:
+            DamagedFile: provenance.json does not read, or is not what was written.
+        """
+        path = self.folder(trial_id) / _PROVENANCE
+        took = self.provenance(trial_id)
+        with contextlib.suppress(FileNotFoundError):
+            held = read_record(
+                self.folder(trial_id) / _STATE,
+                _StateFile,
+                version=STATE_VERSION,
+                mend=_MENDS[_STATE],
+            )
+            if took is not None and held.digests.get(_PROVENANCE, "") not in ("", digest_of(path)):
+                raise damaged(path, "it was changed after it was written", _MENDS[_PROVENANCE])
+        return took
 
     def prepare(self, trial: Trial, *, fresh_start: bool = False) -> Attempt:
         """Makes the folder of a trial about to run, whose lock the caller holds.
@@ -289,8 +328,11 @@ class TrialStore:
             yield
 
     def _attempt(self, trial: Trial, folder: Path, *, fresh_start: bool) -> Attempt:
+        for left in folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
         if not fresh_start and (folder / TRAINED).exists():
-            return Attempt(folder, train=False, resumed=True)
+            note = "has trained to its end, and lacks only its evaluation"
+            return Attempt(folder, train=False, resumed=True, notes=(note,))
         if fresh_start or trial.spec.deterministic:
             aside = set_aside(folder, keep=_WRITTEN_ANEW)
             why = "it was asked to" if fresh_start else "it is deterministic"
@@ -311,11 +353,13 @@ class TrialStore:
             return TrialState("interrupted", "its state.json is gone")
         return TrialState("planned")
 
-    def _problem_of_metrics(self, trial_id: str) -> str:
+    def _problem_of_metrics(self, trial_id: str, digest: str | None) -> str:
         try:
             metrics = self.metrics(trial_id)
         except UserError as error:
             return f"{error.found}; they are made again from its detections"
+        if metrics and digest and digest != digest_of(self.folder(trial_id) / _METRICS):
+            return "its metrics.json was changed; it is made again from its detections"
         return "" if metrics else "its metrics.json is gone; it is made again from its detections"
 
     def _read(self, trial_id: str, name: str, kind: type[_T]) -> _T | None:

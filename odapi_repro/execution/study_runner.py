@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.execution.store import FINISHED, TrialStore
-from odapi_repro.files import damaged, read_record, write_json
+from odapi_repro.files import damaged, read_record, write_record
 from odapi_repro.study.plan import Plan
 from odapi_repro.study.trial import Trial
 
@@ -152,7 +152,7 @@ class StudyRecord:
     def write(self, folder: Path) -> None:
         """Writes the record, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "study.json", {"version": STUDY_VERSION, **vars(self)})
+        write_record(folder / "study.json", vars(self), version=STUDY_VERSION)
 
 
 def described(trial: Trial, *, train_records: str) -> TrialEntry:

@@ -35,7 +35,7 @@ def trial_row(
     state = store.state(trial_id)
     # Metrics count only once the trial is settled; a kill may leave them behind.
     scored = store.metrics(trial_id) if state.state == "succeeded" else None
-    took = store.provenance(trial_id)
+    took = store.checked_provenance(trial_id)
     message = state.message.splitlines()[0] if state.message else ""
     if took is None and state.state in FINISHED:
         message = message or "provenance.json is gone: what it took and its loss are not known"

@@ -109,7 +109,26 @@ def test_a_success_without_metrics_that_read_is_not_done(store: TrialStore, cont
     assert (state.state, state.step) == ("interrupted", 4)
     assert "made again from its detections" in state.message
     write_json(path, {"metrics": {"AP": None}, "num_images": 6, "num_detections": 0})
+    store.set_state(TRIAL.trial_id, TrialState("succeeded", step=4))
     assert store.state(TRIAL.trial_id).state == "succeeded"
+
+
+def test_a_digit_that_was_changed_in_a_finished_trial_is_noticed(store: TrialStore) -> None:
+    folder = store.folder(TRIAL.trial_id)
+    write_json(folder / "metrics.json", {"metrics": {"AP": 21.5}, "num_images": 6})
+    write_json(folder / "provenance.json", {"wall_seconds": 9.0, "final_loss": 0.5})
+    store.set_state(TRIAL.trial_id, TrialState("succeeded", step=4))
+    assert store.state(TRIAL.trial_id).state == "succeeded"
+    assert store.checked_provenance(TRIAL.trial_id) == Provenance(9.0, final_loss=0.5)
+    write_json(folder / "provenance.json", {"wall_seconds": 9.0, "final_loss": 0.6})
+    with pytest.raises(DamagedFile, match="changed after it was written"):
+        store.checked_provenance(TRIAL.trial_id)
+    write_json(folder / "metrics.json", {"metrics": {"AP": 31.5}, "num_images": 6})
+    assert "metrics.json was changed" in store.state(TRIAL.trial_id).message
+    state = folder / "state.json"
+    state.write_text(state.read_text().replace("succeeded", "diverged"))
+    with pytest.raises(DamagedFile, match="changed after it was written"):
+        store.state(TRIAL.trial_id)
 
 
 def test_a_worker_that_is_not_the_chief_is_done_without_metrics(store: TrialStore) -> None:

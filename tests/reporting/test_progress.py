@@ -134,3 +134,14 @@ def test_the_time_left_for_the_study_comes_from_its_own_trials() -> None:
     progress(TRIAL, ended("failed"))
     # Two trials took 150 s each.
     assert "(study: 2 min 30 s left)" in stream.getvalue()
+
+
+def test_notes_and_waits_are_lines_of_their_own_and_show_what_cannot_be_seen() -> None:
+    stream = io.StringIO()
+    progress = Progress(2, 0, stream=stream, clock=Clock())
+    progress(TRIAL, {"event": "note", "text": "goes on from step 4\x1b[2J"})
+    progress(TRIAL, {"event": "waiting"})
+    assert stream.getvalue().splitlines() == [
+        "[1/2] batch_size=4 seed=1: goes on from step 4\\x1b[2J",
+        "[1/2] batch_size=4 seed=1: another process runs it; waiting for its end",
+    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odapi_repro.execution.study_runner import check_same_foundation
-from odapi_repro.files import read_record, write_json
+from odapi_repro.files import read_record, write_record
 from odapi_repro.study.sanity.outcome import Outcome
 from odapi_repro.study.sanity.verdict import Verdict, judge
 
@@ -72,9 +72,8 @@ class SanityRecord:
         """Writes the record, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         fields = {
-            "version": _VERSION,
             **{name: value for name, value in vars(self).items() if name != "outcome"},
             "verdict": dataclasses.asdict(self.verdict),
             "outcome": dataclasses.asdict(self.outcome),
         }
-        write_json(folder / RECORD, fields)
+        write_record(folder / RECORD, fields, version=_VERSION)
