@@ -109,21 +109,16 @@ class LocalExecutor:
 
     def _job(self, trial: Trial, attempt: Attempt) -> Job:
         spec, folder = trial.spec, attempt.folder
-        # `train_loop` counts blocks and intervals from where it goes on.
+        # `train_loop` counts blocks from where it goes on.
         left = trial.num_steps - attempt.from_step or trial.num_steps
         block = _largest_divisor(left, self.runtime.steps_per_iteration)
-        # Saved at whole blocks only, and the last step only if it falls on an interval.
-        wanted = max(1, self.runtime.checkpoint_every_n // block)
-        interval = block * _largest_divisor(left // block, wanted)
-        if interval < self.runtime.checkpoint_every_n / 10:
-            # A number of steps without a divisor near: rather one save than one every few steps.
-            interval = left
         return Job(
             pipeline_path=str(folder / "pipeline.config"),
             model_dir=str(folder),
             num_steps=trial.num_steps,
             steps_per_iteration=block,
-            checkpoint_every_n=interval,
+            # At whole blocks; the last step is saved in any case.
+            checkpoint_every_n=block * max(1, self.runtime.checkpoint_every_n // block),
             checkpoint_max_to_keep=self.runtime.checkpoint_max_to_keep,
             seed=spec.seed,
             deterministic=spec.deterministic,

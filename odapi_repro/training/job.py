@@ -22,7 +22,8 @@ class Job:
         num_steps: steps to train; a multiple of `steps_per_iteration`.
         steps_per_iteration: steps in one call of the compiled function (the OD API's
             `NUM_STEPS_PER_ITERATION` is 100); losses are reported once a call.
-        checkpoint_every_n: a divisor of `num_steps`, so that the last step is saved.
+        checkpoint_every_n: steps between checkpoints, a multiple of `steps_per_iteration`; the
+            last step is saved, too.
         checkpoint_max_to_keep: how many checkpoints stay in `model_dir`.
         seed: for Python, NumPy and TensorFlow, set before anything is built.
         deterministic: same seed, same bits; slower (docs/reproducibility.md has the price).
