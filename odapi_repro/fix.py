@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from absl import flags
@@ -26,7 +27,7 @@ from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
 from odapi_repro.pipeline.parse import read_config_file
 from odapi_repro.pipeline.text_tree import lost_comments
-from odapi_repro.reference import nearest_reference, reference_named
+from odapi_repro.reference import reference_for, reference_named, with_reference_named
 
 __all__ = ["main"]
 
@@ -110,7 +111,7 @@ def _run(positional: list[str], command: str) -> int:
     if FLAGS.reference:
         reference = reference_named(FLAGS.reference)
     else:
-        reference, why = nearest_reference(pipeline)
+        reference, why = reference_for(config.text, pipeline)
     circumstances = Circumstances(
         train_images=FLAGS.train_images, num_replicas=constraints.num_replicas
     )
@@ -118,6 +119,7 @@ def _run(positional: list[str], command: str) -> int:
     _check_epochs(subject)
     mended = mend_config(subject, constraints, RULES, start=mended_text.pipeline)
     edited = rewrite_text(mended_text.text, mended.pipeline.proto)
+    edited = replace(edited, text=with_reference_named(edited.text, mended.pipeline, reference))
     diff = None
     if FLAGS.diff:
         name = path if output in ("", STDOUT) else output

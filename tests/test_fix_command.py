@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from odapi_repro import fix
+from odapi_repro import diagnose, fix
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.pipeline.edit_text import EditedText
 from odapi_repro.reference import reference_named
@@ -277,6 +277,36 @@ def test_of_two_kinds_the_one_that_counts_is_said_and_left(capsys, config, old, 
     written = Path(content["output"]).read_text()
     assert gone not in written
     assert "# mine" in written
+
+
+def test_what_nothing_speaks_against_is_suggested_and_not_made(capsys, config):
+    text = TEXT.replace("random_horizontal_flip {}", "random_adjust_hue {}")
+    config.write_text(text)
+    content = told(capsys, str(config), "--overwrite")
+    assert content["changes"] == []
+    (idea,) = content["ideas"]
+    assert {one["field"].split("[")[0] for one in idea["fields"]} == {
+        "train_config.data_augmentation_options"
+    }
+    assert Path(content["output"]).read_text() == text
+    assert fix.main([str(config), "--overwrite"]) == 0
+    out = capsys.readouterr().out
+    assert "Nothing to change." in out
+    assert "1 suggestion, not made" in out
+    assert "--goal reproduce" in out
+
+
+def test_a_reference_that_nobody_would_infer_is_named_in_the_first_line(capsys, config):
+    content = told(capsys, str(config), "--reference", "efficientdet_d3_automl")
+    written = Path(content["output"]).read_text()
+    assert written.startswith(f"# odapi_repro reference: efficientdet_d3_automl\n{TEXT[:20]}")
+    assert diagnose.main([content["output"], "--format", "json"]) == 0
+    told_again = json.loads(capsys.readouterr().out)
+    assert told_again["reference"] == "efficientdet_d3_automl"
+    assert told_again["reference_inferred"] == "the config names it in a comment"
+    left = {one["cause"] for one in content["findings"]}
+    severe = ("fatal", "critical", "warning")
+    assert {one["cause"] for one in told_again["findings"] if one["severity"] in severe} <= left
 
 
 WORDS = {
