@@ -159,12 +159,7 @@ def _decoded(data: bytes, path: Path, lenient: bool) -> str:
             ) from error
         if lenient:
             return text
-        raise ConfigError(
-            f"not UTF-8, at which the OD API stops: {found.place}; {found.guess}",
-            expected="a text in UTF-8",
-            mend=found.mend(str(path)),
-            where=f"{path}:{found.line}:{found.column}",
-        ) from error
+        raise found.refusal(str(path)) from error
 
 
 def parse_pipeline(text: str, path: str = "<text>") -> Pipeline:

@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from odapi_repro.errors import ConfigError
+
 __all__ = ["NotUtf8", "look_at_encoding", "reads_as_text"]
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
@@ -109,6 +111,15 @@ class NotUtf8:
         if not self.encoding:
             return "what it is written in is not clear"
         return f"it is probably {self.encoding}"
+
+    def refusal(self, path: str) -> ConfigError:
+        """Gives the error of a command that needs UTF-8."""
+        return ConfigError(
+            f"not UTF-8, at which the OD API stops: {self.place}; {self.guess}",
+            expected="a text in UTF-8",
+            mend=self.mend(path),
+            where=f"{path}:{self.line}:{self.column}",
+        )
 
     def mend(self, path: str) -> str:
         """Gives what to type to have the file in UTF-8."""

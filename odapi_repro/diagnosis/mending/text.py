@@ -12,7 +12,6 @@ from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.mending.changes import Change, FieldChange
 from odapi_repro.diagnosis.text_mends import Draft, mend
-from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.text_repeats import Repeat, find_repeats, leave_once
 from odapi_repro.pipeline.text_tree import TextTreeError
@@ -48,12 +47,7 @@ def mend_text(config: ConfigText) -> MendedText:
     """
     foreign = config.not_utf8
     if foreign is not None and not foreign.encoding:
-        raise ConfigError(
-            f"not UTF-8: {foreign.place}, and {foreign.guess}",
-            expected="UTF-8, or another encoding that its letters tell",
-            mend=foreign.mend(config.path),
-            where=f"{config.path}:{foreign.line}:{foreign.column}",
-        )
+        raise foreign.refusal(config.path)
     lines = _parsable(config) if config.problems else config.text
     repeats: tuple[Repeat, ...] = ()
     text = lines
