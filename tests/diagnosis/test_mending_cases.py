@@ -13,7 +13,7 @@ import pytest
 from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import GOALS, Constraints, mend_config
-from odapi_repro.diagnosis.mending.text import parsable_text
+from odapi_repro.diagnosis.mending.text import mend_text
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.pipeline import Circumstances, parse_pipeline
 from odapi_repro.pipeline.edit_text import rewrite_text
@@ -67,6 +67,6 @@ def test_of_every_case_only_what_is_listed_is_left(
     assert severe <= {"tiny_batch_batchnorm", "train_eq_eval", "label_map_malformed"}
     assert severe <= {left.cause for left in result.not_mendable}
 
-    edited = rewrite_text(parsable_text(subject.text), result.pipeline.proto)
+    edited = rewrite_text(mend_text(subject.text).text, result.pipeline.proto)
     assert edited.kept_layout, edited.why
     assert parse_pipeline(edited.text).proto == result.pipeline.proto
