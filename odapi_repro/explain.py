@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import math
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from odapi_repro.execution.hardware import check_disk_space, check_writable
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import check_same_foundation
 from odapi_repro.explain_inputs import Reference, named_reference, user_pipeline
+from odapi_repro.foreign_text import command_line, shown, shown_lines
 from odapi_repro.reporting.explanation.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.study.design_choice import AUTO, EXPLAINING_DESIGNS
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        return _run(positional, shlex.join(["python", "-m", "odapi_repro.explain", *arguments]))
+        return _run(positional, command_line(["python", "-m", "odapi_repro.explain", *arguments]))
 
     return run_command(run, FLAGS, arguments, name="explain", summary=SUMMARY)
 
@@ -172,7 +172,7 @@ def _plan(positional: list[str], command: str) -> ExplanationPlan:
     user = user_pipeline([*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])])
     reference = named_reference(FLAGS.reference, user)
     if reference.why:
-        print(f"reference: {reference.name}, {reference.why}", file=sys.stderr)
+        print(shown(f"reference: {reference.name}, {reference.why}"), file=sys.stderr)
     if FLAGS.margin <= 0 or not math.isfinite(FLAGS.margin):
         raise UserError(f"--margin {FLAGS.margin}", expected="points above 0", mend="--margin 0.5")
     if FLAGS.scale == "full" and FLAGS.data == EMBEDDED and not FLAGS.train_records:
@@ -319,8 +319,9 @@ def _train(
         )
     for trial_id, state in trials.failed():
         print(
-            f"trial {trial_id} failed: {state.message}\n"
-            f"  log: {trials.store.folder(trial_id) / 'train.log'}\n  --retry failed runs it again",
+            f"trial {trial_id} failed: {shown_lines(state.message)}\n"
+            f"  log: {shown(trials.store.folder(trial_id) / 'train.log')}\n"
+            "  --retry failed runs it again",
             file=sys.stderr,
         )
     return EXIT_FAILED if stop == "failed" else EXIT_DONE
@@ -359,7 +360,7 @@ def _print(folder: Path) -> None:
         return
     print()
     text.print_report(report)
-    print(f"\n{folder / 'README.md'}")
+    print(f"\n{shown(folder / 'README.md')}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from odapi_repro.execution.study_runner import (
 )
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.foreign_text import command_line, shown, shown_lines
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        command = shlex.join(["python", "-m", "odapi_repro.run", *arguments])
+        command = command_line(["python", "-m", "odapi_repro.run", *arguments])
         return _run(positional, command)
 
     return run_command(run, FLAGS, arguments, name="run", summary=SUMMARY)
@@ -191,13 +191,13 @@ def _run_and_report(
         write_report(report, folder)
     print()
     print_report(report)
-    print(f"\n{folder / 'README.md'}")
+    print(f"\n{shown(folder / 'README.md')}")
     failed = [t for t in plan.trials if store.state(t.trial_id).state not in FINISHED]
     for trial in failed:
         state = store.state(trial.trial_id)
         print(
-            f"trial {trial.trial_id} {state.state}: {state.message}\n"
-            f"  log: {store.folder(trial.trial_id) / 'train.log'}"
+            f"trial {trial.trial_id} {state.state}: {shown_lines(state.message)}\n"
+            f"  log: {shown(store.folder(trial.trial_id) / 'train.log')}"
             + ("\n  --retry failed runs it again" if state.state == "failed" else ""),
             file=sys.stderr,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
+from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.study_data import StudyData
@@ -112,7 +113,7 @@ class _Session:
             self._store,
             self._executor_for,
             progress,
-            lambda text: print(f"evaluating {text}", file=sys.stderr, flush=True),
+            lambda text: print(shown(f"evaluating {text}"), file=sys.stderr, flush=True),
             on_more=on_more,
             retry_failed=retry,
         )
@@ -124,12 +125,12 @@ class _Session:
             write_sanity_report(record, self._folder)
         print()
         print_sanity(record)
-        print(f"\n{self._folder / 'README.md'}")
+        print(f"\n{shown(self._folder / 'README.md')}")
         failed = runner.failed()
         for name, state in failed:
             print(
-                f"trial {name} {state.state}: {state.message}\n"
-                f"  log: {self._store.folder(name) / 'train.log'}\n"
+                f"trial {name} {state.state}: {shown_lines(state.message)}\n"
+                f"  log: {shown(self._store.folder(name) / 'train.log')}\n"
                 "  --retry failed runs it again",
                 file=sys.stderr,
             )

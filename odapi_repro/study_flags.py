@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,10 @@ from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.record_check import check_records
 from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
-from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.errors import EnvironmentMissing, UserError, shortened
 from odapi_repro.execution.executor import Runtime
 from odapi_repro.execution.hardware import count_gpus
+from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.study.groundwork import TrialConditions
@@ -29,6 +31,9 @@ __all__ = [
     "runtime_of",
     "study_data_of",
 ]
+
+_LONGEST_NAME: Final = 200
+"""Bytes; file systems have 255, and files are written beside others under longer names."""
 
 _RECORDS: Final = {
     "study.json": "a study of factors (run)",
@@ -164,18 +169,28 @@ def runtime_of(values: Any, *, scale: str) -> Runtime:
     )
 
 
-def check_name(study: str) -> None:
-    """Refuses what cannot be a folder in results/.
+def check_name(name: str, kind: str = "a study") -> None:
+    """Refuses what cannot be a folder in results/, or cannot be read where it is printed.
+
+    Letters of all languages, spaces inside and marks are good; pages print them as they are.
+
+    Args:
+        name: as it was given.
+        kind: what it is the name of.
 
     Raises:
-        UserError: for such a name.
+        UserError: for a name that is empty, hidden, or no single folder, that begins or ends with
+            a space, has a letter that cannot be seen, or is too long for a file system.
     """
-    if not study or study.startswith(".") or "/" in study or "\\" in study:
-        raise UserError(
-            f"'{study}' cannot be the name of a study",
-            expected="a plain folder name",
-            mend="--name my_study",
-        )
+    plain = shown(name) == name and name == name.strip()
+    single = name and not name.startswith(".") and "/" not in name and "\\" not in name
+    if plain and single and len(os.fsencode(name)) <= _LONGEST_NAME:
+        return
+    raise UserError(
+        f"'{shortened(name)}' cannot be the name of {kind}",
+        expected="a plain folder name",
+        mend=f"--name my_{kind.rsplit(maxsplit=1)[-1]}",
+    )
 
 
 def check_result_kind(folder: Path, record: str) -> None:

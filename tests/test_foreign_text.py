@@ -24,7 +24,7 @@ def test_lines_stay_lines_where_a_message_has_several():
 
 
 def test_markup_in_a_name_is_text_on_a_page():
-    assert markdown("# a | *b* [c](d) <img>\n") == ("\\# a \\| \\*b\\* \\[c\\](d) \\<img\\>\\\\n")
+    assert markdown("# a | *b* [c](d) <img>\n") == "\\# a \\| \\*b\\* [c\\](d) \\<img>\\\\n"
 
 
 def test_backticks_in_a_name_do_not_end_its_code():

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+from odapi_repro.foreign_text import shown
 from odapi_repro.study.trial import Trial
 
 __all__ = ["Progress", "duration"]
@@ -132,6 +133,7 @@ class Progress:
         return f"[{number}/{self._total}] {cell} seed={trial.spec.seed}"
 
     def _update(self, text: str) -> None:
+        text = shown(text)
         now = self._clock()
         if self._live:
             if now - self._last_shown >= _REFRESH_SECONDS:
@@ -147,6 +149,7 @@ class Progress:
         self._width = len(text)
 
     def _line(self, text: str) -> None:
+        text = shown(text)
         if self._live:
             self._rewrite(text)
             self._stream.write("\n")

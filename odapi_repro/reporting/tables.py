@@ -13,6 +13,7 @@ import pandas as pd
 
 from odapi_repro.analysis.cells import AP_OR_0, outcomes
 from odapi_repro.analysis.trials import TEXT_COLUMNS, factor_columns
+from odapi_repro.foreign_text import markdown_sentence, shortened_name
 from odapi_repro.reporting.content import StudyReport
 
 __all__ = ["Table", "csv_bytes", "level_table", "number", "read_trials"]
@@ -20,6 +21,9 @@ __all__ = ["Table", "csv_bytes", "level_table", "number", "read_trials"]
 _CSV_FORMAT: Final = "%.10g"
 """Ten significant digits: what implementations of COCO's metrics agree on. Equal metrics give equal
 text, and differences in the last bits, which no detection explains, do not show."""
+
+_WIDEST_CELL: Final = 100
+"""Letters of a cell on a terminal; a name may have thousands."""
 
 _SUMMARY_METRICS: Final = ("AP", "AP50", "APs", "APm", "APl", "AR100", "mask_AP")
 
@@ -37,12 +41,15 @@ class Table:
         rule = ["---:" if i >= self.numeric_from else "---" for i, _ in enumerate(self.header)]
         lines = [self.header, rule, *self.rows]
         return "\n".join(
-            "| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines
+            "| " + " | ".join(markdown_sentence(text) for text in line) + " |" for line in lines
         )
 
     def text(self) -> str:
         """Columns of spaces, for a terminal."""
-        lines = [self.header, *self.rows]
+        lines = [
+            [shortened_name(text, _WIDEST_CELL) for text in line]
+            for line in (self.header, *self.rows)
+        ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(
@@ -60,7 +67,7 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
         lambda column: column + 0.0 if pd.api.types.is_float_dtype(column) else column
     )
     without_minus_zero.to_csv(stream, index=False, float_format=_CSV_FORMAT, lineterminator="\n")
-    return stream.getvalue().encode()
+    return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def read_trials(path: Path | IO[bytes]) -> pd.DataFrame:

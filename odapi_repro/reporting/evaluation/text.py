@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from odapi_repro.evaluation.breakdown import Breakdown
+from odapi_repro.foreign_text import shown
 from odapi_repro.reporting.evaluation.content import EvaluationReport, Model
 from odapi_repro.reporting.evaluation.mask_chain_text import chain_text
 from odapi_repro.reporting.evaluation.tables import (
@@ -217,7 +218,7 @@ def _wrapped(lines: Iterable[str], first: str = "", rest: str | None = None) -> 
         part
         for line in lines
         for part in textwrap.wrap(
-            line,
+            shown(line),
             _WIDTH,
             initial_indent=first,
             subsequent_indent=first if rest is None else rest,

@@ -121,7 +121,8 @@ def test_a_run_without_anything_has_a_report_and_no_picture(
 
 def test_there_is_a_panel_for_each_thing_that_was_measured(folder: Path) -> None:
     whole = (folder / "curves.png").read_bytes()
-    alone = render_curves(dataclasses.replace(OUTCOME, hold=None))["curves.png"]
+    (drawing,) = render_curves(dataclasses.replace(OUTCOME, hold=None))
+    alone = drawing.render()["curves.png"]
     assert width(whole) > width(alone) > 0
 
 
