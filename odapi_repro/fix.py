@@ -21,7 +21,7 @@ from odapi_repro.diagnosis.mending.text import parsable_text, text_changes
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import ConfigError, UserError
-from odapi_repro.foreign_text import command_line
+from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
 from odapi_repro.pipeline.parse import read_config_file
@@ -123,7 +123,10 @@ def _run(positional: list[str], command: str) -> int:
         diff = "".join(
             line if line.endswith("\n") else line + "\n"
             for line in difflib.unified_diff(
-                text.splitlines(keepends=True), edited.text.splitlines(keepends=True), path, name
+                text.splitlines(keepends=True),
+                edited.text.splitlines(keepends=True),
+                shown(path),
+                shown(name),
             )
         )
     if output == STDOUT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from dataclasses import dataclass
@@ -22,19 +23,23 @@ _CSV_FORMAT: Final = "%.10g"
 """Ten significant digits: what implementations of COCO's metrics agree on. Equal metrics give equal
 text, and differences in the last bits, which no detection explains, do not show."""
 
-_WIDEST_CELL: Final = 100
-"""Letters of a cell on a terminal; a name may have thousands."""
-
 _SUMMARY_METRICS: Final = ("AP", "AP50", "APs", "APm", "APl", "AR100", "mask_AP")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of text; columns from `numeric_from` on are aligned to the right."""
+    """A header and rows of text.
+
+    Attributes:
+        header, rows: text as it came; names from outside are cleaned as they are printed.
+        numeric_from: columns from here on are aligned to the right.
+        widest: letters of a cell on a terminal; longer ones lose their middle.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric_from: int = 1
+    widest: int = 300
 
     def markdown(self) -> str:
         """A GitHub table."""
@@ -47,7 +52,7 @@ class Table:
     def text(self) -> str:
         """Columns of spaces, for a terminal."""
         lines = [
-            [shortened_name(text, _WIDEST_CELL) for text in line]
+            [shortened_name(text, self.widest) for text in line]
             for line in (self.header, *self.rows)
         ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -62,12 +67,22 @@ class Table:
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """The table as CSV; the same table gives the same bytes on every platform."""
-    stream = io.StringIO()
     without_minus_zero = table.apply(
         lambda column: column + 0.0 if pd.api.types.is_float_dtype(column) else column
     )
-    without_minus_zero.to_csv(stream, index=False, float_format=_CSV_FORMAT, lineterminator="\n")
-    return stream.getvalue().encode("utf-8", "backslashreplace")
+
+    def text(quoting: int) -> str:
+        stream = io.StringIO()
+        without_minus_zero.to_csv(
+            stream, index=False, float_format=_CSV_FORMAT, lineterminator="\n", quoting=quoting
+        )
+        return stream.getvalue()
+
+    found = text(csv.QUOTE_MINIMAL)
+    if "\r" in found:
+        # Python's own writer leaves a carriage return bare, and readers end the row at it.
+        found = text(csv.QUOTE_ALL)
+    return found.encode("utf-8", "backslashreplace")
 
 
 def read_trials(path: Path | IO[bytes]) -> pd.DataFrame:

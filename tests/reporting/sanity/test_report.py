@@ -149,3 +149,20 @@ def test_a_record_that_does_not_read_is_one_message(
     (tmp_path / "sanity.json").write_text(content)
     with pytest.raises(StudyMismatch, match=r"sanity\.json"):
         record.check_same(tmp_path)
+
+
+@pytest.fixture
+def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("odapi_repro.reporting.style.encode", refuse)
+
+
+@pytest.mark.usefixtures("broken_figures")
+def test_curves_that_fail_leave_the_verdict(record: SanityRecord, tmp_path: Path) -> None:
+    write_sanity_report(record, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("README.md", "curve.csv", "sanity.json", "trials.csv")
+    ]
+    assert "curves could not be drawn" in (tmp_path / "README.md").read_text()
