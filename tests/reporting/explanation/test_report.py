@@ -280,3 +280,17 @@ def test_figures_that_fail_leave_what_can_be_read_back(tmp_path: Path) -> None:
     }
     assert "waterfall could not be drawn" in (tmp_path / "one" / "README.md").read_text()
     assert read_report(tmp_path / "one").explanation == report().explanation
+
+
+def test_a_terminal_gets_the_names_of_a_record_as_text(tmp_path: Path) -> None:
+    found = report()
+    record = dataclasses.replace(
+        found.explanation, pipeline="a\x1b[2J\nb.config", reference="c\x9b", data="d\u202e"
+    )
+    for ascii_only in (True, False):
+        told = render_terminal(
+            dataclasses.replace(found, explanation=record), ascii_only=ascii_only
+        )
+        assert not {"\x1b", "\x9b", "\u202e"} & set(told)
+    found = dataclasses.replace(found, explanation=record)
+    assert not {"\x1b", "\x9b", "\u202e"} & set(readme(found))

@@ -166,3 +166,19 @@ def test_curves_that_fail_leave_the_verdict(record: SanityRecord, tmp_path: Path
         *("README.md", "curve.csv", "sanity.json", "trials.csv")
     ]
     assert "curves could not be drawn" in (tmp_path / "README.md").read_text()
+
+
+def test_names_from_outside_are_text(record: SanityRecord) -> None:
+    odd = dataclasses.replace(
+        record,
+        study="# $x$",
+        pipeline="a`b\n|c",
+        command="run\n```\n# heading",
+        foundation={"data": "<img src=x>\x1b[2J"},
+    )
+    text = readme_text(odd, files=[])
+    assert text.startswith("# \\# \\$x\\$\n")
+    assert "``a`b\\n\\|c``" in text
+    assert "- data: \\<img src=x>\\\\x1b[2J" in text
+    assert text.endswith("````\nrun\n```\n# heading\n````\n")
+    assert "\x1b" not in text
