@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from odapi_repro.foreign_text import shown, shown_lines
+
 __all__ = [
     "ConfigError",
     "DamagedFile",
@@ -33,11 +35,12 @@ class UserError(Exception):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        lines = [f"{self.where}: {self.found}" if self.where else self.found]
+        where = f"{shown(self.where)}: " if self.where else ""
+        lines = [f"{where}{_continued(self.found)}"]
         if self.expected:
-            lines.append(f"  expected: {self.expected}")
+            lines.append(f"  expected: {_continued(self.expected)}")
         if self.mend:
-            lines.append(f"  to mend it: {self.mend}")
+            lines.append(f"  to mend it: {_continued(self.mend)}")
         return "\n".join(lines)
 
 
@@ -59,6 +62,11 @@ class DamagedFile(StudyMismatch):
 
 class EnvironmentMissing(UserError):
     """A package, a device or disk space that the command needs is not there."""
+
+
+def _continued(text: str) -> str:
+    """Marks further lines: no name with a newline in it can pose as a line of the message."""
+    return shown_lines(text).replace("\n", "\n  | ")
 
 
 def shortened(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from odapi_repro.diagnosis.mending.text import mend_text, text_changes
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import ConfigError, UserError
+from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
 from odapi_repro.pipeline.parse import read_config_file
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        return _run(positional, shlex.join(["python", "-m", "odapi_repro.fix", *arguments]))
+        return _run(positional, command_line(["python", "-m", "odapi_repro.fix", *arguments]))
 
     return run_command(run, FLAGS, arguments, name="fix", summary=SUMMARY)
 
@@ -128,8 +128,8 @@ def _run(positional: list[str], command: str) -> int:
             for line in difflib.unified_diff(
                 config.text.splitlines(keepends=True),
                 edited.text.splitlines(keepends=True),
-                path,
-                name,
+                shown(path),
+                shown(name),
             )
         )
     if output == STDOUT:

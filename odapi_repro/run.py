@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from odapi_repro.execution.study_runner import StudyRecord, missing_trials
 from odapi_repro.execution.trial_loop import run_trials
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
@@ -33,13 +33,13 @@ from odapi_repro.study.design import DESIGNS
 from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.study.trial import Trial
 from odapi_repro.study_flags import (
-    RETRY_HINT,
     check_name,
     check_result_kind,
     conditions_of,
     define_study_flags,
     runtime_of,
     study_data_of,
+    tell_unfinished,
     tell_unread,
 )
 
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        command = shlex.join(["python", "-m", "odapi_repro.run", *arguments])
+        command = command_line(["python", "-m", "odapi_repro.run", *arguments])
         return _run(positional, command)
 
     return run_command(run, FLAGS, arguments, name="run", summary=SUMMARY)
@@ -191,17 +191,11 @@ def _run_and_report(
             write_report(report, folder)
     print()
     print_report(report)
-    print(f"\n{folder / 'README.md'}")
-    failed = [t for t in plan.trials if store.state(t.trial_id).state not in FINISHED]
-    for trial in failed:
-        state = store.state(trial.trial_id)
-        print(
-            f"trial {trial.trial_id} {state.state}: {state.message}\n"
-            f"  log: {store.folder(trial.trial_id) / 'train.log'}"
-            + (f"\n  {RETRY_HINT}" if state.state == "failed" else ""),
-            file=sys.stderr,
-        )
-    return EXIT_FAILED if failed else EXIT_DONE
+    print(f"\n{shown(folder / 'README.md')}")
+    states = [(trial.trial_id, store.state(trial.trial_id)) for trial in plan.trials]
+    unfinished = [one for one in states if one[1].state not in FINISHED]
+    tell_unfinished(store, unfinished)
+    return EXIT_FAILED if unfinished else EXIT_DONE
 
 
 def _pipeline(positional: list[str]) -> Pipeline:

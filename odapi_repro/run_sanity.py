@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
+from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.signals import held
 from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.study_data import StudyData
 from odapi_repro.study_flags import (
-    RETRY_HINT,
     check_name,
     check_result_kind,
     runtime_of,
+    tell_unfinished,
     tell_unread,
 )
 
@@ -119,7 +120,7 @@ class _Session:
             self._store,
             self._executor_for,
             progress,
-            lambda text: print(f"evaluating {text}", file=sys.stderr, flush=True),
+            lambda text: print(shown(f"evaluating {text}"), file=sys.stderr, flush=True),
             on_more=on_more,
             retry_failed=retry,
         )
@@ -132,15 +133,9 @@ class _Session:
                 write_sanity_report(record, self._folder)
         print()
         print_sanity(record)
-        print(f"\n{self._folder / 'README.md'}")
+        print(f"\n{shown(self._folder / 'README.md')}")
         failed = runner.failed()
-        for name, state in failed:
-            print(
-                f"trial {name} {state.state}: {state.message}\n"
-                f"  log: {self._store.folder(name) / 'train.log'}\n"
-                f"  {RETRY_HINT}",
-                file=sys.stderr,
-            )
+        tell_unfinished(self._store, failed)
         return EXIT_FAILED if failed or record.verdict.is_fault else EXIT_DONE
 
     def _executor_for(self, steps: int) -> Any:

@@ -61,7 +61,7 @@ def test_control_characters_of_a_message_do_not_reach_the_terminal(capsys):
     assert guarded(lambda: _raise(error), name="data convert") == 2
     told = capsys.readouterr().err
     assert "class 'a\\x1b[31mb\\x9b'" in told
-    assert "line\nbreaks stay" in told
+    assert "line\n  | breaks stay" in told
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -137,6 +137,7 @@ class Progress:
         return f"[{number}/{self._total}] {cell} seed={trial.spec.seed}"
 
     def _update(self, text: str) -> None:
+        text = shown(text)
         now = self._clock()
         if self._live:
             if now - self._last_shown >= _REFRESH_SECONDS:
@@ -152,6 +153,7 @@ class Progress:
         self._width = len(text)
 
     def _line(self, text: str) -> None:
+        text = shown(text)
         if self._live:
             self._rewrite(text)
             self._stream.write("\n")

@@ -15,6 +15,7 @@ from odapi_repro.diagnosis.mending.constraints import REPRODUCE
 from odapi_repro.diagnosis.mending.cost import Cost
 from odapi_repro.diagnosis.mending.mend import Mended
 from odapi_repro.diagnosis.render.wording import plain, plural
+from odapi_repro.foreign_text import command_line, shown_lines
 
 __all__ = ["Report", "as_json", "as_text"]
 
@@ -81,10 +82,12 @@ def as_text(report: Report) -> str:
     told = [one for one in mended.findings if one.severity == Severity.INFO]
     if told and report.output:
         lines.append(
-            f"\n{len(told)} for information: python -m odapi_repro.diagnose {report.output}"
+            f"\n{len(told)} for information: "
+            + command_line(["python", "-m", "odapi_repro.diagnose", report.output])
         )
     if report.diff is not None:
-        lines += ["", report.diff.rstrip("\n")]
+        # A tab is the config's own.
+        lines += ["", "\t".join(map(shown_lines, report.diff.rstrip("\n").split("\t")))]
     return "\n".join(lines) + "\n"
 
 
@@ -143,7 +146,7 @@ def as_json(report: Report) -> str:
     }
     if report.diff is not None:
         document["diff"] = report.diff
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _head(report: Report) -> list[str]:
@@ -269,7 +272,7 @@ def _plain_value(value: object) -> object:
 
 def _wrapped(text: str, lead: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        plain(text),
         _COLUMNS,
         initial_indent=lead,
         subsequent_indent=" " * len(lead),
