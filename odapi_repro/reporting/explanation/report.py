@@ -81,9 +81,10 @@ def read_report(folder: Path) -> ExplanationReport:
         UserError: the folder has no record or no trials.
         StudyMismatch: they are damaged, do not belong together, or a newer version wrote them.
     """
-    explanation = Explanation.from_json(
-        _text(folder / EXPLANATION_FILE), where=str(folder / EXPLANATION_FILE)
-    )
+    try:
+        explanation = Explanation.read(folder / EXPLANATION_FILE)
+    except FileNotFoundError as error:
+        raise _missing(folder / EXPLANATION_FILE, error) from error
     trials = _table(folder / _TRIALS)
     evaluation = _evaluation(folder / _EVALUATION)
     report = ExplanationReport(explanation, trials, evaluation)
@@ -98,15 +99,6 @@ def read_report(folder: Path) -> ExplanationReport:
             where=str(folder / _TRIALS),
         ) from error
     return report
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise _damaged(path, str(error)) from error
-    except OSError as error:
-        raise _missing(path, error) from error
 
 
 def _table(path: Path) -> pd.DataFrame:

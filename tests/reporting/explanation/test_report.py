@@ -209,7 +209,7 @@ def test_a_missing_file_is_named(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("explanation.json", b"{", "parse"),
+        ("explanation.json", b"{", "cannot be read"),
         ("explanation.json", b'{"version": 99}', "format 99"),
         ("trials.csv", b"", "damaged"),
         ("trials.csv", b"a,b\n1,2\n", "damaged"),
