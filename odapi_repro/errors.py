@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from odapi_repro.foreign_text import shown, shown_lines
 
 __all__ = [
@@ -33,6 +35,13 @@ class UserError(Exception):
         self.mend = mend
         self.where = where
         super().__init__(self._message())
+
+    @classmethod
+    def told(cls, message: str) -> Self:
+        """Gives the error that another process has worded, in lines of its own."""
+        error = cls(message)
+        error.args = (shown_lines(message),)
+        return error
 
     def _message(self) -> str:
         where = f"{shown(self.where)}: " if self.where else ""

@@ -26,11 +26,11 @@ from odapi_repro.execution.explain_runner import ExplanationTrials, run_explanat
 from odapi_repro.execution.hardware import check_disk_space, check_writable
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import check_same_foundation
-from odapi_repro.explain_inputs import Reference, named_reference, user_pipeline
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.reporting.explanation.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.signals import held
+from odapi_repro.study.compared_configs import Reference, named_reference, user_pipeline
 from odapi_repro.study.design_choice import AUTO, EXPLAINING_DESIGNS
 from odapi_repro.study.designs import check_budget
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
-from odapi_repro.execution.memory import oom_kills
 from odapi_repro.signals import held
 
 __all__ = ["ChildEnd", "run_child"]
 
+_CGROUP_EVENTS = (
+    Path("/sys/fs/cgroup/memory.events"),
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),
+)
 _OUTCOMES = frozenset({"done", "diverged", "failed"})
 
 
@@ -75,7 +78,7 @@ def run_child(
         Exception: from `on_event`, and an interrupt by the user; the child has been killed then.
     """
     began, began_unix = time.monotonic(), time.time()
-    kills_before = oom_kills()
+    kills_before = _oom_kills()
     read_end, write_end = os.pipe()
     process: subprocess.Popen[bytes] | None = None
     outcome: dict[str, Any] = {}
@@ -116,6 +119,20 @@ def run_child(
         code=code,
         began_unix=began_unix,
         wall_seconds=time.monotonic() - began,
-        killed_for_memory=oom_kills() > kills_before,
+        killed_for_memory=_oom_kills() > kills_before,
         log=log,
     )
+
+
+def _oom_kills() -> int:
+    """Gives how many processes of this control group were ended for memory; 0 if unknown."""
+    for path in _CGROUP_EVENTS:
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name == "oom_kill" and value.isdigit():
+                return int(value)
+    return 0

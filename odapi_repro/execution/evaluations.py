@@ -151,7 +151,7 @@ def _run_job(
         with contextlib.suppress(OSError):
             os.replace(log, failed_log)
     if kind == "input":
-        raise DataError(message)
+        raise DataError.told(message)
     if kind == "disk_full":
         raise EnvironmentMissing(
             "no space left on the disk while images were evaluated",
@@ -166,7 +166,7 @@ def _run_job(
             mend="--batch_size 1, or another --device",
         )
     if kind:
-        raise UserError(f"the evaluation failed: {message}\n{_tail(failed_log)}".rstrip())
+        raise UserError.told(f"the evaluation failed: {message}\n{_tail(failed_log)}".rstrip())
 
 
 def _is_wanted(one: Pass, missing: Sequence[Key]) -> bool:

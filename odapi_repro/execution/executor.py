@@ -14,7 +14,7 @@ from typing import Any
 from odapi_repro.datasets.damage import make_edited_records
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.child import ChildEnd, run_child
-from odapi_repro.execution.memory import memory_advice
+from odapi_repro.execution.history import memory_advice
 from odapi_repro.execution.store import TRAINED_ONLY, Attempt, TrialState, TrialStore
 from odapi_repro.signals import Ended
 from odapi_repro.study.trial import Trial

@@ -1,4 +1,4 @@
-"""What trials in a runs folder took: the price of the next ones.
+"""What trials in a runs folder took: the price of the next ones, and the batch that will fit.
 
 A runs folder may hold thousands of trials, and every plan asks: two small files of each are read,
 and of its pipeline only what is needed is looked up in the text that `Pipeline.to_text` gave.
@@ -15,7 +15,7 @@ from odapi_repro.execution.store import TrialStore
 from odapi_repro.study.cost import CostEstimate, TrialCost, estimate_cost
 from odapi_repro.study.trial import Trial, TrialSpec
 
-__all__ = ["expected_cost", "model_part", "readable_specs", "train_number"]
+__all__ = ["expected_cost", "memory_advice", "model_part", "readable_specs"]
 
 _BATCH, _STEPS = "batch_size", "num_steps"
 
@@ -40,6 +40,42 @@ def expected_cost(
     )
 
 
+def memory_advice(store: TrialStore, trial: Trial) -> str:
+    """Says which batch would fit, from trials that succeeded here, or that it is unknown.
+
+    Peak memory is taken as linear in the images a replica holds; two succeeded trials of the same
+    model on the same device with different batches give the line.
+    """
+    device, wanted = trial.spec.device, trial.global_batch_size // trial.spec.num_replicas
+    seen: dict[int, float] = {}
+    model = model_part(trial.spec.pipeline_text)
+    for trial_id, spec in readable_specs(store, []):
+        if spec.device != device or model_part(spec.pipeline_text) != model:
+            continue
+        try:
+            took = store.provenance(trial_id)
+        except DamagedFile:
+            continue
+        batch = _train_number(spec.pipeline_text, "batch_size")
+        # Only a trial that was done tells its memory.
+        if batch and took is not None and took.peak_memory_mib:
+            seen[batch // spec.num_replicas] = took.peak_memory_mib
+    fitted = [images for images in seen if images < wanted]
+    if not fitted:
+        return (
+            "which batch would fit is unknown: no smaller one of this model has succeeded here. "
+            "Try half of it (--levels), more replicas on more devices, or a smaller input."
+        )
+    largest = max(fitted)
+    advice = f"{largest} images a replica fitted here before ({seen[largest]:.0f} MiB)"
+    smallest = min(fitted)
+    if smallest < largest:
+        slope = (seen[largest] - seen[smallest]) / (largest - smallest)
+        needed = seen[largest] + slope * (wanted - largest)
+        advice += f"; {wanted} would need about {needed:.0f} MiB"
+    return advice + "."
+
+
 def readable_specs(store: TrialStore, damage: list[str]) -> Iterator[tuple[str, TrialSpec]]:
     """Gives ids and specs of the trials in a runs folder; what does not read goes to `damage`."""
     for trial_id in store.trial_ids():
@@ -62,7 +98,7 @@ def model_part(pipeline_text: str) -> str:
     return _block(pipeline_text, "model")
 
 
-def train_number(pipeline_text: str, name: str) -> int:
+def _train_number(pipeline_text: str, name: str) -> int:
     """Gives a whole number of `train_config`, 0 where it is not set."""
     found = re.search(rf"^  {name}: (\d+)$", _block(pipeline_text, "train_config"), re.MULTILINE)
     return int(found[1]) if found else 0
@@ -94,8 +130,8 @@ def _history(
             continue
         if spec is None or spec.device != device or model_part(spec.pipeline_text) not in models:
             continue
-        batch = train_number(spec.pipeline_text, _BATCH)
-        images = batch * train_number(spec.pipeline_text, _STEPS)
+        batch = _train_number(spec.pipeline_text, _BATCH)
+        images = batch * _train_number(spec.pipeline_text, _STEPS)
         train_seconds = took.timings["train_seconds"]
         overhead = (took.wall_seconds or 0.0) - train_seconds
         if images <= 0 or train_seconds <= 0 or overhead < 0:

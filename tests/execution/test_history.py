@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_trials import fake_trial, plan_of
 
-from odapi_repro.execution.history import expected_cost, model_part, train_number
+from odapi_repro.execution.history import _train_number, expected_cost, model_part
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.files import write_json, write_whole
 from odapi_repro.pipeline import parse_pipeline
@@ -77,8 +77,8 @@ def test_the_looked_up_parts_are_those_of_the_parsed_pipeline() -> None:
         proto = parse_pipeline(text).proto
         alone = type(proto)(model=proto.model)
         assert parse_pipeline(model_part(text) + "\n}\n").proto == alone
-        assert train_number(text, "batch_size") == proto.train_config.batch_size
-        assert train_number(text, "num_steps") == proto.train_config.num_steps
+        assert _train_number(text, "batch_size") == proto.train_config.batch_size
+        assert _train_number(text, "num_steps") == proto.train_config.num_steps
 
 
 def test_time_is_measured_by_a_clock_that_nobody_sets(tmp_path, monkeypatch) -> None:
