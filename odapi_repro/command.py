@@ -12,6 +12,7 @@ from absl import flags
 
 from odapi_repro.ending import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, guarded
 from odapi_repro.errors import UserError
+from odapi_repro.foreign_text import shown
 
 __all__ = [
     "EXIT_DONE",
@@ -107,7 +108,7 @@ def dispatch(
     name = arguments[0]
     if name not in commands:
         print(
-            f"{program}: unknown command '{name}'\n"
+            f"{program}: unknown command '{shown(name)}'\n"
             f"  expected: one of {', '.join(commands)}\n"
             f"  to mend it: {nearest(name, list(commands))}see {program} --help",
             file=sys.stderr,

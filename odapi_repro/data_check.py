@@ -123,6 +123,8 @@ def _config(positional: Sequence[str]) -> Subject | None:
             where=path,
         ) from error
     subject = subject_of(text, path)
+    if subject.text.not_utf8 is not None:
+        raise subject.text.not_utf8.refusal(path)
     if subject.text.problems or not subject.pipeline.meta_architecture:
         raise UserError(
             "the config does not parse, or has no model",

@@ -16,6 +16,7 @@ from absl import flags
 from odapi_repro.command import EXIT_DONE, run_command
 from odapi_repro.datasets.worker_pool import available_cores, start_server
 from odapi_repro.errors import UserError
+from odapi_repro.foreign_text import shown
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.conversion.convert import Progress
@@ -220,7 +221,7 @@ class _ProgressLine:
 
     def say(self, message: str) -> None:
         self._close()
-        print(message, file=sys.stderr, flush=True)
+        print(shown(message), file=sys.stderr, flush=True)
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
 from odapi_repro.foreign_text import shown
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = [
     "append_to",
     "cannot_write",
+    "damaged",
+    "digest_of",
     "json_text",
+    "put_in_place",
     "read_json",
     "read_record",
     "remove_leftovers",
     "replacing",
+    "sync_files",
     "typed",
-    "write_files",
     "write_json",
+    "write_record",
     "write_whole",
 ]
 
@@ -39,7 +47,9 @@ _LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _BESIDE = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
 _BUFFER_BYTES = 1 << 20
 _MOST_JSON_BYTES = 256 << 20
+_SUM = "sum"
 _T = TypeVar("_T")
+_Record = TypeVar("_Record", bound="DataclassInstance")
 
 
 @contextlib.contextmanager
@@ -100,36 +110,30 @@ def append_to(path: str | os.PathLike[str]) -> BinaryIO:
         return open(os.open(path, _LOG, 0o666), "ab")
 
 
-def write_files(
-    folder: Path, contents: Mapping[str, str | bytes], *, stale: Collection[str] = ()
-) -> tuple[Path, ...]:
-    """Makes a folder and writes files into it in their order, each whole; see `replacing`.
-
-    Args:
-        folder: is made with its parents.
-        contents: by name, which may have folders in it.
-        stale: names of earlier files, which are removed at the end if they are not written again.
-
-    Returns:
-        The paths written.
-
-    Raises:
-        UserError: as `replacing`; files after the one that failed are as they were.
-    """
-    with _refusals(folder):
-        for name in {os.path.dirname(name) for name in contents}:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        written = tuple(write_whole(folder / name, text) for name, text in contents.items())
-        for name in set(stale) - set(contents):
-            (folder / name).unlink(missing_ok=True)
-    return written
-
-
 def remove_leftovers(folder: Path) -> None:
     """Removes what writers that were killed left in a folder; nobody may be writing to it now."""
     for path in folder.glob(".*.tmp"):
         if _BESIDE.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def put_in_place(made: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Renames a finished file or folder of the same disk, with its content on the disk before.
+
+    Raises:
+        OSError: from the system.
+    """
+    made = Path(made)
+    sync_files([made] if made.is_file() else made.rglob("*"))
+    os.replace(made, path)
+    _sync_folder(Path(path).parent)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Waits until what these files hold is on the disk; not every file system can."""
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            os.fsync(file.fileno())
 
 
 def json_text(value: object) -> str:
@@ -140,6 +144,25 @@ def json_text(value: object) -> str:
 def write_json(path: str | os.PathLike[str], value: object) -> Path:
     """Writes a JSON file; see `replacing`."""
     return write_whole(path, json_text(value))
+
+
+def write_record(path: str | os.PathLike[str], fields: Mapping[str, Any], *, version: int) -> Path:
+    """Writes what `read_record` reads: the fields, their version, and a sum over both.
+
+    The sum tells a file that was changed since from one that was not, where both read well.
+    """
+    # As it will be read: keys are texts then.
+    content = json.loads(json.dumps({"version": version, **fields}))
+    return write_json(path, {**content, _SUM: _sum_of(content)})
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """Gives 16 hex digits that stand for a file's content; empty where there is none to read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> UserError:
@@ -176,13 +199,14 @@ def read_json(path: str | os.PathLike[str], *, mend: str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        # A pipe or a device in its place would hold the reader for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise damaged(path, "it is no file", mend)
-        with open(path, "rb") as file:
-            content = file.read(_MOST_JSON_BYTES + 1)
-        if len(content) > _MOST_JSON_BYTES:
-            raise damaged(path, f"it is larger than {_MOST_JSON_BYTES:,} bytes", mend)
+        # A pipe in its place would hold a reader that waits.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise damaged(path, "it is no file", mend)
+            if found.st_size > _MOST_JSON_BYTES:
+                raise damaged(path, f"it is larger than {_MOST_JSON_BYTES:,} bytes", mend)
+            content = file.read()
         value = json.loads(content.decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
@@ -199,23 +223,33 @@ def read_json(path: str | os.PathLike[str], *, mend: str) -> dict[str, Any]:
     return value
 
 
-def read_record(path: str | os.PathLike[str], kind: type[_T], *, version: int, mend: str) -> _T:
+def read_record(
+    path: str | os.PathLike[str],
+    kind: type[_Record],
+    *,
+    version: int,
+    mend: str,
+    partly: bool = False,
+) -> _Record:
     """Reads a versioned JSON file as a dataclass.
 
     Args:
         path: of the file.
         kind: the dataclass; fields of JSON's kinds, of other dataclasses, mappings, lists and
-            tuples of them. A key that it has no field for is left out.
+            tuples of them.
         version: the newest that can be read.
         mend: what the user can do about a damaged one.
+        partly: whether the file holds more than `kind` has fields for.
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedFile: it cannot be read, lacks a field, a value is of another kind, or a newer
-            version wrote it.
+        DamagedFile: it cannot be read, lacks a field or has another, a value is of another kind
+            or not what was written, or a newer version wrote it.
     """
     path = Path(path)
     fields = read_json(path, mend=mend)
+    told = fields.pop(_SUM, None)
+    found = _sum_of(fields)
     written = fields.pop("version", None)
     if type(written) is not int:
         raise damaged(path, f"its version is {_kind(written)}, not a number", mend)
@@ -226,6 +260,11 @@ def read_record(path: str | os.PathLike[str], kind: type[_T], *, version: int, m
             mend="use the version of odapi_repro that wrote it",
             where=str(path),
         )
+    if told is not None and told != found:
+        raise damaged(path, "it was changed after it was written", mend)
+    unknown = sorted(fields.keys() - kind.__dataclass_fields__.keys())
+    if unknown and not partly:
+        raise damaged(path, f"it holds {', '.join(unknown)}, which is never written there", mend)
     try:
         return typed(fields, kind)
     except ValueError as error:
@@ -284,6 +323,10 @@ def _is_stream(path: Path) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _sum_of(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _keep_mode(path: Path, descriptor: int) -> None:

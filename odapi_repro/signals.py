@@ -14,10 +14,12 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["Ended", "held_back", "raised_as_exceptions", "signal_of"]
+__all__ = ["Ended", "held", "raised_as_exceptions", "signal_of"]
 
 _A_MOMENT = 0.05
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Signals that came inside `held`, one list a block.
+_held: list[list[int]] = []
 
 
 class Ended(KeyboardInterrupt):
@@ -63,6 +65,9 @@ def raised_as_exceptions() -> Iterator[None]:
         if asked and signum != signal.SIGINT:
             return
         asked.append(signum)
+        if _held and len(asked) == 1:
+            _held[-1].append(signum)
+            return
         raise Ended(signum)
 
     def ask_again(unraisable: sys.UnraisableHookArgs) -> None:
@@ -90,27 +95,22 @@ def raised_as_exceptions() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Keeps signals that ask for the end until the block has ended.
+def held() -> Iterator[None]:
+    """Lets a block that writes results come to its end: a signal counts after it.
 
-    For what must not be left half done, such as noting a process that was just started: one that
-    nobody has noted is one that nobody ends.
+    A second Ctrl-C ends even this.
+
+    Raises:
+        Ended: at the end of the block, if a signal came in it.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
-    before = {}
-    for signum in _ENDING:
-        if signal.getsignal(signum) not in (signal.SIG_IGN, None):
-            before[signum] = signal.signal(signum, lambda signum, _: came.append(signum))
+    _held.append(came)
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-        if came:
-            signal.raise_signal(came[0])
+        _held.remove(came)
+    if came:
+        raise Ended(came[0])
 
 
 def _is_terminal(descriptor: int) -> bool:

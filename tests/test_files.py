@@ -21,8 +21,8 @@ from odapi_repro.files import (
     read_record,
     remove_leftovers,
     replacing,
-    write_files,
     write_json,
+    write_record,
     write_whole,
 )
 
@@ -111,24 +111,6 @@ def test_what_the_source_of_a_file_refuses_is_not_told_as_the_files_own(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_files_is_written_and_what_is_stale_goes_last(tmp_path):
-    folder = tmp_path / "results" / "mine"
-    write_files(folder, {"a.csv": b"a", "pictures/one.png": b"1", "old.csv": b"old"})
-    written = write_files(folder, {"a.csv": "b"}, stale=["a.csv", "old.csv", "pictures/one.png"])
-    assert written == (folder / "a.csv",)
-    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "a.csv"]
-    with pytest.raises(UserError, match="cannot be written"):
-        write_files(folder / "a.csv", {"b": b""})
-
-
-def test_a_failed_write_leaves_what_would_have_been_stale(tmp_path):
-    write_files(tmp_path, {"a.csv": b"a", "old.csv": b"old"})
-    (tmp_path / "b.csv").mkdir()
-    with pytest.raises(UserError):
-        write_files(tmp_path, {"b.csv": b"b"}, stale=["old.csv"])
-    assert (tmp_path / "old.csv").read_bytes() == b"old"
-
-
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
     kept = {".a.tmp", ".a.0123456789AB.tmp", "a.0123456789ab.tmp", ".conversion"}
     for name in (*kept, ".a.0123456789ab.tmp"):
@@ -214,12 +196,23 @@ def test_a_damaged_record_is_named_with_what_is_wrong_and_what_to_do(tmp_path, c
     assert caught.value.mend
 
 
-def test_a_record_is_read_as_its_dataclass_and_keys_of_others_are_left_out(tmp_path):
+def test_a_record_is_read_as_its_dataclass_and_another_key_is_damage(tmp_path):
     path = write_json(
         tmp_path / "r.json",
         {"version": 1, "state": "x", "inner": {"name": "n"}, "numbers": {"a": 1}, "other": []},
     )
-    assert read_record(path, Record, version=1, mend="") == Record("x", 0, Inner("n"), {"a": 1})
+    whole = Record("x", 0, Inner("n"), {"a": 1})
+    assert read_record(path, Record, version=1, mend="", partly=True) == whole
+    with pytest.raises(DamagedFile, match="it holds other, which is never written there"):
+        read_record(path, Record, version=1, mend="")
+
+
+def test_a_value_that_was_changed_since_is_noticed_whatever_it_is(tmp_path):
+    path = write_record(tmp_path / "r.json", {"state": "x", "numbers": {1: 2.5}}, version=1)
+    assert read_record(path, Record, version=1, mend="").numbers == {"1": 2.5}
+    path.write_text(path.read_text().replace("2.5", "3.5"))
+    with pytest.raises(DamagedFile, match="changed after it was written"):
+        read_record(path, Record, version=1, mend="")
 
 
 def test_a_folder_a_pipe_and_a_link_to_itself_are_no_files(tmp_path):

@@ -27,7 +27,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Any, Final, Generic, Self, TypeVar
 
 from odapi_repro.errors import DataError
-from odapi_repro.signals import held_back
+from odapi_repro.signals import held
 
 __all__ = ["Done", "WorkerPool", "available_cores", "start_server", "tick"]
 
@@ -187,7 +187,7 @@ class WorkerPool:
             return None
         try:
             # It may start a process.
-            with held_back():
+            with held():
                 return self._executor.submit(work, task)
         except BrokenProcessPool:
             raise

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from odapi_repro.analysis.cells import FactorAxis
+from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import StudyRecord
 from odapi_repro.execution.trial_rows import trial_row
 from odapi_repro.factors import FACTORS, factor_named
-from odapi_repro.losses_csv import read_losses
 from odapi_repro.reference import reference_of
 from odapi_repro.reporting.content import LevelMapping, Reported, ScaleNote, StudyReport
 from odapi_repro.study.plan import Plan

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.losses_csv import read_losses
+from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 
 __all__ = [
     "EvaluationLog",

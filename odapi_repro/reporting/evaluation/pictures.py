@@ -90,17 +90,17 @@ def _picture(tile: Tile, image: Image.Image | None) -> Image.Image:
 
     boxes = [one.box for one in tile.objects] + [one.box for one in tile.detections]
     if image is None:
-        size = tuple(
-            max(1, math.ceil(max((box[i] + box[i + 2] for box in boxes), default=1.0)))
-            for i in (0, 1)
-        )
-        image = Image.new("RGB", (size[0], size[1]), "#d0d4d8")
-    image = _tinted(image, tile.detections)
-    scale = _TILE / max(image.size)
-    shown = image.resize(
-        (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
-        Image.Resampling.BICUBIC,
-    )
+        ends = [max((box[i] + box[i + 2] for box in boxes), default=1.0) for i in (0, 1)]
+        width, height = (max(1, math.ceil(end)) for end in ends)
+    else:
+        image = _tinted(image, tile.detections)
+        width, height = image.size
+    scale = _TILE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if image is None:
+        shown = Image.new("RGB", size, "#d0d4d8")
+    else:
+        shown = image.resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(shown)
     for one in tile.objects:
         _draw_object(draw, _corners(one.box, scale, shown.size), one)
