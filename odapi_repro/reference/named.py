@@ -7,11 +7,14 @@ one afterwards, and be called wrong for what is right.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from odapi_repro.pipeline import Pipeline
 from odapi_repro.reference.catalogue import REFERENCES
 from odapi_repro.reference.entry import Reference
 from odapi_repro.reference.matching import nearest_reference
+
+if TYPE_CHECKING:
+    from odapi_repro.pipeline import Pipeline
 
 __all__ = ["reference_for", "with_reference_named"]
 
