@@ -337,6 +337,15 @@ def test_another_encoding_is_written_in_utf8_and_named(capsys, config, encoding)
     assert "not_utf8" not in [one["cause"] for one in content["findings"]]
 
 
+def test_a_stray_byte_in_a_fields_name_is_left_out_and_said(capsys, config):
+    config.write_bytes(config.read_bytes().replace(b"num_classes", b"num_\xccclasses"))
+    content = told(capsys, str(config))
+    (change,) = [one for one in content["changes"] if one["code"] == "CFG008"]
+    assert "no letter of a text or a comment; left out in 1 line" in change["reason"]
+    assert load_pipeline(content["output"]).num_classes == 90
+    assert content["lost_comments"] == []
+
+
 def test_an_encoding_that_nobody_can_tell_is_refused(capsys, config):
     config.write_bytes(config.read_bytes() + "# 學習率 資料\n".encode("big5"))
     message = refused(capsys, str(config))

@@ -105,12 +105,27 @@ def read_config_text(text: str, path: str) -> tuple[ConfigText, Pipeline]:
     elif len(original) > _MOST_LINES:
         said = f"over {_MOST_LINES} lines; the rest is not looked at"
         mends.append(Mend("syntax", said, _MOST_LINES, 0))
+    proto = _mend_and_parse(draft, mends, deadline, merge=False)
+    if any(one.kind == "duplicate_field" for one in mends):
+        # The OD API reads with text_format.Merge: the last of several counts. What was left out
+        # as a repeat may itself not parse.
+        draft = Draft(draft.merged)
+        proto = _mend_and_parse(draft, mends, time.monotonic() + _SECONDS, merge=True)
+    problems = sorted({_problem(one, original) for one in mends}, key=lambda p: (p.line, p.column))
+    mended = "\n".join(draft.merged) if problems else text
+    return ConfigText(path, text, tuple(problems), mended, foreign), Pipeline(proto, path)
+
+
+def _mend_and_parse(
+    draft: Draft, mends: list[Mend], deadline: float, *, merge: bool
+) -> pipeline_pb2.TrainEvalPipelineConfig:
+    """Mends the draft until it parses or is given up, adds to `mends`, and gives what parsed."""
     while True:
-        proto, error, in_time = _parse(draft.strict, deadline, merge=False)
+        proto, error, in_time = _parse(draft.strict, deadline, merge=merge)
         if not in_time:
             mends.append(_gave_up(draft, "reading it took too long; the rest is not looked at"))
         if error is None or not in_time:
-            break
+            return proto
         from odapi_repro.diagnosis.text_mends import mend  # a clean config does without
 
         spent = len(mends) >= _MOST_MENDS or time.monotonic() > deadline
@@ -119,14 +134,8 @@ def read_config_text(text: str, path: str) -> tuple[ConfigText, Pipeline]:
             mends.append(
                 _gave_up(draft, "too much does not parse; the rest is not looked at", error)
             )
-            break
+            return proto
         mends.append(done)
-    if any(one.kind == "duplicate_field" for one in mends):
-        # The OD API reads with text_format.Merge: the last of several counts.
-        proto, _, _ = _parse(draft.merged, time.monotonic() + _SECONDS, merge=True)
-    problems = sorted({_problem(one, original) for one in mends}, key=lambda p: (p.line, p.column))
-    mended = "\n".join(draft.merged) if problems else text
-    return ConfigText(path, text, tuple(problems), mended, foreign), Pipeline(proto, path)
 
 
 def _parse(

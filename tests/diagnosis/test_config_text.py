@@ -146,6 +146,23 @@ def test_of_a_field_given_twice_the_last_counts_as_in_the_od_api() -> None:
     assert pipeline.proto.train_config.batch_size == 4
 
 
+def test_what_does_not_parse_within_a_repeat_is_mended_too() -> None:
+    broken = TEXT + "train_config {\n  num_steps: 7  // fewer\n}\n"
+    config, pipeline = read(broken)
+    assert kinds(config) == ["duplicate_field", "syntax"]
+    assert pipeline.proto.train_config.num_steps == 7
+    assert pipeline.proto == text_format.Merge(
+        config.mended, pipeline_pb2.TrainEvalPipelineConfig()
+    )
+    assert "num_steps: 7  # fewer" in config.mended
+
+
+def test_a_field_that_is_left_out_leaves_its_comments() -> None:
+    config, _ = read(TEXT.replace("  batch_size: 128", "  mine {  # a\n  # b\n  x: 1 }  # c\n"))
+    assert kinds(config) == ["unknown_field"]
+    assert [part in config.mended for part in ("# a", "# b", "# c", "mine")] == [1, 1, 1, 0]
+
+
 def test_two_of_a_oneof_leave_the_last() -> None:
     broken = TEXT.replace("  optimizer {", "  optimizer {\n    adam_optimizer { }")
     config, pipeline = read(broken)

@@ -96,6 +96,19 @@ def test_where_nothing_fits_nothing_is_guessed(data: bytes) -> None:
     assert "iconv" in found.mend("my.config")
 
 
+def test_a_byte_outside_of_texts_and_comments_is_no_letter_and_left_out() -> None:
+    found = look_at_encoding(escaped(b"train_config {\n  batch_\xccsize: 2  # mine\n}\n"))
+    assert found is not None
+    assert (found.encoding, found.stray, found.line) == ("", True, 2)
+    assert found.text == "train_config {\n  batch_size: 2  # mine\n}\n"
+    typed = look_at_encoding(escaped(b"type: \x93ssd\x94\n"))
+    assert typed is not None
+    assert (typed.encoding, typed.text) == ("cp1252", "type: “ssd”\n")
+    beside = look_at_encoding(escaped(b"batch_\xccsize: 2  # \xcc\n"))
+    assert beside is not None
+    assert not beside.stray
+
+
 def test_lines_in_utf8_are_read_as_such_beside_others() -> None:
     data = "# 학습률, größer\n".encode() + "# größer\n".encode("cp1252")
     found = look_at_encoding(escaped(data))

@@ -11,8 +11,10 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.mending.changes import Change, FieldChange
+from odapi_repro.diagnosis.render.wording import plural
 from odapi_repro.diagnosis.text_mends import Draft, mend
 from odapi_repro.pipeline import Pipeline
+from odapi_repro.pipeline.text_encoding import NotUtf8
 from odapi_repro.pipeline.text_repeats import Repeat, find_repeats, leave_once
 from odapi_repro.pipeline.text_tree import TextTreeError
 
@@ -46,7 +48,7 @@ def mend_text(config: ConfigText) -> MendedText:
         ConfigError: it is not UTF-8, and nobody can tell what it is.
     """
     foreign = config.not_utf8
-    if foreign is not None and not foreign.encoding:
+    if foreign is not None and not foreign.encoding and not foreign.stray:
         raise foreign.refusal(config.path)
     lines = _parsable(config) if config.problems else config.text
     repeats: tuple[Repeat, ...] = ()
@@ -69,18 +71,22 @@ def _parsable(config: ConfigText) -> str:
 
     A field that stands twice is left in.
     """
-    draft = Draft(config.text.split("\n"))
-    for _ in range(_MOST_MENDS):
-        try:
-            text_format.Parse("\n".join(draft.strict), pipeline_pb2.TrainEvalPipelineConfig())
-        except text_format.ParseError as error:
-            if mend(draft, error) is None:
+    lines = config.text.split("\n")
+    # What the first takes for a repeat and leaves out may itself not parse.
+    for read in (text_format.Parse, text_format.Merge):
+        draft = Draft(lines)
+        for _ in range(_MOST_MENDS):
+            try:
+                read("\n".join(draft.strict), pipeline_pb2.TrainEvalPipelineConfig())
+            except text_format.ParseError as error:
+                if mend(draft, error) is None:
+                    break
+            except (ValueError, TypeError, RecursionError):
                 break
-        except (ValueError, TypeError, RecursionError):
-            break
-        else:
-            break
-    return "\n".join(draft.merged)
+            else:
+                break
+        lines = draft.merged
+    return "\n".join(lines)
 
 
 def text_changes(
@@ -96,11 +102,13 @@ def text_changes(
         if problem.kind == "not_utf8" and config.not_utf8 is not None:
             cause = problem.kind
             field = FieldChange("encoding", config.not_utf8.encoding, "utf-8")
+            if config.not_utf8.stray:
+                field = FieldChange(f"line {problem.line}", config.not_utf8.place, None)
         else:
             at = problem.line - 1
             now = mended.lines[at].strip() if at < len(mended.lines) else ""
             field = FieldChange(f"line {problem.line}", problem.snippet, now or None)
-        changes.append(Change((field,), _reason(problem), codes.get(cause)))
+        changes.append(Change((field,), _reason(problem, config.not_utf8), codes.get(cause)))
     code = codes.get("field_given_twice")
     return (*changes, *(_once(repeat, code) for repeat in mended.repeats))
 
@@ -130,11 +138,13 @@ def _once(repeat: Repeat, code: str | None) -> Change:
     return Change(fields, reason, code)
 
 
-def _reason(problem: ParseProblem) -> str:
+def _reason(problem: ParseProblem, foreign: NotUtf8 | None) -> str:
     if problem.kind == "unknown_field":
         return f"{problem.message_type} has no field named {problem.name}"
     if problem.kind == "windows_path":
         return "a backslash escapes in a text proto; forward slashes do on Windows, too"
+    if problem.kind == "not_utf8" and foreign is not None and foreign.stray:
+        return f"not UTF-8, and {foreign.guess}; left out in {plural(foreign.lines, 'line')}"
     if problem.kind == "not_utf8":
         return f"{problem.message}; the OD API reads UTF-8 only, and the encoding is a guess"
     return problem.message.strip()
