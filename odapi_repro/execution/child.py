@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
+from odapi_repro.files import append_to
 from odapi_repro.signals import held
 
 __all__ = ["ChildEnd", "run_child"]
@@ -83,7 +84,7 @@ def run_child(
     process: subprocess.Popen[bytes] | None = None
     outcome: dict[str, Any] = {}
     try:
-        with open(log, "ab") as file, held():
+        with append_to(log) as file, held():
             if file.tell():
                 at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began_unix))
                 file.write(f"\n===== another attempt, {at} =====\n".encode())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from odapi_repro.errors import UserError
+from odapi_repro.files import append_to
 
 __all__ = ["Busy", "is_held", "locked"]
 
@@ -40,10 +41,7 @@ def locked(path: Path) -> Iterator[None]:
         UserError: the disk knows no file locks, or the file cannot be opened.
     """
     with contextlib.ExitStack() as opened:
-        try:
-            file = opened.enter_context(open(path, "ab"))
-        except OSError as error:
-            raise _no_locks(path, error) from error
+        file = opened.enter_context(append_to(path))
         try:
             if _SETLK is None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,6 +18,7 @@ from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.executor import check_worker_environment
+from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.training.model_input_job import ModelInputJob, read_input, write_input_job
 
@@ -107,7 +108,7 @@ def each_model_input(
         write_records(records, examples)
         config = folder / "pipeline.config"
         reading = _reading(pipeline, records, label_map_path, max(counts, default=0))
-        config.write_text(reading.to_text(), encoding="utf-8")
+        write_whole(config, reading.to_text())
         job = ModelInputJob(str(config), name, source_ids, counts, draws, seed)
         job_path = folder / "job.json"
         write_input_job(job, job_path)
