@@ -61,6 +61,7 @@ flags.DEFINE_float(
 _integer("images", None, "number of images of --annotations to take, likewise", lower_bound=1)
 _integer("seed", 0, "of the choice of images", lower_bound=0)
 _enum("bad_images", "refuse", ("refuse", "drop"), "images that are missing or do not decode")
+_boolean("check_boxes", True, "refuse boxes that are no x, y, width, height in pixels")
 _enum(
     "bad_annotations", "refuse", ("refuse", "drop"),
     "annotations of images or categories that the json does not hold",
@@ -176,6 +177,7 @@ def _request() -> ConversionRequest:
         class_ids=FLAGS.class_ids,
         empty_images=FLAGS.empty_images,
         bad_images=FLAGS.bad_images,
+        check_boxes=FLAGS.check_boxes,
         bad_annotations=FLAGS.bad_annotations,
         size_mismatch=FLAGS.size_mismatch,
         decode_images=FLAGS.decode_images,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odapi_repro.datasets.conversion.account import split_manifest, versions
+from odapi_repro.datasets.conversion.box_check import check_boxes
 from odapi_repro.datasets.conversion.classes import Classes, classes_of
 from odapi_repro.datasets.conversion.coco_index import read_coco
 from odapi_repro.datasets.conversion.journal import Journal, changed_images, is_whole
@@ -134,7 +135,10 @@ def _plans(
     indexes = []
     for split in request.splits:
         say(f"reading {split.annotations}")
-        indexes.append(read_coco(split.annotations))
+        index = read_coco(split.annotations)
+        if request.check_boxes:
+            check_boxes(index)
+        indexes.append(index)
     classes = classes_of(indexes, request.classes, request.class_ids)
     plans = []
     for split, index in zip(request.splits, indexes, strict=True):

@@ -10,11 +10,15 @@ from __future__ import annotations
 import functools
 import struct
 import zlib
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+
+from odapi_repro.datasets.json_numbers import is_whole
+from odapi_repro.datasets.outline_limits import MOST_MASK_PIXELS, furthest_corner
 
 __all__ = ["Rle", "empty_mask", "png_of", "rescaled_polygons", "rescaled_rle", "rle_of"]
 
@@ -22,7 +26,6 @@ Rle = dict[str, Any]
 """A compressed RLE as pycocotools has it: `size` [height, width] and `counts` bytes."""
 
 _LEAST_POLYGON = 6  # numbers: three corners
-_FURTHEST = 100.0  # times the image's side; pycocotools needs memory for the whole way there
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Black, and the darkest colour that is not: decoded as grey the mask is 0 and 1, as PIL's is.
 _PALETTE = bytes((0, 0, 0, 1, 1, 1))
@@ -104,10 +107,10 @@ def _is_polygon(polygon: Any, height: int, width: int) -> bool:
         return False
     try:
         furthest = max(map(abs, polygon))
-        is_number = sum(polygon) == sum(polygon)  # NaN is not itself
-    except TypeError as error:
-        raise ValueError("a polygon is no list of numbers") from error
-    if not is_number or furthest > _FURTHEST * max(height, width):
+        is_finite = -inf < sum(polygon) < inf
+    except (TypeError, OverflowError) as error:
+        raise ValueError("a polygon is no list of numbers, or one is beyond all floats") from error
+    if not is_finite or furthest > furthest_corner(height, width):
         raise ValueError("a polygon's corner is not finite, or far away from the image")
     if len(polygon) % 2:
         raise ValueError(f"a polygon has {len(polygon)} numbers, which make no pairs")
@@ -116,20 +119,20 @@ def _is_polygon(polygon: Any, height: int, width: int) -> bool:
 
 def _rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
     size, counts = segmentation.get("size"), segmentation.get("counts")
-    if size != [height, width]:
+    pixels = height * width
+    if size != [height, width] or pixels >= MOST_MASK_PIXELS:
         raise ValueError(f"the RLE has size {size}, the image [{height}, {width}]")
     if isinstance(counts, str):
-        rle: Rle = {"size": size, "counts": counts.encode("ascii", errors="replace")}
+        rle: Rle = {"size": [height, width], "counts": counts.encode("ascii", errors="replace")}
         runs = _runs(rle["counts"])
-    elif isinstance(counts, list) and all(type(count) is int for count in counts):
+    elif isinstance(counts, list) and all(map(is_whole, counts)):
         runs = np.array(counts, np.int64)
         rle = {}
     else:
         raise ValueError("the RLE's counts are neither text nor whole numbers")
-    if (runs < 0).any() or runs.sum() != height * width:
-        raise ValueError(
-            f"the RLE's counts make {runs.sum():,} pixels, the image has {height * width:,}"
-        )
+    # Each by itself first: the sum of long ones may come round to the right number.
+    if ((runs < 0) | (runs > pixels)).any() or runs.sum() != pixels:
+        raise ValueError(f"the RLE's counts do not make the image's {pixels:,} pixels")
     return rle or coco_mask.frPyObjects(segmentation, height, width)
 
 

@@ -44,6 +44,7 @@ class ConversionRequest:
         class_ids: `keep` the json's, or number them `consecutive` from 1.
         empty_images: `keep` or `drop` images without any object.
         bad_images: `refuse` or `drop` images that are missing or do not decode.
+        check_boxes: refuse boxes that are no x, y, width, height in pixels.
         bad_annotations: `refuse` or `drop` annotations of unknown images and categories.
         size_mismatch: `refuse`, `rescale` or `drop` images of another size than the json says.
         decode_images: decode every image to see that it can be.
@@ -59,6 +60,7 @@ class ConversionRequest:
     class_ids: str = "keep"
     empty_images: str = "keep"
     bad_images: str = "refuse"
+    check_boxes: bool = True
     bad_annotations: str = "refuse"
     size_mismatch: str = "refuse"
     decode_images: bool = False

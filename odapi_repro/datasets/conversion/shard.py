@@ -184,7 +184,7 @@ class _Maker:
                     if rle is not None and file_size != size:
                         rle = rescaled_rle(rle, *file_size)
                 self.counts["no mask"] += rle is None
-            except ValueError:
+            except (ValueError, RecursionError):
                 self.counts["damaged mask"] += 1
             png, pixels = (empty_mask(*file_size), np.nan) if rle is None else png_of(rle)
             self.counts["empty mask"] += pixels == 0

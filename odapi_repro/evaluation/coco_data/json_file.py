@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.datasets.json_numbers import json_fault
 from odapi_repro.errors import DataError
 
 __all__ = ["collection_paused", "read_json"]
@@ -22,6 +23,7 @@ _GZIP = b"\x1f\x8b"
 # What is left of the text where the parser stops, when it is a number, a word or an escape that
 # lost its end, or nothing.
 _CUT = re.compile(r"[-+.\w\\]*\s*\Z")
+_LONG_NUMBER = re.compile(r"[0-9]{4301}")
 
 
 def read_json(path: str | os.PathLike[str], what: str) -> Any:
@@ -42,11 +44,13 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise _syntax_error(error, path, what) from error
-    except RecursionError as error:
+    except (ValueError, RecursionError) as error:
+        long = _LONG_NUMBER.search(text)
         raise DataError(
-            "the JSON is nested too deeply to be read",
+            f"the JSON holds {json_fault(error)}",
             expected=f"{what} as COCO writes them",
-            where=str(path),
+            mend="correct that number" if long else "",
+            where=f"{path}{_line_and_column(text, long.start())}" if long else str(path),
         ) from error
 
 
@@ -131,6 +135,10 @@ def _text_of(data: bytes, path: str | os.PathLike[str]) -> str:
             mend="write it again with encoding='utf-8'" if wide else "name a JSON file",
             where=str(path),
         ) from error
+
+
+def _line_and_column(text: str, at: int) -> str:
+    return f":{text.count(chr(10), 0, at) + 1}:{at - text.rfind(chr(10), 0, at)}"
 
 
 def _syntax_error(
