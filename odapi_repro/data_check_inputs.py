@@ -29,6 +29,7 @@ from odapi_repro.diagnosis.named_paths import folder_of, input_patterns
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
+from odapi_repro.limits import IMAGE_PIXELS
 
 __all__ = ["CheckedData", "NamedData", "available_cores", "check_data", "name_data"]
 
@@ -109,6 +110,7 @@ def check_data(
     annotations: Mapping[str, str],
     workers: int = 1,
     show_progress: bool = False,
+    max_pixels: int = IMAGE_PIXELS,
 ) -> CheckedData:
     """Reads everything once.
 
@@ -117,6 +119,7 @@ def check_data(
         config: the pipeline to hold it against.
         annotations: split -> the COCO json that it was made from, before `named.annotations`.
         workers: processes.
+        max_pixels: pixels that an image may have.
         show_progress: whether to say on stderr how far it is.
 
     Raises:
@@ -138,6 +141,7 @@ def check_data(
             inventory,
             workers=workers,
             progress=_Progress(split) if show_progress else None,
+            max_pixels=max_pixels,
         )
         for split, inventory in named.inventories.items()
     )

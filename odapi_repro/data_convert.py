@@ -15,6 +15,7 @@ from absl import flags
 from odapi_repro.command import EXIT_DONE, run_command
 from odapi_repro.datasets.conversion.processes import default_workers, worker_context
 from odapi_repro.errors import UserError
+from odapi_repro.limits import IMAGE_BYTES, IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.conversion.convert import Progress
@@ -71,6 +72,8 @@ _enum(
     "images of another size than the json says; rescale: annotations go to the file's size",
 )  # fmt: skip
 _boolean("decode_images", False, "decode each image, not just its header and end")
+_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
+_integer("max_unpacked_bytes", IMAGE_BYTES, "bytes that an image file may unpack to", lower_bound=1)
 _integer(
     "workers", None, "processes; one a core by default", lower_bound=1, upper_bound=_MOST_WORKERS
 )
@@ -181,6 +184,8 @@ def _request() -> ConversionRequest:
         bad_annotations=FLAGS.bad_annotations,
         size_mismatch=FLAGS.size_mismatch,
         decode_images=FLAGS.decode_images,
+        max_image_pixels=FLAGS.max_image_pixels,
+        max_unpacked_bytes=FLAGS.max_unpacked_bytes,
         seed=FLAGS.seed,
         workers=FLAGS.workers or default_workers(),
         overwrite=FLAGS.overwrite,

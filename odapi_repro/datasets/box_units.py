@@ -30,7 +30,8 @@ _ORDERS = (_AS_IS, _CORNERS, "y, x, height, width", "y1, x1, y2, x2", "centre, w
 _EDGE_PIXELS, _AREA_SHARE, _AREA_PIXELS = 2.0, 0.01, 2.0
 # The other reading must be right for half of the boxes, the right one for an eighth at most.
 _MOST, _FEW = 0.5, 0.125
-_LEAST_COMPARED = 0.05  # share of the boxes; a few odd ones stand for no others
+_LEAST_COMPARED = 0.05  # share of the boxes, and so many; a few odd ones stand for no others
+_LEAST_KNOWN = 3
 _FAR, _NEARLY_ALL, _LEAST_BOXES, _SOME_BOXES, _SOME = 0.05, 0.98, 3, 20, 0.2
 
 _Array = NDArray[np.float64]
@@ -92,7 +93,7 @@ def share_beyond(boxes: _Array, sizes: _Array, slack: float | _Array = _SLACK) -
 
 def _by_outlines(sample: BoxSample, as_is: _Array) -> str:
     known = np.isfinite(sample.outlines).all(axis=1)
-    if known.sum() < max(1, _LEAST_COMPARED * len(known)):
+    if not _is_enough(known):
         return ""
 
     def agree(corners: _Array) -> NDArray[np.bool_]:
@@ -108,7 +109,7 @@ def _by_outlines(sample: BoxSample, as_is: _Array) -> str:
 
 def _by_areas(sample: BoxSample, as_is: _Array) -> str:
     known = np.isfinite(sample.areas) & (sample.areas > 0)
-    if known.sum() < max(1, _LEAST_COMPARED * len(known)):
+    if not _is_enough(known):
         return ""
     own = _areas(as_is)
 
@@ -123,6 +124,10 @@ def _by_areas(sample: BoxSample, as_is: _Array) -> str:
         if clause := _verdict(agree(areas), agree(own), known, told, name):
             return clause.format("have the 'area' that is written beside them")
     return ""
+
+
+def _is_enough(known: NDArray[np.bool_]) -> bool:
+    return bool(known.sum() >= max(min(_LEAST_KNOWN, len(known)), _LEAST_COMPARED * len(known)))
 
 
 def _verdict(

@@ -16,6 +16,7 @@ from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion,
 from odapi_repro.datasets.census.split import FileFacts, SplitCensus
 from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.errors import DataError
+from odapi_repro.limits import IMAGE_PIXELS
 
 __all__ = ["take_census"]
 
@@ -30,7 +31,12 @@ Progress = Callable[[int, int], None]
 
 
 def take_census(
-    split: str, inventory: Inventory, *, workers: int = 1, progress: Progress | None = None
+    split: str,
+    inventory: Inventory,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    max_pixels: int = IMAGE_PIXELS,
 ) -> SplitCensus:
     """Reads every record of a split, once, and gives what is there.
 
@@ -42,8 +48,10 @@ def take_census(
         inventory: its files.
         workers: processes; small sets are read in this one.
         progress: called with records read and records there are.
+        max_pixels: pixels that an image may have; one that has more counts as not decodable.
     """
     files, stretches = _shared_out(inventory.files)
+    stretches = [replace(one, max_pixels=max_pixels) for one in stretches]
     total = sum(file.records for file in files)
     if sum(file.bytes for file in files) < _ALONE_BYTES:
         workers = 1

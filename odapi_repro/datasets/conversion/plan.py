@@ -290,6 +290,8 @@ def _recipe(
         drop_bad_images=request.bad_images == "drop",
         size_mismatch=request.size_mismatch,
         decode_images=request.decode_images,
+        max_image_pixels=request.max_image_pixels,
+        max_unpacked_bytes=request.max_unpacked_bytes,
     )
 
 

@@ -34,6 +34,7 @@ from odapi_repro.datasets.conversion.shard_task import Bad, Recipe, ShardOutcome
 from odapi_repro.datasets.conversion.wire import serialised
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.tfrecord import write_records
+from odapi_repro.limits import check_pixels, check_unpacked
 
 __all__ = ["make_shard"]
 
@@ -108,10 +109,12 @@ class _Maker:
         task = self._task
         file, is_size = task.files[number], False
         try:
+            check_unpacked(file.bytes, self._recipe.max_unpacked_bytes)
             data = self._reader.read(file)
             header = read_header(data)
+            check_pixels(header.width, header.height, self._recipe.max_image_pixels)
             if self._recipe.decode_images:
-                decode(data)
+                decode(data, self._recipe.max_image_pixels)
             size = int(task.heights[number]), int(task.widths[number])
             if (header.height, header.width) == size:
                 return data, header

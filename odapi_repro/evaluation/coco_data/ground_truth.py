@@ -15,13 +15,14 @@ from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data.columns import GroundTruth
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
+from odapi_repro.limits import JSON_BYTES
 
 __all__ = ["ground_truth_of", "read_ground_truth"]
 
 _EXPECTED = "a COCO instances file: an object of images, annotations and categories"
 
 
-def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
+def read_ground_truth(path: str | os.PathLike[str], *, max_bytes: int = JSON_BYTES) -> GroundTruth:
     """Gives the ground truth of a COCO instances file (.json or .json.gz).
 
     Raises:
@@ -29,7 +30,9 @@ def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
             annotation, on which nothing could be scored.
     """
     with collection_paused():
-        truth = ground_truth_of(read_json(path, "ground truth"), where=str(path))
+        truth = ground_truth_of(
+            read_json(path, "ground truth", max_bytes=max_bytes), where=str(path)
+        )
     if not truth.num_annotations:
         raise DataError(
             f"the ground truth holds no annotations ({truth.num_images} images)",

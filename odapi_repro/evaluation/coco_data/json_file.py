@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import gc
 import gzip
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 from odapi_repro.datasets.json_numbers import json_fault
 from odapi_repro.errors import DataError
+from odapi_repro.limits import JSON_BYTES, json_too_large
 
 __all__ = ["collection_paused", "read_json"]
 
@@ -26,19 +28,21 @@ _CUT = re.compile(r"[-+.\w\\]*\s*\Z")
 _LONG_NUMBER = re.compile(r"[0-9]{4301}")
 
 
-def read_json(path: str | os.PathLike[str], what: str) -> Any:
+def read_json(path: str | os.PathLike[str], what: str, *, max_bytes: int = JSON_BYTES) -> Any:
     """Gives what a JSON file holds; gzip is known by its first bytes, not by the file's name.
 
     Args:
         path: the file.
         what: what it should hold, for the messages, such as `detections`.
+        max_bytes: how many a gzip file may unpack to.
 
     Raises:
-        DataError: missing, unreadable, cut short, not UTF-8 or not JSON (with line and column).
+        DataError: missing, too large, unreadable, cut short, not UTF-8 or not JSON (with line and
+            column).
     """
     data = _bytes_of(Path(path), what)
     if data.startswith(_GZIP):
-        data = _unpacked(data, path)
+        data = _unpacked(data, path, max_bytes)
     text = _text_of(data, path)
     try:
         return json.loads(text)
@@ -104,9 +108,13 @@ def _beside(path: Path) -> str:
     return f"did you mean '{path.parent / near[0]}'?" if near else "name an existing file"
 
 
-def _unpacked(data: bytes, path: str | os.PathLike[str]) -> bytes:
+def _unpacked(data: bytes, path: str | os.PathLike[str], most: int) -> bytes:
     try:
-        return gzip.decompress(data)
+        with gzip.open(io.BytesIO(data)) as file:
+            unpacked = file.read(most + 1)
+        if len(unpacked) > most:
+            raise json_too_large(path, len(data), most)
+        return unpacked
     except EOFError as error:
         raise DataError(
             f"the gzip file is cut short after {len(data)} bytes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord, Survey
+from odapi_repro.errors import DataError
 from odapi_repro.execution.model_inputs import each_model_input
+from odapi_repro.limits import IMAGE_PIXELS, TooLarge
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.reporting.data_show.content import DrawsReport
-from odapi_repro.reporting.data_show.picked_tiles import input_tile, record_tile
+from odapi_repro.reporting.data_show.picked_tiles import input_tile, name_of, record_tile
 from odapi_repro.reporting.data_show.sheet import LEGEND, render_sheet
 from odapi_repro.reporting.data_show.tiles import Tile, render_tile
 
@@ -39,11 +42,13 @@ class Look:
         label_map: names the classes.
         side: of a tile, in pixels.
         with_masks: whether masks are tinted.
+        max_pixels: pixels that an image may have.
     """
 
     label_map: LabelMap
     side: int
     with_masks: bool
+    max_pixels: int = IMAGE_PIXELS
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,10 @@ def record_sheets(split: str, survey: Survey, look: Look) -> dict[str, bytes]:
     records = [*survey.picked, *survey.broken]
     pages = {}
     for name, part in _paged(f"records_{split}", records, _COLUMNS * _ROWS):
-        tiles = [record_tile(one, look.label_map, with_masks=look.with_masks) for one in part]
+        tiles = [
+            record_tile(one, look.label_map, with_masks=look.with_masks, max_pixels=look.max_pixels)
+            for one in part
+        ]
         pages[name] = render_sheet(
             f"{split}: records as they are",
             f"{len(survey.picked):,} of {survey.num_matching:,} images, boxes and masks as the "
@@ -69,6 +77,33 @@ def record_sheets(split: str, survey: Survey, look: Look) -> dict[str, bytes]:
             side=look.side,
         )
     return pages
+
+
+def _check_sizes(picked: Sequence[PickedRecord], max_pixels: int) -> None:
+    """Looks at the headers of the images that TensorFlow is to decode whole.
+
+    Raises:
+        DataError: one has more pixels.
+    """
+    from odapi_repro.datasets.image_file import opened_image
+
+    for one in picked:
+        if one.image is None:
+            continue
+        try:
+            with (
+                contextlib.suppress(OSError, SyntaxError),
+                opened_image(one.image.encoded_image, max_pixels),
+            ):
+                pass
+        except TooLarge as error:
+            raise DataError(
+                f"the image of {name_of(one)} {error}",
+                expected="images that fit into memory, decoded",
+                mend="raise the limit, or leave the image out",
+            ) from error
+        except ValueError:
+            continue  # no image; the input functions say what they make of it
 
 
 def input_sheets(
@@ -85,8 +120,9 @@ def input_sheets(
     """Gives the pages of what the model gets of the records picked, a record a row.
 
     Raises:
-        UserError, EnvironmentMissing: as `each_model_input`.
+        UserError, EnvironmentMissing: as `each_model_input`, and for an image of too many pixels.
     """
+    _check_sizes(picked, look.max_pixels)
     pictures: dict[tuple[int, int], tuple[Tile, Image.Image]] = {}
     counts: list[tuple[int, int]] = []
     refused: list[str] = []
@@ -113,7 +149,9 @@ def input_sheets(
     for name, part in _paged(f"model_input_{split}", list(enumerate(picked)), _ROWS):
         row_by_row = []
         for record, one in part:
-            tile = record_tile(one, look.label_map, with_masks=loads_masks)
+            tile = record_tile(
+                one, look.label_map, with_masks=loads_masks, max_pixels=look.max_pixels
+            )
             row_by_row.append((tile, render_tile(tile, look.side)))
             row_by_row += [pictures[record, draw] for draw in range(draws)]
         pages[name] = render_sheet(

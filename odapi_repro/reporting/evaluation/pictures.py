@@ -90,17 +90,15 @@ def _picture(tile: Tile, image: Image.Image | None) -> Image.Image:
 
     boxes = [one.box for one in tile.objects] + [one.box for one in tile.detections]
     if image is None:
-        size = tuple(
-            max(1, math.ceil(max((box[i] + box[i + 2] for box in boxes), default=1.0)))
-            for i in (0, 1)
-        )
-        image = Image.new("RGB", (size[0], size[1]), "#d0d4d8")
-    image = _tinted(image, tile.detections)
-    scale = _TILE / max(image.size)
-    shown = image.resize(
-        (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
-        Image.Resampling.BICUBIC,
-    )
+        # As far as the boxes reach, which may be any number of pixels: never drawn at that size.
+        wide, high = (max((box[i] + box[i + 2] for box in boxes), default=1.0) for i in (0, 1))
+        wide, high = max(1.0, wide), max(1.0, high)
+        scale = _TILE / max(wide, high)
+        shown = Image.new("RGB", _scaled(wide, high, scale), "#d0d4d8")
+    else:
+        image = _tinted(image, tile.detections)
+        scale = _TILE / max(image.size)
+        shown = image.resize(_scaled(*image.size, scale), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(shown)
     for one in tile.objects:
         _draw_object(draw, _corners(one.box, scale, shown.size), one)
@@ -110,6 +108,10 @@ def _picture(tile: Tile, image: Image.Image | None) -> Image.Image:
         draw_framed(draw, corners, colour)
     _draw_labels(draw, tile, scale, shown.size)
     return shown
+
+
+def _scaled(width: float, height: float, scale: float) -> tuple[int, int]:
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _draw_object(draw: ImageDraw.ImageDraw, corners: Corners, one: DrawnObject) -> None:
@@ -156,8 +158,9 @@ def _tinted(image: Image.Image, detections: Sequence[DrawnDetection]) -> Image.I
         return image
     pixels = np.asarray(image.convert("RGB")).astype(np.float32)
     for one in masked:
-        mask: Any = mask_api.decode(one.mask)
-        if mask.shape == pixels.shape[:2]:
+        # Its size first: decoded, it takes a byte a pixel, and it may be of any size.
+        if one.mask is not None and list(one.mask["size"]) == list(pixels.shape[:2]):
+            mask: Any = mask_api.decode(one.mask)
             colour = np.array(ImageColor.getrgb(_COLOURS[one.outcome])[:3], np.float32)
             pixels[mask > 0] += _MASK_OPACITY * (colour - pixels[mask > 0])
     return Image.fromarray(pixels.astype(np.uint8))
