@@ -92,7 +92,7 @@ def share_beyond(boxes: _Array, sizes: _Array, slack: float | _Array = _SLACK) -
 
 
 def _by_outlines(sample: BoxSample, as_is: _Array) -> str:
-    known = np.isfinite(sample.outlines).all(axis=1)
+    known = np.asarray(np.isfinite(sample.outlines).all(axis=1))
     if not _is_enough(known):
         return ""
 
@@ -108,7 +108,8 @@ def _by_outlines(sample: BoxSample, as_is: _Array) -> str:
 
 
 def _by_areas(sample: BoxSample, as_is: _Array) -> str:
-    known = np.isfinite(sample.areas) & (sample.areas > 0)
+    with np.errstate(invalid="ignore"):
+        known = np.asarray((sample.areas > 0) & (sample.areas < np.inf))
     if not _is_enough(known):
         return ""
     own = _areas(as_is)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odapi_repro.datasets.conversion.account import split_manifest, versions
-from odapi_repro.datasets.conversion.box_check import check_boxes
 from odapi_repro.datasets.conversion.classes import Classes, classes_of
 from odapi_repro.datasets.conversion.coco_index import read_coco
 from odapi_repro.datasets.conversion.journal import Journal, changed_images, is_whole
@@ -22,7 +21,7 @@ from odapi_repro.datasets.conversion.manifest import (
 from odapi_repro.datasets.conversion.output_folder import LABEL_MAP_NAME, OutputFolder
 from odapi_repro.datasets.conversion.plan import SplitPlan, planned
 from odapi_repro.datasets.conversion.pool import Job, ShardPool
-from odapi_repro.datasets.conversion.problems import bad_images
+from odapi_repro.datasets.conversion.problems import bad_images, check_boxes
 from odapi_repro.datasets.conversion.request import ConversionRequest
 from odapi_repro.datasets.conversion.shard_task import ShardOutcome
 from odapi_repro.datasets.label_map import read_label_map, write_label_map

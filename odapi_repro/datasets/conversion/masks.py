@@ -8,23 +8,33 @@ again; here the runs are unpacked within the object's columns only, packed to bi
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import struct
 import zlib
-from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from odapi_repro.datasets.json_numbers import is_whole
+from odapi_repro.datasets.json_numbers import are_within, is_whole
 from odapi_repro.datasets.outline_limits import MOST_MASK_PIXELS, furthest_corner
 
-__all__ = ["Rle", "empty_mask", "png_of", "rescaled_polygons", "rescaled_rle", "rle_of"]
+__all__ = [
+    "Rle",
+    "empty_mask",
+    "outline_bounds",
+    "png_of",
+    "rescaled_polygons",
+    "rescaled_rle",
+    "rle_of",
+]
 
 Rle = dict[str, Any]
 """A compressed RLE as pycocotools has it: `size` [height, width] and `counts` bytes."""
 
+_NO_EDGES = (math.nan, math.nan, math.nan, math.nan)
 _LEAST_POLYGON = 6  # numbers: three corners
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Black, and the darkest colour that is not: decoded as grey the mask is 0 and 1, as PIL's is.
@@ -57,6 +67,37 @@ def rle_of(segmentation: Any, height: int, width: int) -> Rle | None:
     parts = coco_mask.frPyObjects(polygons, height, width)
     merged: Rle = parts[0] if len(parts) == 1 else coco_mask.merge(parts)
     return merged
+
+
+def outline_bounds(segmentation: Any, height: int, width: int) -> tuple[float, float, float, float]:
+    """Gives left, top, right and bottom of polygons or an RLE; NaN for none and for damaged ones.
+
+    `height` and `width` are the image's.
+    """
+    if isinstance(segmentation, dict):
+        return _of_rle(segmentation, height, width)
+    if not isinstance(segmentation, list) or not segmentation:
+        return _NO_EDGES
+    polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    if not all(isinstance(one, list) for one in polygons):
+        return _NO_EDGES
+    numbers = list(itertools.chain.from_iterable(polygons))
+    is_even = all(len(one) % 2 == 0 for one in polygons)
+    if not numbers or not is_even or not are_within(numbers, furthest_corner(height, width)):
+        return _NO_EDGES
+    x, y = numbers[0::2], numbers[1::2]
+    return min(x), min(y), max(x), max(y)
+
+
+def _of_rle(
+    segmentation: dict[str, Any], height: int, width: int
+) -> tuple[float, float, float, float]:
+    try:
+        rle = _rle(segmentation, height, width)
+    except ValueError:
+        return _NO_EDGES
+    x, y, wide, high = map(float, coco_mask.toBbox(rle))
+    return (x, y, x + wide, y + high) if wide and high else _NO_EDGES
 
 
 def png_of(rle: Rle) -> tuple[bytes, int]:
@@ -107,7 +148,7 @@ def _is_polygon(polygon: Any, height: int, width: int) -> bool:
         return False
     try:
         furthest = max(map(abs, polygon))
-        is_finite = -inf < sum(polygon) < inf
+        is_finite = -math.inf < sum(polygon) < math.inf
     except (TypeError, OverflowError) as error:
         raise ValueError("a polygon is no list of numbers, or one is beyond all floats") from error
     if not is_finite or furthest > furthest_corner(height, width):

@@ -12,7 +12,7 @@ from odapi_repro.datasets.box_units import (
     share_beyond,
     spread,
 )
-from odapi_repro.datasets.conversion.outline_bounds import outline_bounds
+from odapi_repro.datasets.conversion.masks import outline_bounds
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
 
 __all__ = ["box_oddities", "misread_truth"]

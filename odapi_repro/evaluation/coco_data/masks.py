@@ -158,7 +158,7 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
             mend="score boxes, or name ground truth with masks",
             where=truth.where,
         )
-    masks = []
+    masks: list[Mapping[str, Any]] = []
     for index, (mask, image) in enumerate(zip(truth.masks, truth.images.tolist(), strict=True)):
         height, width = int(truth.heights[image]), int(truth.widths[image])
         problem = _problem(mask, height, width)
@@ -169,7 +169,10 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
                 mend=_BOXES_ONLY,
                 where=truth.where,
             )
-        masks.append(_drawn(mask, height, width) if _is_outline(mask) else mask)
+        if isinstance(mask, Mapping) and not _is_outline(mask):
+            masks.append(mask)
+        else:
+            masks.append(_drawn(mask, height, width))
     covered, _ = run_length_sums([mask["counts"] for mask in masks])
     wanted = truth.heights[truth.images] * truth.widths[truth.images]
     bad = np.flatnonzero(covered != wanted)
@@ -216,7 +219,7 @@ def _problem(mask: Segmentation, height: int, width: int) -> str:
     if height * width >= MOST_MASK_PIXELS:
         return f"is on an image of {height:,} x {width:,}, more pixels than run lengths count"
     if isinstance(mask, Mapping):
-        size = mask.get("size")
+        size: Any = mask.get("size")
         if not _is_size(size) or list(size) != [height, width]:
             return f"is of size {shown(size)}, its image of [{height}, {width}]"
         counts = mask.get("counts")
