@@ -19,6 +19,7 @@ __all__ = [
     "is_whole",
     "json_fault",
     "side_of",
+    "writable",
 ]
 
 LARGEST_SIDE = 2**31 - 1
@@ -48,6 +49,11 @@ def is_text(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def writable(text: str) -> str:
+    """Gives a text with halves of surrogate pairs as JSON writes them: `\\ud800`."""
+    return text if is_text(text) else text.encode(errors="backslashreplace").decode()
 
 
 def float_of(value: Any) -> float:

@@ -16,6 +16,7 @@ from odapi_repro.datasets.json_numbers import (
     is_whole,
     json_fault,
     side_of,
+    writable,
 )
 
 
@@ -60,6 +61,8 @@ def test_half_of_a_surrogate_pair_is_no_text() -> None:
     assert is_text("café\x1b")
     assert not is_text("\ud800")
     assert not is_text(7)
+    assert writable("café") == "café"
+    assert writable("a\ud800b") == "a\\ud800b"
 
 
 def test_what_json_does_not_read_is_said_without_python_s_advice() -> None:

@@ -36,6 +36,7 @@ _MOST_MEMORY = 6 << 30  # bytes of address space; what asks for more gets a Memo
 _MOST_SECONDS = 60
 _SLOW_SECONDS = 10.0  # of processor time
 _MOST_MUTATIONS = 3
+_REPORT_EVERY = 10  # cases of `evaluate` that write their report
 _LONG = "@a whole number of 5,000 digits@"
 _FAR = "@1e400@"
 _DEEP = "@brackets within brackets@"
@@ -169,8 +170,10 @@ def _mutate(holder: dict[str, Any], rng: random.Random) -> None:
         node[key] = [node[key]] * rng.choice((1, 2, 5))
 
 
-def _command(target: str, place: Workplace, file: Path, output: Path) -> Callable[[], int]:
-    """Gives a call of the command that reads the file."""
+def _command(
+    target: str, place: Workplace, file: Path, output: Path, *, with_report: bool = True
+) -> Callable[[], int]:
+    """Gives a call of the command that reads the file; plots and pictures are most of the work."""
     folder = place.folder
     if target == "convert":
         from odapi_repro.data_convert import main as convert
@@ -188,7 +191,8 @@ def _command(target: str, place: Workplace, file: Path, output: Path) -> Callabl
     other = folder / ("instances.json" if target == "detections" else "detections.json")
     found, truth = (file, other) if target == "detections" else (other, file)
     argv = [f"--detections={found}", f"--ground_truth={truth}", "--resamples=0"]
-    return lambda: evaluate([*argv, f"--results_dir={output}", "--pictures=2"])
+    argv += [f"--results_dir={output}", "--pictures=2"] if with_report else ["--no_report"]
+    return lambda: evaluate(argv)
 
 
 def _called(command: Callable[[], int]) -> tuple[int, str]:
@@ -207,7 +211,8 @@ def case(target: str, number: int, seed: int, place: Workplace) -> tuple[str, st
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
-            code, said = _called(_command(target, place, file, output))
+            with_report = number % _REPORT_EVERY == 0
+            code, said = _called(_command(target, place, file, output, with_report=with_report))
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         ours = [one for one in frames if "odapi_repro" in one.filename] or frames

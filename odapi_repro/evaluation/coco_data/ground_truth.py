@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.datasets.json_numbers import LARGEST_SIDE
+from odapi_repro.datasets.json_numbers import LARGEST_SIDE, writable
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data.columns import GroundTruth
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
@@ -77,7 +77,7 @@ def ground_truth_of(content: Any, where: str = "") -> GroundTruth:
     masks = tuple(row["segmentation"] for row in annotations.rows if row.get("segmentation"))
     return GroundTruth(
         image_ids=image_ids,
-        file_names=tuple(str(row.get("file_name", "")) for row in images.rows),
+        file_names=tuple(writable(str(row.get("file_name", ""))) for row in images.rows),
         heights=_sizes(images, "height"),
         widths=_sizes(images, "width"),
         category_ids=category_ids,
@@ -153,7 +153,8 @@ def _category_names(categories: Rows) -> dict[int, str]:
     if bad:
         raise categories.error(f"'id' is {shown(ids[bad[0]])}", bad, expected="integers")
     _check_unique(categories, ids)
-    names = (str(row.get("name", id_)) for row, id_ in zip(categories.rows, ids, strict=True))
+    given = (str(row.get("name", id_)) for row, id_ in zip(categories.rows, ids, strict=True))
+    names = map(writable, given)
     return dict(sorted(zip(ids, names, strict=True)))
 
 
