@@ -33,6 +33,7 @@ LIGHT = [
     "google-crc32c>=1.5",
     "hotcoco>=1.3",
     "matplotlib>=3.8",
+    "msgspec>=0.19",
     "numpy>=1.26",
     "opencv-python-headless>=4.8",
     "pandas>=3.0",

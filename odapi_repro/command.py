@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
-import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, guarded
 from odapi_repro.errors import UserError
+from odapi_repro.foreign_text import shown
 
 __all__ = [
     "EXIT_DONE",
@@ -24,9 +24,6 @@ __all__ = [
     "run_command",
 ]
 
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 _HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "-helpfull", "--helpshort", "-helpshort"}
 
 
@@ -71,27 +68,20 @@ def run_command(
     name: str,
     summary: str,
 ) -> int:
-    """Runs one command and gives its exit code (0 done, 1 done but failing, 2 wrong input).
+    """Runs one command and gives its exit code (docs/exit_codes.md).
 
-    `main` gets the positional arguments after the flags were parsed. An interrupt by the user
-    is code 130, as a shell has it.
+    `main` gets the positional arguments after the flags were parsed. Whatever it raises is told in
+    one message on stderr: no exception leaves this function.
     """
-    try:
+
+    def run() -> int:
         if _HELP_FLAGS.intersection(argv):
             help_text = flag_values.get_help()
             print(f"python -m odapi_repro.{name}: {summary}\n\nflags:\n{help_text}", flush=True)
             return EXIT_DONE
         return main(parse_flags(flag_values, argv))
-    except UserError as error:
-        print(f"odapi-repro {name}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print(f"odapi-repro {name}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader of our output (head, a pager) has gone; nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
+
+    return guarded(run, name=name)
 
 
 def dispatch(
@@ -118,11 +108,15 @@ def dispatch(
     name = arguments[0]
     if name not in commands:
         print(
-            f"{program}: unknown command '{name}'\n"
+            f"{program}: unknown command '{shown(name)}'\n"
             f"  expected: one of {', '.join(commands)}\n"
             f"  to mend it: {nearest(name, list(commands))}see {program} --help",
             file=sys.stderr,
         )
         return EXIT_USAGE
-    exit_code: int = importlib.import_module(f"{module}{name}").main(list(arguments[1:]))
-    return exit_code
+
+    def run() -> int:
+        exit_code: int = importlib.import_module(f"{module}{name}").main(list(arguments[1:]))
+        return exit_code
+
+    return guarded(run, name=name)

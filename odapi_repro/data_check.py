@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import ConfigError, EnvironmentMissing, UserError
-from odapi_repro.limits import IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from odapi_repro.data_check_inputs import CheckedData
@@ -125,6 +125,8 @@ def _config(positional: Sequence[str]) -> Subject | None:
             where=path,
         ) from error
     subject = subject_of(text, path)
+    if subject.text.not_utf8 is not None:
+        raise subject.text.not_utf8.refusal(path)
     if subject.text.problems or not subject.pipeline.meta_architecture:
         raise UserError(
             "the config does not parse, or has no model",

@@ -23,13 +23,13 @@ from odapi_repro.datasets.census.source_annotations import read_source_annotatio
 from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
 from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.diagnosis.named_paths import folder_of, input_patterns
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
-from odapi_repro.limits import IMAGE_PIXELS
 
 __all__ = ["CheckedData", "NamedData", "available_cores", "check_data", "name_data"]
 

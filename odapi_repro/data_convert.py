@@ -14,8 +14,9 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
 from odapi_repro.datasets.conversion.processes import default_workers, worker_context
+from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.errors import UserError
-from odapi_repro.limits import IMAGE_BYTES, IMAGE_PIXELS
+from odapi_repro.foreign_text import shown
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.conversion.convert import Progress
@@ -224,7 +225,7 @@ class _ProgressLine:
 
     def say(self, message: str) -> None:
         self._close()
-        print(message, file=sys.stderr, flush=True)
+        print(shown(message), file=sys.stderr, flush=True)
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import ConfigError, UserError
-from odapi_repro.limits import IMAGE_PIXELS
+from odapi_repro.foreign_text import command_line, shown
 
 if TYPE_CHECKING:
     from odapi_repro.pipeline import Pipeline
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run(positional: list[str]) -> int:
         given = ["python", "-m", "odapi_repro.data", "show", *arguments]
-        return _run(positional, shlex.join(given))
+        return _run(positional, command_line(given))
 
     return run_command(run, FLAGS, arguments, name="data show", summary=SUMMARY)
 
@@ -114,9 +114,9 @@ def _run(positional: list[str], command: str) -> int:
         seed=FLAGS.seed,
         splits=tuple(result.report for result in results),
     )
-    pictures = {name: page for result in results for name, page in result.pages.items()}
-    write_show(report, pictures, folder)
-    _print(render_show(report, str(folder)))
+    drawings = {result.report.split: result.drawings for result in results}
+    written = write_show(report, drawings, folder)
+    _print(render_show(written, str(folder)))
     for result in results:
         if result.failure is not None:
             raise result.failure
@@ -167,7 +167,7 @@ def _resized(pipeline: Pipeline | None) -> str:
 def _tell(text: str) -> None:
     """Says on a terminal what takes its time."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="" if text else "\r", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{shown(text)}", end="" if text else "\r", file=sys.stderr, flush=True)
 
 
 def _print(text: str) -> None:

@@ -15,6 +15,7 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
 from odapi_repro.errors import UserError
+from odapi_repro.foreign_text import markdown, markdown_code, shown
 from odapi_repro.pipeline import Circumstances, Pipeline, load_pipeline
 from odapi_repro.reference import Reference, nearest_reference, reference_named
 
@@ -160,7 +161,10 @@ def _rendered(a: _Side, b: _Side, deviations: Sequence[Deviation]) -> str:
     counted = tables.summary(deviations)
     if FLAGS.format == "markdown":
         table = tables.deviations_markdown(deviations)
-        head = [f"{mark}: `{side.name}`{_bracketed(side)}  " for mark, side in (("a", a), ("b", b))]
+        head = [
+            f"{mark}: {markdown_code(side.name)}{markdown(_bracketed(side))}  "
+            for mark, side in (("a", a), ("b", b))
+        ]
         return "\n".join([*head, "", counted, "", table]).rstrip() + "\n"
     lines = [line for mark, side in (("a", a), ("b", b)) for line in _titled(mark, side)]
     table = tables.deviations_text(deviations) if deviations else ""
@@ -168,7 +172,7 @@ def _rendered(a: _Side, b: _Side, deviations: Sequence[Deviation]) -> str:
 
 
 def _titled(mark: str, side: _Side) -> list[str]:
-    text = f"{side.name}{_bracketed(side)}"
+    text = shown(f"{side.name}{_bracketed(side)}")
     return textwrap.wrap(
         text,
         100,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from odapi_repro.foreign_text import shown, shown_lines
+
 __all__ = [
     "ConfigError",
+    "DamagedFile",
     "DataError",
     "EnvironmentMissing",
     "StudyMismatch",
@@ -31,12 +36,20 @@ class UserError(Exception):
         self.where = where
         super().__init__(self._message())
 
+    @classmethod
+    def told(cls, message: str) -> Self:
+        """Gives the error that another process has worded, in lines of its own."""
+        error = cls(message)
+        error.args = (shown_lines(message),)
+        return error
+
     def _message(self) -> str:
-        lines = [f"{self.where}: {self.found}" if self.where else self.found]
+        where = f"{shown(self.where)}: " if self.where else ""
+        lines = [f"{where}{_continued(self.found)}"]
         if self.expected:
-            lines.append(f"  expected: {self.expected}")
+            lines.append(f"  expected: {_continued(self.expected)}")
         if self.mend:
-            lines.append(f"  to mend it: {self.mend}")
+            lines.append(f"  to mend it: {_continued(self.mend)}")
         return "\n".join(lines)
 
 
@@ -52,8 +65,17 @@ class StudyMismatch(UserError):
     """A study of this name exists, and its trials were made of something else."""
 
 
+class DamagedFile(StudyMismatch):
+    """A file that odapi_repro wrote does not read as it was written."""
+
+
 class EnvironmentMissing(UserError):
     """A package, a device or disk space that the command needs is not there."""
+
+
+def _continued(text: str) -> str:
+    """Marks further lines: no name with a newline in it can pose as a line of the message."""
+    return shown_lines(text).replace("\n", "\n  | ")
 
 
 def shortened(text: str) -> str:

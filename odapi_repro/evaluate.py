@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.coco_data import detections_of
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.subject import Subject, labels
-from odapi_repro.limits import IMAGE_PIXELS, JSON_BYTES
+from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import load_pipeline
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        return _run(positional, shlex.join(["python", "-m", "odapi_repro.evaluate", *arguments]))
+        return _run(positional, command_line(["python", "-m", "odapi_repro.evaluate", *arguments]))
 
     return run_command(run, FLAGS, arguments, name="evaluate", summary=SUMMARY)
 
@@ -245,7 +245,7 @@ def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: Eva
 
 
 def _warn(text: str) -> None:
-    print(f"odapi-repro evaluate: warning: {text}", file=sys.stderr, flush=True)
+    print(shown(f"odapi-repro evaluate: warning: {text}"), file=sys.stderr, flush=True)
 
 
 def _default_name(names: Sequence[str], data: EvalData) -> str:
@@ -258,13 +258,9 @@ def _folder(name: str, digests: Mapping[str, str]) -> Path:
     """The folder of the results, which is free to be written."""
     from odapi_repro.execution.hardware import check_writable
     from odapi_repro.reporting.evaluation.report import check_is_free
+    from odapi_repro.study_flags import check_name
 
-    if name.startswith(".") or "/" in name or "\\" in name:
-        raise UserError(
-            f"'{name}' cannot be the name of an evaluation",
-            expected="a plain folder name",
-            mend="--name my_evaluation",
-        )
+    check_name(name, "an evaluation")
     check_writable(Path(FLAGS.results_dir))
     folder = Path(FLAGS.results_dir) / name
     check_is_free(folder, digests)
@@ -287,7 +283,7 @@ def _print(report: EvaluationReport, folder: Path | None) -> None:
         plain = not (sys.stdout.isatty() and encoding == "utf8")
         text = render_evaluation(report, per_class=FLAGS.per_class, ascii_only=plain)
         if folder is not None:
-            text += f"\n{folder / 'README.md'}\n"
+            text += f"\n{shown(folder / 'README.md')}\n"
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import math
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +26,11 @@ from odapi_repro.execution.explain_runner import ExplanationTrials, run_explanat
 from odapi_repro.execution.hardware import check_disk_space, check_writable
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import check_same_foundation
-from odapi_repro.explain_inputs import Reference, named_reference, user_pipeline
+from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.reporting.explanation.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
+from odapi_repro.signals import held
+from odapi_repro.study.compared_configs import Reference, named_reference, user_pipeline
 from odapi_repro.study.design_choice import AUTO, EXPLAINING_DESIGNS
 from odapi_repro.study.designs import check_budget
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
@@ -40,6 +41,7 @@ from odapi_repro.study_flags import (
     define_study_flags,
     runtime_of,
     study_data_of,
+    tell_unfinished,
 )
 
 __all__ = ["main"]
@@ -110,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        return _run(positional, shlex.join(["python", "-m", "odapi_repro.explain", *arguments]))
+        return _run(positional, command_line(["python", "-m", "odapi_repro.explain", *arguments]))
 
     return run_command(run, FLAGS, arguments, name="explain", summary=SUMMARY)
 
@@ -172,7 +174,7 @@ def _plan(positional: list[str], command: str) -> ExplanationPlan:
     user = user_pipeline([*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])])
     reference = named_reference(FLAGS.reference, user)
     if reference.why:
-        print(f"reference: {reference.name}, {reference.why}", file=sys.stderr)
+        print(shown(f"reference: {reference.name}, {reference.why}"), file=sys.stderr)
     if FLAGS.margin <= 0 or not math.isfinite(FLAGS.margin):
         raise UserError(f"--margin {FLAGS.margin}", expected="points above 0", mend="--margin 0.5")
     if FLAGS.scale == "full" and FLAGS.data == EMBEDDED and not FLAGS.train_records:
@@ -310,19 +312,15 @@ def _train(
         )
     finally:
         # Whatever ends the study, the report says what is there.
-        _write(trials, folder)
+        with held():
+            _write(trials, folder)
     _print(folder)
     if stop == "budget":
         print(
             "the budget is spent, and the design asks for more trials: a larger --budget goes on",
             file=sys.stderr,
         )
-    for trial_id, state in trials.failed():
-        print(
-            f"trial {trial_id} failed: {state.message}\n"
-            f"  log: {trials.store.folder(trial_id) / 'train.log'}\n  --retry failed runs it again",
-            file=sys.stderr,
-        )
+    tell_unfinished(trials.store, trials.failed())
     return EXIT_FAILED if stop == "failed" else EXIT_DONE
 
 
@@ -359,7 +357,7 @@ def _print(folder: Path) -> None:
         return
     print()
     text.print_report(report)
-    print(f"\n{folder / 'README.md'}")
+    print(f"\n{shown(folder / 'README.md')}")
 
 
 if __name__ == "__main__":

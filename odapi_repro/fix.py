@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from absl import flags
@@ -18,14 +18,16 @@ from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import GOALS, Constraints, kept_factor, mend_config
 from odapi_repro.diagnosis.mending.cost import cost_of
 from odapi_repro.diagnosis.mending.report import Report, as_json, as_text
-from odapi_repro.diagnosis.mending.text import parsable_text, text_changes
+from odapi_repro.diagnosis.mending.text import mend_text, text_changes
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import ConfigError, UserError
+from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
 from odapi_repro.pipeline.parse import read_config_file
-from odapi_repro.reference import nearest_reference, reference_named
+from odapi_repro.pipeline.text_tree import lost_comments
+from odapi_repro.reference import reference_for, reference_named, with_reference_named
 
 __all__ = ["main"]
 
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        return _run(positional, shlex.join(["python", "-m", "odapi_repro.fix", *arguments]))
+        return _run(positional, command_line(["python", "-m", "odapi_repro.fix", *arguments]))
 
     return run_command(run, FLAGS, arguments, name="fix", summary=SUMMARY)
 
@@ -97,9 +99,10 @@ def _run(positional: list[str], command: str) -> int:
     output = _output(path)
     text = read_config_file(path, lenient=True)
     config, pipeline = read_config_text(text, path)
+    mended_text = mend_text(config)
     if not pipeline.meta_architecture:
         raise ConfigError(
-            "it describes no model" if text.strip() else "the file is empty",
+            "it describes no model" if config.text.strip() else "the file is empty",
             expected="a pipeline.config with a model, whatever is wrong with it otherwise",
             mend="start from one of the references: python -m odapi_repro.zoo",
             where=path,
@@ -108,26 +111,29 @@ def _run(positional: list[str], command: str) -> int:
     if FLAGS.reference:
         reference = reference_named(FLAGS.reference)
     else:
-        reference, why = nearest_reference(pipeline)
+        reference, why = reference_for(config.text, pipeline)
     circumstances = Circumstances(
         train_images=FLAGS.train_images, num_replicas=constraints.num_replicas
     )
     subject = Subject(config, pipeline, reference, circumstances)
     _check_epochs(subject)
-    mended = mend_config(subject, constraints, RULES)
-    parsable = parsable_text(config)
-    edited = rewrite_text(parsable, mended.pipeline.proto)
+    mended = mend_config(subject, constraints, RULES, start=mended_text.pipeline)
+    edited = rewrite_text(mended_text.text, mended.pipeline.proto)
+    edited = replace(edited, text=with_reference_named(edited.text, mended.pipeline, reference))
     diff = None
     if FLAGS.diff:
         name = path if output in ("", STDOUT) else output
         diff = "".join(
             line if line.endswith("\n") else line + "\n"
             for line in difflib.unified_diff(
-                text.splitlines(keepends=True), edited.text.splitlines(keepends=True), path, name
+                config.text.splitlines(keepends=True),
+                edited.text.splitlines(keepends=True),
+                shown(path),
+                shown(name),
             )
         )
     if output == STDOUT:
-        sys.stdout.write(edited.text)
+        _print_config(edited.text)
     elif output:
         _write(Path(output), edited.text)
     report = Report(
@@ -136,8 +142,9 @@ def _run(positional: list[str], command: str) -> int:
         mended=mended,
         cost=cost_of(mended, constraints),
         reference_why=why,
-        text_changes=text_changes(config, parsable, mended.before),
+        text_changes=text_changes(config, mended_text, mended.before),
         layout_lost=edited.why,
+        lost_comments=lost_comments(config.text, edited.text),
         command=command,
         diff=diff,
     )
@@ -150,6 +157,13 @@ def _run(positional: list[str], command: str) -> int:
     limit = Severity[FLAGS.fail_on.upper()]
     failed = any(finding.severity <= limit for finding in mended.findings)
     return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _print_config(text: str) -> None:
+    """Prints the config in UTF-8, which is what the OD API reads, whatever the terminal has."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()
 
 
 def _path(positional: list[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,22 +16,19 @@ from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import UserError
 from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
+from odapi_repro.execution.history import expected_cost
 from odapi_repro.execution.store import FINISHED, TrialStore
-from odapi_repro.execution.study_runner import (
-    StudyRecord,
-    cost_history,
-    missing_trials,
-    model_text,
-    run_trials,
-)
+from odapi_repro.execution.study_runner import StudyRecord, missing_trials
+from odapi_repro.execution.trial_loop import run_trials
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.reporting.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.run_post_hoc import is_post_hoc, run_post_hoc
 from odapi_repro.run_sanity import run_sanity
-from odapi_repro.study.cost import estimate_cost
+from odapi_repro.signals import held
 from odapi_repro.study.design import DESIGNS
 from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.study.trial import Trial
@@ -43,6 +39,8 @@ from odapi_repro.study_flags import (
     define_study_flags,
     runtime_of,
     study_data_of,
+    tell_unfinished,
+    tell_unread,
 )
 
 __all__ = ["main"]
@@ -110,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
 
     def run(positional: list[str]) -> int:
-        command = shlex.join(["python", "-m", "odapi_repro.run", *arguments])
+        command = command_line(["python", "-m", "odapi_repro.run", *arguments])
         return _run(positional, command)
 
     return run_command(run, FLAGS, arguments, name="run", summary=SUMMARY)
@@ -147,13 +145,14 @@ def _run(positional: list[str], command: str) -> int:
     if earlier is not None:
         record = earlier.grown_by(record, study)
     todo = missing_trials(plan.trials, store, retry_failed=FLAGS.retry == "failed")
-    cost = estimate_cost(
+    cost, unread = expected_cost(
+        store,
         todo,
-        [model_text(trial.spec.pipeline_text) for trial in todo],
-        cost_history(store, request.device),
+        device=request.device,
         scale=request.scale,
         family=pipeline.meta_architecture,
     )
+    tell_unread(unread)
     print(plan_text(plan, study=study, todo=todo, cost=cost), flush=True)
     if FLAGS.dry_run:
         return EXIT_DONE
@@ -184,24 +183,19 @@ def _run_and_report(
     )
     executor = LocalExecutor(store, runtime_of(FLAGS, scale=plan.request.scale))
     try:
-        run_trials(todo, executor, progress)
+        run_trials(todo, store, executor, progress)
     finally:
         # Whatever ends the study, the table says what is there.
-        report = assemble_report(record, plan, store, study=folder.name, command=command)
-        write_report(report, folder)
+        with held():
+            report = assemble_report(record, plan, store, study=folder.name, command=command)
+            write_report(report, folder)
     print()
     print_report(report)
-    print(f"\n{folder / 'README.md'}")
-    failed = [t for t in plan.trials if store.state(t.trial_id).state not in FINISHED]
-    for trial in failed:
-        state = store.state(trial.trial_id)
-        print(
-            f"trial {trial.trial_id} {state.state}: {state.message}\n"
-            f"  log: {store.folder(trial.trial_id) / 'train.log'}"
-            + ("\n  --retry failed runs it again" if state.state == "failed" else ""),
-            file=sys.stderr,
-        )
-    return EXIT_FAILED if failed else EXIT_DONE
+    print(f"\n{shown(folder / 'README.md')}")
+    states = [(trial.trial_id, store.state(trial.trial_id)) for trial in plan.trials]
+    unfinished = [one for one in states if one[1].state not in FINISHED]
+    tell_unfinished(store, unfinished)
+    return EXIT_FAILED if unfinished else EXIT_DONE
 
 
 def _pipeline(positional: list[str]) -> Pipeline:

@@ -22,7 +22,9 @@ from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.inference.model_edits import check_passes
 from odapi_repro.factors import FACTORS
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS, PostHocSetting
+from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline, load_pipeline
+from odapi_repro.signals import held
 from odapi_repro.study.post_hoc_plan import PostHocRequest, make_post_hoc_plan
 from odapi_repro.study_flags import check_result_kind
 
@@ -175,10 +177,11 @@ def _run_and_report(sweep: Sweep, folder: Path, command: str) -> int:
         command=command,
         ran=found.ran,
     )
-    write_post_hoc_report(report, folder)
+    with held():
+        write_post_hoc_report(report, folder)
     print()
     print_post_hoc_report(report)
-    print(f"\n{folder / 'README.md'}")
+    print(f"\n{shown(folder / 'README.md')}")
     return EXIT_DONE
 
 

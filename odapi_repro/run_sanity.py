@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
+from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline
+from odapi_repro.signals import held
 from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.study_data import StudyData
-from odapi_repro.study_flags import check_name, check_result_kind, runtime_of
+from odapi_repro.study_flags import (
+    check_name,
+    check_result_kind,
+    runtime_of,
+    tell_unfinished,
+    tell_unread,
+)
 
 if TYPE_CHECKING:
     from odapi_repro.execution.sanity.job import SanityJob
@@ -112,7 +120,7 @@ class _Session:
             self._store,
             self._executor_for,
             progress,
-            lambda text: print(f"evaluating {text}", file=sys.stderr, flush=True),
+            lambda text: print(shown(f"evaluating {text}"), file=sys.stderr, flush=True),
             on_more=on_more,
             retry_failed=retry,
         )
@@ -121,18 +129,13 @@ class _Session:
         finally:
             # Whatever ends it, the report says what is there.
             record = dataclasses.replace(self._record, outcome=runner.outcome)
-            write_sanity_report(record, self._folder)
+            with held():
+                write_sanity_report(record, self._folder)
         print()
         print_sanity(record)
-        print(f"\n{self._folder / 'README.md'}")
+        print(f"\n{shown(self._folder / 'README.md')}")
         failed = runner.failed()
-        for name, state in failed:
-            print(
-                f"trial {name} {state.state}: {state.message}\n"
-                f"  log: {self._store.folder(name) / 'train.log'}\n"
-                "  --retry failed runs it again",
-                file=sys.stderr,
-            )
+        tell_unfinished(self._store, failed)
         return EXIT_FAILED if failed or record.verdict.is_fault else EXIT_DONE
 
     def _executor_for(self, steps: int) -> Any:
@@ -151,18 +154,19 @@ class _Session:
         return LocalExecutor(self._store, runtime)
 
     def _cost(self, expected: Sequence[Training], todo: Sequence[str]) -> Any:
-        from odapi_repro.execution.study_runner import cost_history, model_text
-        from odapi_repro.study.cost import estimate_cost
+        from odapi_repro.execution.history import expected_cost
 
         trials = [one.trial for one in expected if one.trial.trial_id in todo]
         conditions = self._job.trainings.conditions
-        return estimate_cost(
+        cost, unread = expected_cost(
+            self._store,
             trials,
-            [model_text(trial.spec.pipeline_text) for trial in trials],
-            cost_history(self._store, conditions.device),
+            device=conditions.device,
             scale=conditions.scale,
             family=self._job.trainings.pipeline.meta_architecture,
         )
+        tell_unread(unread)
+        return cost
 
     def _recorder(self) -> Any:
         from odapi_repro.execution.sanity.record import SanityRecord

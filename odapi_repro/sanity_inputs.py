@@ -25,6 +25,7 @@ from odapi_repro.evaluation.checkpoint import (
 from odapi_repro.execution.sanity.few_images import few_images
 from odapi_repro.execution.sanity.job import SanityJob
 from odapi_repro.factors import Level, factor_named
+from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline, parse_pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.study.groundwork import Groundwork, lay_groundwork
@@ -128,7 +129,7 @@ def sanity_data(flags: Any, pipeline: Pipeline) -> tuple[StudyData, tuple[str, .
     """
     chosen = chosen_records(flags, pipeline)
     if chosen.reason:
-        print(f"data: {chosen.reason}", flush=True)
+        print(shown(f"data: {chosen.reason}"), flush=True)
     data = study_data_of(chosen, pipeline)
     notes = [f"Looked at: {chosen.reason}."] if chosen.reason and chosen.is_config_met else []
     shared = {file.digest for file in data.train.files} & {file.digest for file in data.eval.files}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +15,11 @@ from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.record_check import check_records
 from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
-from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.errors import EnvironmentMissing, UserError, shortened
 from odapi_repro.execution.executor import Runtime
 from odapi_repro.execution.hardware import count_gpus
+from odapi_repro.execution.store import TrialState, TrialStore
+from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.study.groundwork import TrialConditions
@@ -28,7 +33,12 @@ __all__ = [
     "define_study_flags",
     "runtime_of",
     "study_data_of",
+    "tell_unfinished",
+    "tell_unread",
 ]
+
+_LONGEST_NAME: Final = 200
+"""Bytes; file systems have 255, and files are written beside others under longer names."""
 
 _RECORDS: Final = {
     "study.json": "a study of factors (run)",
@@ -85,6 +95,11 @@ def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
     )
     integer("sample_1_of_n_eval_examples", None, "evaluate one image of n")
     boolean("record_summaries", False, "training images into the events")
+    boolean(
+        "fresh_start",
+        False,
+        "trials that are not finished start over; what they left is set aside in their folders",
+    )
     string("runs_dir", "runs", "where trials are kept")
     string("results_dir", "results", "where the table goes")
 
@@ -161,21 +176,58 @@ def runtime_of(values: Any, *, scale: str) -> Runtime:
         tpu_name=values.tpu_name,
         num_workers=values.num_workers,
         record_summaries=values.record_summaries,
+        fresh_start=values.fresh_start,
     )
 
 
-def check_name(study: str) -> None:
-    """Refuses what cannot be a folder in results/.
+def tell_unread(damage: Sequence[str]) -> None:
+    """Says on stderr which trials in the runs folder could not be looked at for the price."""
+    if damage:
+        more = f", and {len(damage) - 1} more files" if len(damage) > 1 else ""
+        print(
+            f"note: left out of the expected time, as it does not read: {shown(damage[0])}{more}",
+            file=sys.stderr,
+        )
+
+
+def tell_unfinished(store: TrialStore, trials: Iterable[tuple[str, TrialState]]) -> None:
+    """Says on stderr which trials came to no end, why, where their logs are and what to do."""
+    for trial_id, state in trials:
+        print(
+            f"trial {trial_id} {state.state}: {shown_lines(state.message)}\n"
+            f"  log: {shown(store.folder(trial_id) / 'train.log')}",
+            file=sys.stderr,
+        )
+        if state.state == "failed":
+            print(
+                "  --retry failed runs it again: from its last checkpoint, unless it is "
+                "deterministic or --fresh_start is given",
+                file=sys.stderr,
+            )
+
+
+def check_name(name: str, kind: str = "a study") -> None:
+    """Refuses what cannot be a folder in results/, or cannot be read where it is printed.
+
+    Letters of all languages, spaces inside and marks are good; pages print them as they are.
+
+    Args:
+        name: as it was given.
+        kind: what it is the name of.
 
     Raises:
-        UserError: for such a name.
+        UserError: for a name that is empty, hidden, or no single folder, that begins or ends with
+            a space, has a letter that cannot be seen, or is too long for a file system.
     """
-    if not study or study.startswith(".") or "/" in study or "\\" in study:
-        raise UserError(
-            f"'{study}' cannot be the name of a study",
-            expected="a plain folder name",
-            mend="--name my_study",
-        )
+    plain = shown(name) == name and name == name.strip()
+    single = name and not name.startswith(".") and "/" not in name and "\\" not in name
+    if plain and single and len(os.fsencode(name)) <= _LONGEST_NAME:
+        return
+    raise UserError(
+        f"'{shortened(name)}' cannot be the name of {kind}",
+        expected="a plain folder name",
+        mend=f"--name my_{kind.rsplit(maxsplit=1)[-1]}",
+    )
 
 
 def check_result_kind(folder: Path, record: str) -> None:

@@ -384,3 +384,40 @@ def test_a_folder_of_one_split_is_shown(shapes: EmbeddedDataset, tmp_path: Path)
 def test_help_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
     assert data.main(["show", "--help"]) == 0
     assert "--source_ids" in capsys.readouterr().out
+
+
+def test_pictures_that_fail_leave_the_numbers(
+    shapes: EmbeddedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(report: object) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(show_split, "histograms_png", refuse)
+    assert _show(tmp_path, *_of(shapes), "--images", "4") == 0
+    assert _written(tmp_path) == (_PLAIN | _TEXTS) - {"histograms_train.png"}
+    assert "histograms_train.png" not in _json(tmp_path)["splits"][0]["pictures"]
+    assert "histograms_train could not be drawn" in (tmp_path / "README.md").read_text()
+    captured = capsys.readouterr()
+    assert "histograms_train could not be drawn and is left out" in captured.err
+    assert "histograms_train.png" not in captured.out
+
+
+def test_a_tile_that_cannot_be_drawn_says_so_and_the_others_are_there(
+    shapes: EmbeddedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def render_tile(tile: pictures.Tile, side: int) -> Image.Image:
+        drawn.append(tile)
+        if tile.image is not None:
+            raise ValueError("too large")
+        assert "cannot be drawn: ValueError: too large" in tile.message
+        return Image.new("RGB", (side, side))
+
+    monkeypatch.setattr(pictures, "render_tile", render_tile)
+    assert _show(tmp_path, *_of(shapes), "--images", "2") == 0
+    assert len(drawn) == 4
+    assert "records_train.png" in _written(tmp_path)

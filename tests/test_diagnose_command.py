@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -119,7 +120,24 @@ def test_any_readable_text_gives_findings(capsys, tmp_path, text):
 def test_a_text_with_an_accent_in_another_encoding_gives_findings(capsys, tmp_path):
     path = tmp_path / "a.config"
     path.write_bytes("# größer\n".encode("latin-1") + TEXT.encode())
-    assert told(capsys, str(path))["reference"] == "efficientdet_d3"
+    content = told(capsys, str(path))
+    assert content["reference"] == "efficientdet_d3"
+    first = content["findings"][0]
+    assert (first["cause"], first["severity"]) == ("not_utf8", "fatal")
+    assert first["where"] == f"{path}:1:5"
+    assert "byte 5 of line 1 (0xf6, byte 4); it is probably cp1252: `# größer`" in first["found"]
+    assert "\\ufffd" not in json.dumps(content)
+    assert diagnose.main([str(path), "--fail_on", "fatal"]) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_what_powershell_wrote_is_read_and_told_to_be_utf16(capsys, tmp_path, encoding):
+    path = tmp_path / "a.config"
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    path.write_bytes(mark + TEXT.replace("\n", "\r\n").encode(encoding))
+    content = told(capsys, str(path))
+    assert content["findings"][0]["cause"] == "not_utf8"
+    assert content["quantities"]["global_batch"]["pipeline"] == 128
 
 
 def test_a_label_map_that_does_not_parse_is_a_finding(capsys, tmp_path):
@@ -138,10 +156,10 @@ def test_a_label_map_that_does_not_parse_is_a_finding(capsys, tmp_path):
         (b" \n\t\n", "the file is empty"),
         (b"\x08\x00\x12\x00model", "zero bytes"),
         (b"\x80\x81\x82\x83\xff\xfe text", "not UTF-8"),
-        ("model { }".encode("utf-16"), "UTF-16"),
+        (b"\xff\xfe" + bytes(range(256)) * 4, "not a text"),
         (b"#" * (10 * 1024 * 1024 + 1), "10 MB"),
     ],
-    ids=["empty", "blank", "binary", "bytes", "utf16", "large"],
+    ids=["empty", "blank", "binary", "bytes", "marked bytes", "large"],
 )
 def test_what_is_no_text_is_refused(capsys, tmp_path, content, said):
     path = tmp_path / "a.config"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from odapi_repro import fix
+from odapi_repro import diagnose, fix
 from odapi_repro.pipeline import load_pipeline
+from odapi_repro.pipeline.edit_text import EditedText
 from odapi_repro.reference import reference_named
 
 TEXT = reference_named("efficientdet_d3").config_text().replace("PATH_TO_BE_CONFIGURED", "data")
@@ -169,13 +171,191 @@ def test_a_field_that_stands_twice_is_left_once(capsys, config):
 
 
 def test_where_the_layout_is_lost_it_says_so(capsys, config):
-    config.write_text(config.read_text() + "\ntrain_config { batch_size: 2 }\n")
+    # More than is mended: what follows is not looked at.
+    config.write_text(config.read_text() + "\n" + "word )  # word\n" * 200)
     content = told(capsys, str(config))
     assert not content["kept_layout"]
     assert fix.main([str(config), "--overwrite"]) == 0
-    assert "protobuf's own layout" in capsys.readouterr().out
-    head = TEXT.splitlines()[0]
-    assert Path(content["output"]).read_text().startswith(head)
+    assert "protobuf's own layout, with your comments at the head" in capsys.readouterr().out
+    written = Path(content["output"]).read_text()
+    assert written.startswith(TEXT.splitlines()[0])
+    assert written.count("# word\n") == 200
+    assert content["lost_comments"] == []
+
+
+def test_a_block_that_stands_twice_becomes_one_with_the_comments_of_both(capsys, config):
+    config.write_text(
+        config.read_text() + "\n# more\neval_config {\n  # my remark\n  num_examples: 7\n}  # end\n"
+    )
+    content = told(capsys, str(config))
+    assert content["kept_layout"]
+    assert content["lost_comments"] == []
+    written = Path(content["output"]).read_text()
+    assert all(remark in written for remark in ("# more", "# my remark", "# end", *COMMENTS))
+    assert len(re.findall(r"^eval_config", written, re.MULTILINE)) == 1
+    assert load_pipeline(content["output"]).proto.eval_config.num_examples == 7
+    (change,) = [one for one in content["changes"] if one["code"] == "CFG001"]
+    assert "a block given twice is merged" in change["reason"]
+
+
+def test_a_comment_in_an_unknown_block_stays(capsys, config):
+    block = "  my_block {\n    # measured by Eva\n    x: 1  # why x\n  }  # the end\n"
+    config.write_text(config.read_text().replace("train_config {\n", "train_config {\n" + block))
+    content = told(capsys, str(config))
+    assert content["lost_comments"] == []
+    written = Path(content["output"]).read_text()
+    assert "my_block" not in written
+    assert all(remark in written for remark in ("# measured by Eva", "# why x", "# the end"))
+
+
+def test_a_comment_that_has_no_place_is_named(capsys, config, monkeypatch):
+    monkeypatch.setattr(fix, "rewrite_text", lambda text, proto: EditedText("model { ssd { } }\n"))
+    content = told(capsys, str(config))
+    lost = [(one["line"], one["comment"]) for one in content["lost_comments"]]
+    assert (1, TEXT.splitlines()[0]) in lost
+    assert len(lost) == len(COMMENTS) + 1
+    assert fix.main([str(config), "--overwrite"]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(lost)} comments did not find a place:\n  line 1: #" in out
+
+
+STEPS = """  data_augmentation_options {
+    random_adjust_hue {}  # colours
+    # and light
+    random_adjust_brightness { max_delta: 0.2 }
+    random_horizontal_flip {}
+  }
+"""
+
+
+def test_all_steps_of_one_augmentation_block_are_written_in_blocks_of_their_own(capsys, config):
+    flip = "  data_augmentation_options { random_horizontal_flip {} }\n"
+    config.write_text(config.read_text().replace(flip, STEPS))
+    content = told(capsys, str(config))
+    written = load_pipeline(content["output"]).proto.train_config.data_augmentation_options
+    assert [step.WhichOneof("preprocessing_step") for step in written] == [
+        "random_adjust_hue",
+        "random_adjust_brightness",
+        "random_horizontal_flip",
+        "random_scale_crop_and_pad_to_square",
+    ]
+    (change,) = [one for one in content["changes"] if one["code"] == "CFG001"]
+    assert "only the last counts, random_horizontal_flip; now all do" in change["reason"]
+    assert [one["old"] != one["new"] for one in change["fields"]] == [True]
+    assert "# and light\n    random_adjust_brightness" in Path(content["output"]).read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "gone", "counts"),
+    [
+        (
+            "    image_resizer {\n",
+            "    image_resizer {\n      fixed_shape_resizer { height: 3 width: 3 }  # mine\n",
+            "fixed_shape_resizer",
+            "keep_aspect_ratio_resizer",
+        ),
+        (
+            "  optimizer {\n",
+            "  optimizer {\n    adam_optimizer {}  # mine\n",
+            "adam_optimizer",
+            "momentum_optimizer",
+        ),
+        (
+            "      learning_rate {\n",
+            "      learning_rate {\n        constant_learning_rate {}  # mine\n",
+            "constant_learning_rate",
+            "cosine_decay_learning_rate",
+        ),
+    ],
+)
+def test_of_two_kinds_the_one_that_counts_is_said_and_left(capsys, config, old, new, gone, counts):
+    config.write_text(config.read_text().replace(old, new))
+    content = told(capsys, str(config))
+    (change,) = [one for one in content["changes"] if one["code"] == "CFG001"]
+    assert [(one["old"], one["new"]) for one in change["fields"]] == [(gone, None)]
+    assert f"only the last counts, {counts}" in change["reason"]
+    written = Path(content["output"]).read_text()
+    assert gone not in written
+    assert "# mine" in written
+
+
+def test_what_nothing_speaks_against_is_suggested_and_not_made(capsys, config):
+    text = TEXT.replace("random_horizontal_flip {}", "random_adjust_hue {}")
+    config.write_text(text)
+    content = told(capsys, str(config), "--overwrite")
+    assert content["changes"] == []
+    (idea,) = content["ideas"]
+    assert {one["field"].split("[")[0] for one in idea["fields"]} == {
+        "train_config.data_augmentation_options"
+    }
+    assert Path(content["output"]).read_text() == text
+    assert fix.main([str(config), "--overwrite"]) == 0
+    out = capsys.readouterr().out
+    assert "Nothing to change." in out
+    assert "1 suggestion, not made" in out
+    assert "--goal reproduce" in out
+
+
+def test_a_reference_that_nobody_would_infer_is_named_in_the_first_line(capsys, config):
+    content = told(capsys, str(config), "--reference", "efficientdet_d3_automl")
+    written = Path(content["output"]).read_text()
+    assert written.startswith(f"# odapi_repro reference: efficientdet_d3_automl\n{TEXT[:20]}")
+    assert diagnose.main([content["output"], "--format", "json"]) == 0
+    told_again = json.loads(capsys.readouterr().out)
+    assert told_again["reference"] == "efficientdet_d3_automl"
+    assert told_again["reference_inferred"] == "the config names it in a comment"
+    left = {one["cause"] for one in content["findings"]}
+    severe = ("fatal", "critical", "warning")
+    assert {one["cause"] for one in told_again["findings"] if one["severity"] in severe} <= left
+
+
+WORDS = {
+    "cp949": "학습률",
+    "cp936": "训练",
+    "cp932": "データ",
+    "cp1251": "данные",
+    "cp1252": "größer",
+    "utf-16": "größer",
+}
+
+
+@pytest.mark.parametrize("encoding", list(WORDS))
+def test_another_encoding_is_written_in_utf8_and_named(capsys, config, encoding):
+    word = WORDS[encoding]
+    text = config.read_text().replace("data/ckpt-0", f"C:/{word}/ckpt-0")
+    config.write_bytes(f"# {word}\n{text}".encode(encoding))
+    content = told(capsys, str(config))
+    (change,) = [one for one in content["changes"] if one["code"] == "CFG008"]
+    (field,) = change["fields"]
+    assert field["old"].startswith(encoding)
+    assert field["new"] == "utf-8"
+    written = Path(content["output"]).read_bytes().decode("utf-8")
+    assert written.startswith(f"# {word}\n")
+    assert "\ufffd" not in written
+    pipeline = load_pipeline(content["output"])
+    assert pipeline.proto.train_config.fine_tune_checkpoint == f"C:/{word}/ckpt-0"
+    assert "not_utf8" not in [one["cause"] for one in content["findings"]]
+
+
+def test_an_encoding_that_nobody_can_tell_is_refused(capsys, config):
+    config.write_bytes(config.read_bytes() + "# 學習率 資料\n".encode("big5"))
+    message = refused(capsys, str(config))
+    assert "what it is written in is not clear" in message
+    assert "iconv" in message
+    assert sorted(path.name for path in config.parent.iterdir()) == ["my.config"]
+
+
+def test_stdout_gets_utf8_whatever_the_terminal_has(config):
+    config.write_bytes("# 학습률\n".encode("cp949") + config.read_bytes())
+    found = subprocess.run(
+        [sys.executable, "-m", "odapi_repro.fix", str(config), "--output", "-"],
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.decode("utf-8").startswith("# 학습률\n")
 
 
 @pytest.mark.parametrize(("limit", "code"), [("fatal", 0), ("critical", 1), ("never", 0)])

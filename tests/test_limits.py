@@ -25,11 +25,11 @@ import odapi_repro
 from odapi_repro import data_check, data_convert, data_show, evaluate
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.image_file import opened_image
+from odapi_repro.datasets.limits import TooLarge
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import read_ground_truth
 from odapi_repro.evaluation.coco_data.json_file import read_json
-from odapi_repro.limits import TooLarge
 from odapi_repro.reporting.evaluation.pages import DrawnObject, Page, Tile
 from odapi_repro.reporting.evaluation.pictures import render_page
 

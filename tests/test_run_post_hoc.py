@@ -59,7 +59,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: Path) -> 
         post_hoc_runner, "detect", functools.partial(post_hoc_runner.detect, worker=FAKE_CHILD)
     )
     # tests/reporting has the plot.
-    monkeypatch.setattr(post_hoc_plot, "render_post_hoc_plots", lambda report: {})
+    monkeypatch.setattr(post_hoc_plot, "render_post_hoc_plots", lambda report: ())
     few = functools.partial(post_hoc_runner.score_cells, resamples=20)
     monkeypatch.setattr(post_hoc_runner, "score_cells", few)
 

@@ -19,7 +19,6 @@ from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.execution.sanity import runner as sanity_runner
 from odapi_repro.pipeline import bind_records, load_pipeline
-from odapi_repro.reporting.sanity import report as sanity_report
 from odapi_repro.study.sanity.outcome import Change, Outcome, Point, Run, Score
 from odapi_repro.study.scales import scale_pipeline
 
@@ -328,7 +327,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome | BaseExcept
         monkeypatch.setattr(sanity_runner.SanityRunner, "failed", lambda self: [])
 
     # tests/reporting has the plot.
-    monkeypatch.setattr(sanity_report, "render_curves", lambda outcome: {})
+    monkeypatch.setattr("odapi_repro.reporting.sanity.plot.render_curves", lambda outcome: ())
     monkeypatch.setattr("odapi_repro.execution.executor.check_worker_environment", lambda: None)
     return set_ending
 

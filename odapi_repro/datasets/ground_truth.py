@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
-from odapi_repro.limits import IMAGE_PIXELS
 
 __all__ = ["coco_ground_truth", "decode_mask", "write_coco_json"]
 

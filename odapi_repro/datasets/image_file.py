@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from odapi_repro.limits import IMAGE_PIXELS, check_pixels
+from odapi_repro.datasets.limits import IMAGE_PIXELS, check_pixels
 
 __all__ = ["opened_image"]
 

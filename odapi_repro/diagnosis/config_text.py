@@ -11,12 +11,16 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.diagnosis.text_draft import Draft, Mend
 from odapi_repro.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from odapi_repro.pipeline.text_encoding import NotUtf8
 
 __all__ = ["ConfigText", "ParseProblem", "read_config_text"]
 
@@ -33,8 +37,9 @@ class ParseProblem:
     """One place that does not parse.
 
     Attributes:
-        kind: `unknown_field`, `windows_path`, `syntax`, `encoding`, or `duplicate_field`, which
-            the OD API takes: it merges, and the last one counts.
+        kind: `unknown_field`, `windows_path`, `syntax`, `encoding` (a letter that nobody sees),
+            `not_utf8`, or `duplicate_field`, which the OD API takes: it merges, and the last one
+            counts.
         message: what protobuf said, without the position.
         line: from 1.
         column: from 1.
@@ -58,28 +63,41 @@ class ConfigText:
 
     Attributes:
         path: where it was read from.
-        text: as it stands in the file.
+        text: as it stands in the file; of one that is not UTF-8, as its likeliest encoding reads
+            it.
         problems: what does not parse, in the order of the text; empty for a clean config.
         mended: the text as far as it was mended, line for line; `text` itself for a clean config.
             A field that stands twice is left in, because the OD API takes the last one.
+        not_utf8: where it is not UTF-8, and what it probably is; None for one that is.
     """
 
     path: str
     text: str
     problems: tuple[ParseProblem, ...] = ()
     mended: str = ""
+    not_utf8: NotUtf8 | None = None
 
 
 def read_config_text(text: str, path: str) -> tuple[ConfigText, Pipeline]:
     """Gives the text with its problems, and the pipeline that could be made of it.
 
     Never raises for a text, and ends within about a second: after 50 mends or 0.6 s it gives what
-    was parsed by then, possibly nothing.
+    was parsed by then, possibly nothing. `text` has bytes that are not UTF-8 as `surrogateescape`
+    gives them.
     """
+    foreign = None
+    if not text.isascii():
+        from odapi_repro.pipeline.text_encoding import look_at_encoding  # of few configs
+
+        foreign = look_at_encoding(text)
+        text = text if foreign is None else foreign.text
     original = text.split("\n", _MOST_LINES)
     draft = Draft([line[:_LONGEST_LINE] for line in original])
     deadline = time.monotonic() + _SECONDS
     mends: list[Mend] = []
+    if foreign is not None:
+        said = f"not UTF-8: {foreign.place}"
+        mends.append(Mend("not_utf8", said, foreign.line - 1, foreign.column - 1))
     longest = max(range(len(original)), key=lambda number: len(original[number]))
     if len(original[longest]) > _LONGEST_LINE:
         said = f"over {_LONGEST_LINE} characters in a line; the rest of it is not looked at"
@@ -108,7 +126,7 @@ def read_config_text(text: str, path: str) -> tuple[ConfigText, Pipeline]:
         proto, _, _ = _parse(draft.merged, time.monotonic() + _SECONDS, merge=True)
     problems = sorted({_problem(one, original) for one in mends}, key=lambda p: (p.line, p.column))
     mended = "\n".join(draft.merged) if problems else text
-    return ConfigText(path, text, tuple(problems), mended), Pipeline(proto, path)
+    return ConfigText(path, text, tuple(problems), mended, foreign), Pipeline(proto, path)
 
 
 def _parse(

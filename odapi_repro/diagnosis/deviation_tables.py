@@ -11,6 +11,7 @@ from typing import Any
 from odapi_repro.diagnosis.deviations import Deviation, FieldDifference
 from odapi_repro.diagnosis.render.as_json import as_json_value
 from odapi_repro.diagnosis.render.wording import plain, plural, value_text
+from odapi_repro.foreign_text import markdown, markdown_code
 
 __all__ = ["deviations_json", "deviations_markdown", "deviations_text", "summary"]
 
@@ -72,7 +73,7 @@ def deviations_markdown(deviations: Sequence[Deviation]) -> str:
             lines.append(_markdown_row(cells))
         for field in deviation.fields:
             note = "" if field.inert is None else f" ({_INERT}: {field.inert})"
-            name = f"`{field.path}`{_escaped(note)}"
+            name = f"{markdown_code(field.path)}{_escaped(note)}"
             values = [_escaped("; ".join(_cell(value))) for value in (field.a, field.b)]
             lines.append(f"| {name} | {values[0]} | {values[1]} |")
         lines.append("")
@@ -179,4 +180,4 @@ def _markdown_row(cells: tuple[str, list[str], list[str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return markdown(plain(text))

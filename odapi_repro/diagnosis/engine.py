@@ -9,7 +9,7 @@ from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Circumstances
-from odapi_repro.reference import Reference, nearest_reference
+from odapi_repro.reference import Reference, reference_for
 
 __all__ = ["diagnose", "rank", "subject_of"]
 
@@ -21,14 +21,16 @@ def subject_of(
     reference: Reference | None = None,
     circumstances: Circumstances | None = None,
 ) -> Subject:
-    """Gives the subject that a config's text makes; the nearest reference where none is given.
+    """Gives the subject that a config's text makes.
+
+    Where no reference is given it is the one that a comment of the text names, else the nearest.
 
     Never raises for a text: what does not parse becomes problems that a rule reports.
     """
     config, pipeline = read_config_text(text, path)
     why = ""
     if reference is None:
-        reference, why = nearest_reference(pipeline)
+        reference, why = reference_for(text, pipeline)
     return Subject(config, pipeline, reference, circumstances or Circumstances(), why)
 
 

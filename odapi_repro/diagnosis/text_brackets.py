@@ -6,7 +6,7 @@ from typing import Any
 
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.diagnosis.text_draft import Draft, Mend
+from odapi_repro.diagnosis.text_draft import Draft, Mend, split_comment
 from odapi_repro.diagnosis.text_outline import Outline, Token, outline_until, tokens_until
 
 __all__ = [
@@ -47,7 +47,8 @@ def close_at_the_end(draft: Draft) -> Mend | None:
         return None
     closing = "".join(block.closing for block in reversed(outline.blocks))
     last = len(draft.strict) - 1
-    draft.put(last, draft.strict[last].split("#")[0] + " " + closing)
+    code, comment = split_comment(draft.strict[last])
+    draft.put(last, f"{code} {closing}" + (f"  {comment}" if comment else ""))
     block = outline.blocks[-1]
     return Mend("syntax", f"'{block.name}' is never closed", block.line, block.column)
 
@@ -58,9 +59,10 @@ def open_after_name(draft: Draft, line: int, column: int) -> Mend | None:
     if name is None or name.line >= line:
         return None
     text = draft.strict[name.line]
-    if text[name.column :].split("#")[0].strip(" \t:") != name.text:
+    code, comment = split_comment(text)
+    if code[name.column :].strip(" \t:") != name.text:
         return None
-    draft.put(name.line, f"{text[: name.column]}{name.text} {{")
+    draft.put(name.line, f"{code[: name.column]}{name.text} {{" + (f"  {comment}" * bool(comment)))
     return Mend("syntax", f"an opening bracket is missing after '{name.text}'", *name[:2])
 
 

@@ -16,7 +16,7 @@ from odapi_repro.diagnosis.text_brackets import (
     open_after_name,
     types_of,
 )
-from odapi_repro.diagnosis.text_draft import Draft, Mend
+from odapi_repro.diagnosis.text_draft import Draft, Mend, split_comment
 from odapi_repro.diagnosis.text_outline import Token, end_of_field, outline_until, tokens_from
 
 __all__ = ["Draft", "Mend", "mend"]
@@ -127,7 +127,10 @@ def _mend_string(draft: Draft, line: int, column: int, said: str) -> Mend | None
         draft.put(string.line, text[: string.column] + turned + text[end:])
         return Mend("windows_path", said, string.line, string.column)
     if "missing ending quote" in said:
-        draft.put(string.line, text.rstrip() + string.text[0])
+        # What looks like a comment within the open string is one, once the string is closed.
+        comment = re.search(r"\s+#.*$", text[string.column :])
+        close = len(text.rstrip()) if comment is None else string.column + comment.start()
+        draft.put(string.line, text[:close] + string.text[0] + text[close:])
         return Mend("syntax", said, string.line, string.column)
     return None
 
@@ -169,22 +172,26 @@ def _mend_anyhow(draft: Draft, line: int, column: int, said: str) -> Mend | None
 
 def _retyped(text: str, column: int, said: str) -> str | None:
     """Gives the line as it was probably meant; None where nothing comes to mind."""
-    typed = _UNSEEN.sub(" ", text.translate(_TYPED))
-    if typed != text:
-        return typed
+    code, comment = split_comment(text)
+    typed = _UNSEEN.sub(" ", code.translate(_TYPED))
+    if typed != code:
+        return typed + comment
     before, rest = text[:column], text[column:]
     retyped = None
     head = _TEXT_FIELD.match(text)
     path = re.match(r"[^\s\"'{}]+", rest)
-    if head and text.count('"') > 2 and text.rstrip().endswith('"') and "\\" not in text:
-        parts = [part.strip() for part in text[head.end() :].split('"') if part.strip()]
+    if head and code.count('"') > 2 and code.rstrip().endswith('"') and "\\" not in code:
+        parts = [part.strip() for part in code[head.end() :].split('"') if part.strip()]
         retyped = f'{head.group()}"{parts[-1]}"' if parts else None
+        retyped = f"{retyped}  {comment}" if retyped and comment else retyped
     elif said == 'Expected ":".' and rest.startswith("="):
         retyped = f"{before}:{rest[1:]}"
     elif said == 'Expected ":".' and re.match(r"[\w\"'.+-]", rest):
         retyped = f"{before.rstrip()}: {rest}"
     elif said.startswith("Expected string") and path:
         retyped = f'{before}"{path.group()}"{rest[path.end() :]}'
-    elif rest.startswith(("//", "<<<<<<<", "=======", ">>>>>>>")):
-        retyped = before
+    elif rest.startswith("//"):
+        retyped = f"{before}#{rest[2:]}"
+    elif rest.startswith(("<<<<<<<", "=======", ">>>>>>>")):
+        retyped = before + split_comment(rest)[1]
     return retyped

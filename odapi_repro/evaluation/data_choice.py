@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.source import resolve_eval_source
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.eval_data import EvalData, data_of_json, data_of_records
-from odapi_repro.limits import IMAGE_PIXELS, JSON_BYTES
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 

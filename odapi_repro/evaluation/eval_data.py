@@ -18,12 +18,12 @@ import numpy as np
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.ground_truth import coco_ground_truth
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES, TooLarge
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of, read_ground_truth
-from odapi_repro.limits import IMAGE_PIXELS, JSON_BYTES, TooLarge
 
 if TYPE_CHECKING:
     from PIL import Image

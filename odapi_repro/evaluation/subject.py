@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odapi_repro.limits import JSON_BYTES
+from odapi_repro.datasets.limits import JSON_BYTES
 
 if TYPE_CHECKING:
     from odapi_repro.evaluation.checkpoint import CheckpointSource

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
-from odapi_repro.execution.memory import oom_kills
+from odapi_repro.signals import held
 
 __all__ = ["ChildEnd", "run_child"]
 
+_CGROUP_EVENTS = (
+    Path("/sys/fs/cgroup/memory.events"),
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),
+)
 _OUTCOMES = frozenset({"done", "diverged", "failed"})
 
 
@@ -67,28 +71,34 @@ def run_child(
     Args:
         command: what to run; it tells its events through the pipe that `events.PROGRESS_FD` names
             and does not outlive this process (`events.PARENT_PID`).
-        log: gets its stdout and stderr, from the first line on.
+        log: gets its stdout and stderr, after what it holds already.
         on_event: gets each event in turn.
 
     Raises:
         Exception: from `on_event`, and an interrupt by the user; the child has been killed then.
     """
-    began = time.time()
-    kills_before = oom_kills()
+    began, began_unix = time.monotonic(), time.time()
+    kills_before = _oom_kills()
     read_end, write_end = os.pipe()
-    with open(log, "wb") as file:
-        process = subprocess.Popen(
-            list(command),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(write_end,),
-            env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
-            start_new_session=True,
-        )
-    os.close(write_end)
+    process: subprocess.Popen[bytes] | None = None
     outcome: dict[str, Any] = {}
     try:
+        with open(log, "ab") as file, held():
+            if file.tell():
+                at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began_unix))
+                file.write(f"\n===== another attempt, {at} =====\n".encode())
+                file.flush()
+            # A signal between the child's start and its name here would leave it to itself.
+            process = subprocess.Popen(
+                list(command),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(write_end,),
+                env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
+                start_new_session=True,
+            )
+        os.close(write_end)
         with open(read_end, "rb") as events:
             for line in events:
                 event = parse_event(line)
@@ -99,15 +109,30 @@ def run_child(
                 on_event(event)
         code = process.wait()
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         raise
     return ChildEnd(
         outcome=outcome,
         code=code,
-        began_unix=began,
-        wall_seconds=time.time() - began,
-        killed_for_memory=oom_kills() > kills_before,
+        began_unix=began_unix,
+        wall_seconds=time.monotonic() - began,
+        killed_for_memory=_oom_kills() > kills_before,
         log=log,
     )
+
+
+def _oom_kills() -> int:
+    """Gives how many processes of this control group were ended for memory; 0 if unknown."""
+    for path in _CGROUP_EVENTS:
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name == "oom_kill" and value.isdigit():
+                return int(value)
+    return 0

@@ -48,6 +48,7 @@ DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "matplotlib": ("matplotlib",),
     "pillow": ("pillow",),
     "scipy": ("scipy",),
+    "msgspec": ("msgspec",),
     "google-crc32c": ("google-crc32c",),
     "opencv-python-headless": ("opencv-python-headless", "opencv-python"),
     "lvis": ("lvis",),

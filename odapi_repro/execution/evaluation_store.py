@@ -10,7 +10,6 @@ made again. The names of passes and variants decide nothing and are left out.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import gzip
 import hashlib
@@ -24,7 +23,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
+from odapi_repro.files import NO_SPACE, put_in_place, read_json, write_json, write_whole
 
 __all__ = ["DETECTIONS", "IMAGES", "STAGES", "EvaluationStore", "evaluation_id"]
 
@@ -66,8 +66,7 @@ class EvaluationStore:
     @staticmethod
     def provenance(folder: Path) -> dict[str, Any]:
         """Gives what an evaluation took, of a folder that `find` gave."""
-        read: dict[str, Any] = _read(folder / _PROVENANCE)
-        return read
+        return _read(folder / _PROVENANCE)
 
     def add(
         self,
@@ -96,15 +95,14 @@ class EvaluationStore:
             made.mkdir()
             shutil.copyfile(images, made / IMAGES)
             shutil.copyfile(log, made / log.name)
-            (made / _SPEC).write_text(_canonical(spec) + "\n", encoding="utf-8")
-            text = json.dumps(provenance, indent=1) + "\n"
-            (made / _PROVENANCE).write_text(text, encoding="utf-8")
+            write_whole(made / _SPEC, _canonical(spec) + "\n")
+            write_json(made / _PROVENANCE, provenance)
             os.replace(found, made / _content(spec))
             with self._locked():
                 # Where somebody else has finished the same, theirs is as good.
                 if self.find(spec) is None:
                     self._set_aside(folder)
-                    os.rename(made, folder)
+                    put_in_place(made, folder)
         return folder
 
     @contextlib.contextmanager
@@ -148,7 +146,7 @@ class EvaluationStore:
         try:
             yield
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in NO_SPACE:
                 raise EnvironmentMissing(
                     "no space left on the disk",
                     expected="room for the detections",
@@ -174,19 +172,21 @@ def _is_whole(folder: Path, spec: Mapping[str, Any]) -> bool:
         sizes = _read(folder / IMAGES)
         return (
             _read(folder / _SPEC) == json.loads(_canonical(spec))
-            and isinstance(_read(folder / _PROVENANCE), dict)
-            and isinstance(sizes, dict)
+            and _read(folder / _PROVENANCE) is not None
             and _are_lengths(sizes.get("heights"))
             and _are_lengths(sizes.get("widths"))
             and len(sizes["heights"]) == len(sizes["widths"])
             and _reads_to_its_end(folder / _content(spec))
         )
-    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile):
+    except (
+        *(OSError, EOFError, ValueError, RuntimeError),
+        *(DamagedFile, zlib.error, zipfile.BadZipFile),
+    ):
         return False
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, mend="delete the folder: the evaluation is made again")
 
 
 def _are_lengths(values: Any) -> bool:

@@ -38,6 +38,8 @@ from odapi_repro.execution.evaluation_store import (
 )
 from odapi_repro.execution.executor import check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable
+from odapi_repro.files import write_whole
+from odapi_repro.foreign_text import shown
 
 __all__ = ["WORKER", "EvaluationRequest", "EvaluationResult", "evaluate_checkpoint"]
 
@@ -149,7 +151,7 @@ def _run_job(
         with contextlib.suppress(OSError):
             os.replace(log, failed_log)
     if kind == "input":
-        raise DataError(message)
+        raise DataError.told(message)
     if kind == "disk_full":
         raise EnvironmentMissing(
             "no space left on the disk while images were evaluated",
@@ -164,7 +166,7 @@ def _run_job(
             mend="--batch_size 1, or another --device",
         )
     if kind:
-        raise UserError(f"the evaluation failed: {message}\n{_tail(failed_log)}".rstrip())
+        raise UserError.told(f"the evaluation failed: {message}\n{_tail(failed_log)}".rstrip())
 
 
 def _is_wanted(one: Pass, missing: Sequence[Key]) -> bool:
@@ -185,7 +187,7 @@ def _job(request: EvaluationRequest, passes: tuple[Pass, ...], folder: Path) -> 
     pipeline_path = ""
     if request.pipeline is not None:
         pipeline_path = str(folder / "pipeline.config")
-        Path(pipeline_path).write_text(request.pipeline.to_text(), encoding="utf-8")
+        write_whole(pipeline_path, request.pipeline.to_text())
     data = request.data
     assert request.batch_size is not None
     return EvaluationJob(
@@ -233,4 +235,5 @@ def _tail(log: Path, count: int = 5) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
+    lines = [shown(line) for line in lines]
     return "\n".join([*lines[-count:], f"the whole log is {log}"])

@@ -7,12 +7,14 @@ import os
 import time
 from typing import Any
 
-__all__ = ["PARENT_PID", "PROGRESS_FD", "EventWriter", "parse_event"]
+__all__ = ["PARENT_PID", "PROGRESS_FD", "SCRATCH", "EventWriter", "parse_event"]
 
 # The worker's stdout and stderr belong to TensorFlow and go to train.log.
 PROGRESS_FD = "ODAPI_REPRO_PROGRESS_FD"
 # The process that the worker must not outlive.
 PARENT_PID = "ODAPI_REPRO_PARENT_PID"
+# What the names of a worker's folders for temporary files begin with; a killed one leaves its own.
+SCRATCH = "scratch-"
 
 
 class EventWriter:

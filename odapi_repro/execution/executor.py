@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.datasets.damage import make_edited_records
-from odapi_repro.errors import EnvironmentMissing
+from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.child import ChildEnd, run_child
-from odapi_repro.execution.memory import memory_advice
-from odapi_repro.execution.store import TRAINED, TrialState, TrialStore
+from odapi_repro.execution.history import memory_advice
+from odapi_repro.execution.store import TRAINED_ONLY, Attempt, TrialState, TrialStore
+from odapi_repro.signals import Ended
 from odapi_repro.study.trial import Trial
-from odapi_repro.training.job import Job, write_job
+from odapi_repro.training.job import Job, is_chief, write_job
 
 __all__ = ["LocalExecutor", "Runtime"]
 
@@ -34,6 +35,7 @@ class Runtime:
         checkpoint_max_to_keep: checkpoints kept a trial.
         tpu_name, num_workers: as the OD API's flags.
         record_summaries: images into the events, too.
+        fresh_start: what earlier attempts left is set aside, and nothing goes on from it.
     """
 
     steps_per_iteration: int
@@ -42,6 +44,7 @@ class Runtime:
     tpu_name: str | None = None
     num_workers: int = 1
     record_summaries: bool = False
+    fresh_start: bool = False
 
 
 class LocalExecutor:
@@ -70,57 +73,52 @@ class LocalExecutor:
         What becomes of an attempt that was killed is `TrialStore.prepare`'s to say.
 
         Raises:
-            UserError: another process runs it.
+            TrialBusy: another process runs it.
             EnvironmentMissing: the disk is full; the trial is left `interrupted`.
             KeyboardInterrupt: the user's; the child has ended, the trial is `interrupted`.
         """
         with self.store.locked(trial.trial_id):
-            folder = self.store.prepare(trial)
-            resumed = any(folder.glob("ckpt-*.index"))
+            attempt = self.store.prepare(trial, fresh_start=self.runtime.fresh_start)
+            for note in attempt.notes:
+                on_event(trial, {"event": "note", "text": note})
             self.store.set_state(trial.trial_id, TrialState("running"))
-            job = self._job(trial, folder)
-            write_job(job, folder / "job.json")
             try:
+                write_job(self._job(trial, attempt), attempt.folder / "job.json")
                 edits = _make_records(trial)
-                state, provenance = self._watch(trial, folder, on_event)
+                state, provenance = self._watch(trial, attempt.folder, on_event)
             except BaseException as error:
-                reason = "interrupted by the user" if isinstance(error, KeyboardInterrupt) else ""
-                with contextlib.suppress(EnvironmentMissing):
+                with contextlib.suppress(UserError):
                     self.store.set_state(
-                        trial.trial_id, TrialState("interrupted", reason or str(error))
+                        trial.trial_id, TrialState("interrupted", _why_interrupted(error))
                     )
                 raise
-            provenance["resumed"] = resumed
             if trial.data:
                 provenance["data"] = dict(trial.data)
             if edits is not None:
                 provenance["record_edits"] = edits
-            self.store.write_json(trial.trial_id, "provenance.json", provenance)
+            self.store.write_provenance(trial.trial_id, attempt, provenance)
             self.store.set_state(trial.trial_id, state)
         if state.kind == "disk_full":
             raise EnvironmentMissing(
                 "no space left on the disk while a trial ran",
                 expected="room for checkpoints, detections and tables",
                 mend="free some space and give the same command again; finished trials are kept",
-                where=str(folder),
+                where=str(attempt.folder),
             )
         return state
 
-    def _job(self, trial: Trial, folder: Path) -> Job:
-        spec, steps = trial.spec, trial.num_steps
-        block = _largest_divisor(steps, self.runtime.steps_per_iteration)
-        # Saved at whole blocks only, and the last step only if it falls on an interval.
-        wanted = max(1, self.runtime.checkpoint_every_n // block)
-        interval = block * _largest_divisor(steps // block, wanted)
-        if interval < self.runtime.checkpoint_every_n / 10:
-            # A number of steps without a divisor near: rather one save than one every few steps.
-            interval = steps
+    def _job(self, trial: Trial, attempt: Attempt) -> Job:
+        spec, folder = trial.spec, attempt.folder
+        # `train_loop` counts blocks from where it goes on.
+        left = trial.num_steps - attempt.from_step or trial.num_steps
+        block = _largest_divisor(left, self.runtime.steps_per_iteration)
         return Job(
             pipeline_path=str(folder / "pipeline.config"),
             model_dir=str(folder),
-            num_steps=steps,
+            num_steps=trial.num_steps,
             steps_per_iteration=block,
-            checkpoint_every_n=interval,
+            # At whole blocks; the last step is saved in any case.
+            checkpoint_every_n=block * max(1, self.runtime.checkpoint_every_n // block),
             checkpoint_max_to_keep=self.runtime.checkpoint_max_to_keep,
             seed=spec.seed,
             deterministic=spec.deterministic,
@@ -135,7 +133,7 @@ class LocalExecutor:
             with_masks=trial.with_masks,
             results_path=str(folder / "detections.json.gz"),
             extensions=spec.extensions,
-            train=not (folder / TRAINED).exists(),
+            train=attempt.train,
         )
 
     def _watch(
@@ -158,7 +156,9 @@ class LocalExecutor:
     def _state(self, trial: Trial, end: ChildEnd, step: int) -> TrialState:
         outcome = end.outcome
         if outcome.get("event") == "done":
-            return TrialState("succeeded", step=step)
+            if not is_chief(self.runtime.num_workers):
+                return TrialState("succeeded", "the chief evaluates", step, TRAINED_ONLY)
+            return TrialState("succeeded", step=step or trial.num_steps)
         if outcome.get("event") == "diverged":
             first, last = int(outcome["step"]), int(outcome.get("last_step", outcome["step"]))
             when = f"at step {first}" if first == last else f"between steps {first} and {last}"
@@ -172,6 +172,12 @@ class LocalExecutor:
         if kind == "out_of_memory":
             message = f"{message}\n{memory_advice(self.store, trial)}"
         return TrialState("failed", message, step, kind)
+
+
+def _why_interrupted(error: BaseException) -> str:
+    if isinstance(error, Ended):
+        return str(error)
+    return "interrupted by the user" if isinstance(error, KeyboardInterrupt) else str(error)
 
 
 def _make_records(trial: Trial) -> dict[str, Any] | None:
@@ -190,8 +196,10 @@ def _note(provenance: dict[str, Any], event: Mapping[str, Any]) -> None:
     elif name == "trained":
         provenance["replicas"] = event["replicas"]
     elif name == "done":
+        # An evaluation from kept detections knows of no device.
         for field in ("timings", "final_loss", "peak_memory_mib", "devices"):
-            provenance[field] = event[field]
+            if field in event:
+                provenance[field] = event[field]
 
 
 def _largest_divisor(number: int, bound: int) -> int:

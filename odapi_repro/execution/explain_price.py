@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
 from collections import defaultdict
 from dataclasses import dataclass
 
+from odapi_repro.errors import DamagedFile
 from odapi_repro.execution.explain_runner import ExplanationTrials
+from odapi_repro.execution.history import expected_cost, model_part, readable_specs
 from odapi_repro.execution.store import TrialStore
-from odapi_repro.execution.study_runner import cost_history, model_text
-from odapi_repro.study.cost import CostEstimate, estimate_cost
+from odapi_repro.study.cost import CostEstimate
 from odapi_repro.study.designs import FixedDesign, Price
 from odapi_repro.study.explain_plan import ExplanationPlan
-from odapi_repro.study.trial import Trial
+from odapi_repro.study.trial import Trial, TrialSpec
 
 __all__ = ["ExplanationPrice", "ReplicateSpread", "price_explanation", "replicate_spread"]
 
@@ -96,39 +97,36 @@ def price_explanation(trials: ExplanationTrials) -> ExplanationPrice:
 
 def _cost(plan: ExplanationPlan, store: TrialStore, trials: list[Trial]) -> CostEstimate:
     conditions = plan.ground.conditions
-    return estimate_cost(
+    estimate, _ = expected_cost(
+        store,
         trials,
-        [model_text(trial.spec.pipeline_text) for trial in trials],
-        cost_history(store, conditions.device),
+        device=conditions.device,
         scale=conditions.scale,
         family=plan.ground.pipeline.meta_architecture,
     )
+    return estimate
 
 
 def replicate_spread(plan: ExplanationPlan, store: TrialStore) -> ReplicateSpread | None:
     """Gives how the trials in the runs folder vary that differ in their seed alone.
 
     Those count that share the model, the scale's reference and the evaluation records with the
-    plan. None where no cell has two that succeeded.
+    plan, and whose files read. None where no cell has two that succeeded.
     """
     metric = plan.explanation.metric
-    reference = plan.trial(plan.design.reference, plan.explanation.design.seeds[0])
-    model = model_text(reference.spec.pipeline_text)
-    cells: dict[str, list[float]] = defaultdict(list)
-    for folder in sorted(store.runs_dir.iterdir()) if store.runs_dir.is_dir() else []:
-        if not folder.is_dir() or store.state(folder.name).state != "succeeded":
-            continue
-        spec = store.read_json(folder.name, "trial.json")
+    reference = plan.trial(plan.design.reference, plan.explanation.design.seeds[0]).spec
+    model = model_part(reference.pipeline_text)
+    cells: dict[TrialSpec, list[float]] = defaultdict(list)
+    for trial_id, spec in readable_specs(store, []):
         if (
-            spec.get("eval_records") != reference.spec.eval_records
-            or spec.get("device") != reference.spec.device
-            or model_text(spec["pipeline_text"]) != model
+            spec.eval_records != reference.eval_records
+            or spec.device != reference.device
+            or model_part(spec.pipeline_text) != model
         ):
             continue
-        value = store.read_json(folder.name, "metrics.json").get("metrics", {}).get(metric)
+        value = _metric_of(store, trial_id, metric)
         if value is not None:
-            spec.pop("seed")
-            cells[json.dumps(spec, sort_keys=True)].append(float(value))
+            cells[dataclasses.replace(spec, seed=0)].append(value)
     replicated = [values for values in cells.values() if len(values) > 1]
     df = sum(len(values) - 1 for values in replicated)
     if not df:
@@ -137,3 +135,13 @@ def replicate_spread(plan: ExplanationPlan, store: TrialStore) -> ReplicateSprea
         (value - math.fsum(values) / len(values)) ** 2 for values in replicated for value in values
     )
     return ReplicateSpread(math.sqrt(squares / df), df, len(replicated))
+
+
+def _metric_of(store: TrialStore, trial_id: str, metric: str) -> float | None:
+    try:
+        if store.state(trial_id).state != "succeeded":
+            return None
+        found = store.metrics(trial_id)
+    except DamagedFile:
+        return None
+    return None if found is None else found.metrics.get(metric)

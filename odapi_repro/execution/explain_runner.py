@@ -12,7 +12,8 @@ from odapi_repro.analysis.attribution import Outcomes, outcomes_of
 from odapi_repro.analysis.trials import order_columns
 from odapi_repro.execution.executor import OnEvent
 from odapi_repro.execution.store import FINISHED, TrialState, TrialStore
-from odapi_repro.execution.study_runner import Executor, described
+from odapi_repro.execution.study_runner import described
+from odapi_repro.execution.trial_loop import Executor, TrialLoop
 from odapi_repro.execution.trial_rows import trial_row
 from odapi_repro.study.design_choice import race_of
 from odapi_repro.study.designs import WantedCell, in_rounds
@@ -126,6 +127,7 @@ def run_explanation(
         retry_failed: whether trials that failed in an earlier call are run again.
         max_trials: to run in this call; None for all.
     """
+    loop = TrialLoop(trials.store, on_event)
     given_up: set[str] = set()
     ran = 0
     while True:
@@ -144,10 +146,7 @@ def run_explanation(
             return "failed" if given_up else "done"
         if max_trials is not None and ran >= max_trials:
             return "budget"
-        trial = todo[0]
-        on_event(trial, {"event": "trial_started"})
-        state = executor.run(trial, on_event)
-        on_event(trial, {"event": "trial_ended", "state": state.state, "message": state.message})
+        trial, state = loop.next_ended(todo, executor)
         ran += 1
         trials.note(trial)
         if state.state not in FINISHED:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any, Final
 
 import pandas as pd
 
 from odapi_repro.analysis.trials import MASK_METRICS
+from odapi_repro.errors import UserError
 from odapi_repro.evaluation.coco_data import GroundTruth, read_detections
 from odapi_repro.evaluation.eval_data import data_of_records
 from odapi_repro.evaluation.scoring.matching import match
 from odapi_repro.evaluation.uncertainty.subsets import subset_scores
 from odapi_repro.execution.explain_runner import ExplanationTrials
+from odapi_repro.foreign_text import shown
 
 __all__ = ["EVALUATION_COLUMNS", "FEWEST_IMAGES", "subset_table"]
 
@@ -48,7 +51,12 @@ def subset_table(trials: ExplanationTrials) -> pd.DataFrame | None:
             path = trials.store.folder(trial.trial_id) / "detections.json.gz"
             if trials.store.state(trial.trial_id).state != "succeeded" or not path.exists():
                 continue
-            detections = read_detections(path, truth())
+            try:
+                detections = read_detections(path, truth())
+            except UserError as error:
+                # The trainings are told all the same.
+                print(f"note: {shown(error.where)}: {shown(error.found)}", file=sys.stderr)
+                continue
             matches = match(truth(), detections, "segm" if is_mask else "bbox")
             found = subset_scores(matches, images=images, metric=metric)
             amounts = (share, found.images, found.draws, found.mean_delta, found.sd)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from odapi_repro.errors import UserError
-from odapi_repro.execution.events import PARENT_PID, EventWriter
+from odapi_repro.execution.events import PARENT_PID, SCRATCH, EventWriter
 
 __all__ = ["die_with_parent", "peak_memory_mib", "work_and_exit"]
 
@@ -53,7 +53,7 @@ def work_and_exit(
         folder: exists; holds the temporary folder while it lasts.
         outcome_of: gives the event of an exception that is an outcome and no failure, else None.
     """
-    scratch = folder / f"scratch-{os.getpid()}"
+    scratch = folder / f"{SCRATCH}{os.getpid()}"
     try:
         scratch.mkdir()
         tempfile.tempdir = str(scratch)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.execution.post_hoc_sweep import Sweep
-from odapi_repro.execution.store import write_atomically
+from odapi_repro.files import damaged, read_record, write_record
 
 __all__ = ["SweepRecord"]
 
 RECORD_VERSION = 1
 _MOST_SHOWN = 6
+_MEND = (
+    "choose another --name, or delete the file: cells that were scored are kept in the runs folder "
+    "and are not scored again"
+)
 
 
 @dataclass(frozen=True)
@@ -77,27 +81,14 @@ class SweepRecord:
                 where=str(folder),
             )
         try:
-            record: Any = json.loads(path.read_text(encoding="utf-8"))
+            record = read_record(path, SweepRecord, version=RECORD_VERSION, mend=_MEND)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise _damaged(path, str(error)) from error
-        if not isinstance(record, dict):
-            raise _damaged(path, "it holds no object")
-        version = record.pop("version", None)
-        if type(version) is not int:
-            raise _damaged(path, "it names no version")
-        if version > RECORD_VERSION:
-            raise StudyMismatch(
-                f"sweep.json has format {version}",
-                expected=f"format {RECORD_VERSION} or older",
-                mend="use the version of odapi_repro that wrote it, or another --name",
-                where=str(path),
-            )
-        problem = _problem(record)
-        if problem:
-            raise _damaged(path, problem)
-        return SweepRecord(**record)
+        if record.reference not in record.cells:
+            raise damaged(path, "its reference is none of its cells", _MEND)
+        if not all(record.axes.values()):
+            raise damaged(path, "an axis has no level", _MEND)
+        return record
 
     def check_same(self, other: SweepRecord, study: str) -> None:
         """Raises `StudyMismatch` where the cells of `other` would not be made of the same."""
@@ -143,43 +134,7 @@ class SweepRecord:
     def write(self, folder: Path) -> None:
         """Writes the record, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        record = {"version": RECORD_VERSION, **asdict(self)}
-        write_atomically(folder / "sweep.json", json.dumps(record, indent=1) + "\n")
-
-
-def _problem(record: Mapping[str, Any]) -> str:
-    """Says what keeps the fields of a file from being a record, empty where nothing does."""
-    names = [one.name for one in fields(SweepRecord)]
-    missing = [name for name in names if name not in record]
-    if missing:
-        return f"it lacks {', '.join(missing)}"
-    unknown = [name for name in record if name not in names]
-    if unknown:
-        return f"it holds {', '.join(unknown)}, which no record has"
-    texts = ("reference", "design")
-    wrong = [name for name in names if not isinstance(record[name], str if name in texts else dict)]
-    if wrong:
-        return f"{', '.join(wrong)}: not of the kind that is written there"
-    if record["reference"] not in record["cells"]:
-        return "its reference is none of its cells"
-    lists = [*record["axes"].values(), *record["variants"].values()]
-    if not all(isinstance(one, list) for one in lists) or not all(
-        isinstance(one, dict) for one in record["cells"].values()
-    ):
-        return "an axis, a variant or a cell is not of the kind that is written there"
-    if not all(record["axes"].values()):
-        return "an axis has no level"
-    return ""
-
-
-def _damaged(path: Path, problem: str) -> StudyMismatch:
-    return StudyMismatch(
-        f"sweep.json cannot be read: {problem}",
-        expected="the file as odapi_repro wrote it",
-        mend="choose another --name, or delete the file: cells that were scored are kept in the "
-        "runs folder and are not scored again",
-        where=str(path),
-    )
+        write_record(folder / "sweep.json", asdict(self), version=RECORD_VERSION)
 
 
 def _joined(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.errors import DamagedFile
 from odapi_repro.evaluation.checkpoint import CheckpointSource
 from odapi_repro.evaluation.coco_data import GroundTruth
 from odapi_repro.evaluation.eval_data import EvalData
 from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.evaluation.inference.model_edits import default_batch_size, model_of_pass
 from odapi_repro.execution.evaluations import EvaluationRequest
-from odapi_repro.execution.store import write_atomically
+from odapi_repro.files import read_record, write_record
 from odapi_repro.pipeline import Pipeline, flatten_fields
 from odapi_repro.study.groundwork import installed_stack
 from odapi_repro.study.post_hoc_cells import PassPlan, PostHocCell
@@ -30,6 +30,7 @@ from odapi_repro.study.post_hoc_plan import PostHocPlan
 __all__ = ["CellResult", "CellStore", "Sweep", "checkpoint_label"]
 
 SWEEP_VERSION = 2
+CELL_VERSION = 1
 _SIZE_FIELDS = ("height", "width", "min_dimension", "max_dimension", "size_threshold")
 # Of a difference: delta, se, low, high and degrees of freedom.
 _VALUES = 5
@@ -191,32 +192,16 @@ class CellStore:
 
     def read(self, cell_id: str) -> CellResult | None:
         """Gives what a cell scores; None if it was not scored yet, or its file is damaged."""
+        path = self._folder / f"{cell_id}.json"
         try:
-            read = json.loads((self._folder / f"{cell_id}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            result = read_record(path, CellResult, version=CELL_VERSION, mend="")
+        except (FileNotFoundError, DamagedFile):
             return None
-        return _cell_result(read)
+        whole = all(len(values) == _VALUES for values in result.differences.values())
+        return result if whole else None
 
     def write(self, cell_id: str, result: CellResult) -> None:
         """Keeps what a cell scores."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dataclasses.asdict(result), indent=1) + "\n"
-        write_atomically(self._folder / f"{cell_id}.json", text)
-
-
-def _cell_result(read: Any) -> CellResult | None:
-    """Gives what a cell's file holds; None for a file that `CellStore.write` did not write."""
-    kinds = {"metrics": dict, "num_detections": int, "reference": str, "resamples": int}
-    kinds |= {"differences": dict, "note": str}
-    if not isinstance(read, dict) or set(read) != set(kinds):
-        return None
-    if not all(isinstance(read[name], kind) for name, kind in kinds.items()):
-        return None
-    differences = read["differences"].values()
-    if not all(isinstance(values, list) and len(values) == _VALUES for values in differences):
-        return None
-    numbers = [*read["metrics"].values(), *itertools.chain.from_iterable(differences)]
-    if not all(value is None or isinstance(value, int | float) for value in numbers):
-        return None
-    tuples = {name: tuple(values) for name, values in read["differences"].items()}
-    return CellResult(**{**read, "differences": tuples})
+        fields = dataclasses.asdict(result)
+        write_record(self._folder / f"{cell_id}.json", fields, version=CELL_VERSION)

@@ -2,27 +2,52 @@
 
 `runs/<trial_id>/` holds `trial.json` (the spec), `pipeline.config`, `state.json`,
 `provenance.json`, `metrics.json`, `losses.csv`, `detections.json.gz`, `train.log`, and checkpoints
-and events as the OD API writes them. A state is replaced atomically, so a kill at any moment leaves
-the old one or the new one; whoever runs a trial holds a lock on its folder that dies with it.
+and events as the OD API writes them. A file is replaced whole, so a kill at any moment leaves the
+old one or the new one; whoever runs a trial holds a lock on its folder that dies with it. What a
+damaged file held is never guessed: the file is named, with what to do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import json
+import dataclasses
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from odapi_repro.errors import EnvironmentMissing, StudyMismatch, UserError
-from odapi_repro.study.trial import Trial
+from odapi_repro.errors import DamagedFile, UserError
+from odapi_repro.execution.attempts import Restart, restart_from, set_aside
+from odapi_repro.execution.events import SCRATCH
+from odapi_repro.execution.file_lock import Busy, is_held, locked
+from odapi_repro.files import (
+    cannot_write,
+    damaged,
+    digest_of,
+    read_json,
+    read_record,
+    typed,
+    write_json,
+    write_record,
+    write_whole,
+)
+from odapi_repro.study.trial import Trial, TrialSpec
 
-__all__ = ["FINISHED", "STATES", "TRAINED", "TrialState", "TrialStore", "write_atomically"]
+__all__ = [
+    "FINISHED",
+    "STATES",
+    "TRAINED",
+    "TRAINED_ONLY",
+    "Attempt",
+    "Metrics",
+    "Provenance",
+    "TrialBusy",
+    "TrialState",
+    "TrialStore",
+]
 
 STATES = ("planned", "running", "succeeded", "diverged", "failed", "interrupted")
 # What needs no run again: a diverged trial is a result.
@@ -30,7 +55,22 @@ FINISHED = frozenset({"succeeded", "diverged"})
 STATE_VERSION = 1
 # Written by the worker when the last step is done and saved; holds what the training took.
 TRAINED = "trained.json"
-_LOCK = ".lock"
+TRAINED_ONLY: Final = "trained_only"
+"""Kind of a success of a worker that is not the chief: it trains, and evaluates nothing."""
+
+_STATE, _SPEC, _METRICS = "state.json", "trial.json", "metrics.json"
+_PROVENANCE, _CONFIG, _LOCK = "provenance.json", "pipeline.config", ".lock"
+_WRITTEN_ANEW: Final = (_STATE, _SPEC, _CONFIG, "job.json", _LOCK)
+_T = TypeVar("_T")
+_TRIAL_ID: Final = re.compile(r"[0-9a-f]{12}")
+_MENDS: Final = {
+    _STATE: "bring the file back, or delete it: the trial then counts as interrupted and goes on "
+    "from what its folder holds",
+    _SPEC: "delete the file: the trial is run by the studies that need it, no other looks at it",
+    _METRICS: "delete the file: it is made again from the detections beside it",
+    _PROVENANCE: "delete the file: what the trial took and where it ran is lost, it does not run "
+    "again",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +81,7 @@ class TrialState:
         state: one of `STATES`.
         message: why, for `diverged`, `failed` and `interrupted`.
         step: steps done when it was written.
-        kind: of a failure: `out_of_memory`, `disk_full`, `input`, `error`.
+        kind: of a failure: `out_of_memory`, `disk_full`, `input`, `error`; `TRAINED_ONLY`.
     """
 
     state: str
@@ -50,30 +90,70 @@ class TrialState:
     kind: str = ""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a text file in one step, on disk before it is seen.
+@dataclass(frozen=True)
+class Metrics:
+    """What metrics.json holds (`evaluation.evaluate.Evaluation`), as far as tables show it.
 
-    Raises:
-        EnvironmentMissing: no space left.
+    Attributes:
+        metrics: by COCO's names, in points; None where there is nothing to score.
+        num_images: images scored.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EnvironmentMissing(
-                "no space left on the disk",
-                expected="room for checkpoints, detections and tables",
-                mend="free some space and give the same command again; finished trials are kept",
-                where=str(path.parent),
-            ) from error
-        raise
+
+    metrics: Mapping[str, float | None]
+    num_images: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What provenance.json holds, as far as anything reads it.
+
+    Attributes:
+        wall_seconds: of all attempts.
+        timings: name -> seconds, of the last attempt.
+        final_loss: of the last step.
+        resumed: whether the last attempt went on from an earlier one.
+        peak_memory_mib: of the first device, or the process.
+    """
+
+    wall_seconds: float | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    final_loss: float | None = None
+    resumed: bool = False
+    peak_memory_mib: float | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The folder of a trial that is about to run.
+
+    Attributes:
+        folder: of the trial.
+        train: whether there is something left to train.
+        resumed: whether it goes on from an earlier attempt.
+        from_step: of the checkpoint that its training goes on from; 0 for the start.
+        notes: sentences for the user: where it goes on, what was set aside and why.
+    """
+
+    folder: Path
+    train: bool
+    resumed: bool
+    from_step: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _StateFile:
+    """What state.json holds: a `TrialState`, and digests of the files that it rests on."""
+
+    state: str
+    message: str = ""
+    step: int = 0
+    kind: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+class TrialBusy(Busy):
+    """Another process runs the trial."""
 
 
 class TrialStore:
@@ -90,105 +170,212 @@ class TrialStore:
         """Where a trial lives."""
         return self.runs_dir / trial_id
 
+    def trial_ids(self) -> list[str]:
+        """Gives the ids of all trials here, in order; what else lies here is passed over."""
+        try:
+            names = os.listdir(self.runs_dir)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(filter(_TRIAL_ID.fullmatch, names))
+
     def state(self, trial_id: str) -> TrialState:
-        """Gives a trial's state; one that says `running` with nobody holding it is interrupted.
+        """Gives a trial's state, without taking its lock.
+
+        One that says `running` with nobody holding it is interrupted, as is one whose state is
+        gone, and one that says `succeeded` without metrics that read: what it lacks is made again.
 
         Raises:
-            StudyMismatch: written by a newer version.
+            DamagedFile: the state does not read, or a newer version wrote it.
         """
-        path = self.folder(trial_id) / "state.json"
+        path = self.folder(trial_id) / _STATE
         try:
-            fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            held = read_record(path, _StateFile, version=STATE_VERSION, mend=_MENDS[_STATE])
         except FileNotFoundError:
-            return TrialState("planned")
-        except ValueError:
-            return TrialState("interrupted", "state.json was cut short")
-        version = fields.pop("version", 0)
-        if version > STATE_VERSION:
-            raise StudyMismatch(
-                f"state.json has format {version}",
-                expected=f"format {STATE_VERSION} or older",
-                mend="use the version of odapi_repro that wrote it, or another --runs_dir",
-                where=str(path),
-            )
-        state = TrialState(**fields)
-        if state.state == "running" and not self._is_locked(trial_id):
+            return self._without_state(trial_id)
+        state = TrialState(held.state, held.message, held.step, held.kind)
+        if state.state not in STATES:
+            raise damaged(path, f"no trial is '{state.state}'", _MENDS[_STATE])
+        if state.state == "running" and not is_held(self.folder(trial_id) / _LOCK):
             return TrialState("interrupted", "killed while it ran", state.step)
+        if state.state == "succeeded" and state.kind != TRAINED_ONLY:
+            problem = self._problem_of_metrics(trial_id, held.digests.get(_METRICS))
+            if problem:
+                return TrialState("interrupted", problem, state.step)
         return state
 
     def set_state(self, trial_id: str, state: TrialState) -> None:
-        """Replaces a trial's state."""
-        fields = {"version": STATE_VERSION, **state.__dict__}
-        write_atomically(self.folder(trial_id) / "state.json", json.dumps(fields, indent=1) + "\n")
+        """Replaces a trial's state; of one that is finished, with digests of what it rests on."""
+        folder = self.folder(trial_id)
+        digests = {}
+        if state.state in FINISHED:
+            names = (_METRICS, _PROVENANCE)
+            digests = {name: digest_of(folder / name) for name in names if (folder / name).exists()}
+        fields = {**dataclasses.asdict(state), "digests": digests}
+        write_record(folder / _STATE, fields, version=STATE_VERSION)
 
-    def prepare(self, trial: Trial) -> Path:
-        """Makes the folder of a trial about to run and gives it.
+    def spec(self, trial_id: str) -> TrialSpec | None:
+        """Gives what a trial is made of; None where its folder does not say.
 
-        Nothing of an earlier attempt is left, except for a trial that has trained to its end and
-        failed or was interrupted in its evaluation, and for one that is not deterministic and was
-        interrupted after a checkpoint: that one goes on from there, as `train_loop` does by
-        itself. A deterministic one starts over, because the order of its data depends on where it
-        started, and the same trial must give the same numbers.
+        Raises:
+            DamagedFile: trial.json does not read, or a newer version wrote it.
+        """
+        path = self.folder(trial_id) / _SPEC
+        try:
+            return TrialSpec.read(path, mend=_MENDS[_SPEC])
+        except FileNotFoundError:
+            return None
+
+    def metrics(self, trial_id: str) -> Metrics | None:
+        """Gives the metrics of a trial that succeeded; None where there are none.
+
+        Raises:
+            DamagedFile: metrics.json does not read.
+        """
+        return self._read(trial_id, _METRICS, Metrics)
+
+    def provenance(self, trial_id: str) -> Provenance | None:
+        """Gives what a trial took; None where nothing says it.
+
+        Raises:
+            DamagedFile: provenance.json does not read.
+        """
+        return self._read(trial_id, _PROVENANCE, Provenance)
+
+    def checked_provenance(self, trial_id: str) -> Provenance | None:
+        """Gives what a trial took, held against the digest in its state.
+
+        Raises:
+            DamagedFile: provenance.json does not read, or is not what was written.
+        """
+        path = self.folder(trial_id) / _PROVENANCE
+        took = self.provenance(trial_id)
+        with contextlib.suppress(FileNotFoundError):
+            held = read_record(
+                self.folder(trial_id) / _STATE,
+                _StateFile,
+                version=STATE_VERSION,
+                mend=_MENDS[_STATE],
+            )
+            if took is not None and held.digests.get(_PROVENANCE, "") not in ("", digest_of(path)):
+                raise damaged(path, "it was changed after it was written", _MENDS[_PROVENANCE])
+        return took
+
+    def prepare(self, trial: Trial, *, fresh_start: bool = False) -> Attempt:
+        """Makes the folder of a trial about to run, whose lock the caller holds.
+
+        A trial that has trained to its end only lacks its evaluation. One that is not deterministic
+        goes on from its newest checkpoint that can be restored, whatever ended it, as `train_loop`
+        does by itself. A deterministic one starts over, because the order of its data depends on
+        where it started, and the same trial must give the same numbers; what it had is set aside,
+        and so it is for a `fresh_start`. Nothing is deleted.
         """
         folder = self.folder(trial.trial_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / TRAINED).exists():
-            # Only its evaluation is missing.
-            return folder
-        interrupted = self.state(trial.trial_id).state in ("interrupted", "running")
-        if interrupted and not trial.spec.deterministic and any(folder.glob("ckpt-*.index")):
-            return folder
-        for entry in folder.iterdir():
-            if entry.name == _LOCK:
-                continue
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        write_atomically(folder / "trial.json", trial.spec.to_json() + "\n")
-        write_atomically(folder / "pipeline.config", trial.pipeline_text)
-        return folder
-
-    def write_json(self, trial_id: str, name: str, value: object) -> None:
-        """Writes one of the trial's JSON files."""
-        write_atomically(self.folder(trial_id) / name, json.dumps(value, indent=1) + "\n")
-
-    def read_json(self, trial_id: str, name: str) -> dict[str, Any]:
-        """Reads one of the trial's JSON files; empty when there is none."""
         try:
-            text = (self.folder(trial_id) / name).read_text(encoding="utf-8")
-            value: Mapping[str, Any] = json.loads(text)
-        except (FileNotFoundError, ValueError):
-            return {}
-        return dict(value)
+            folder.mkdir(parents=True, exist_ok=True)
+            attempt = self._attempt(trial, folder, fresh_start=fresh_start)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        write_whole(folder / _SPEC, trial.spec.to_json() + "\n")
+        write_whole(folder / _CONFIG, trial.pipeline_text)
+        return attempt
+
+    def write_provenance(self, trial_id: str, attempt: Attempt, fields: Mapping[str, Any]) -> None:
+        """Writes provenance.json; what it says of an attempt that this one goes on from stays."""
+        path = self.folder(trial_id) / _PROVENANCE
+        earlier: dict[str, Any] = {}
+        if attempt.resumed:
+            with contextlib.suppress(FileNotFoundError, DamagedFile):
+                earlier = read_json(path, mend="")
+        before = Provenance()
+        with contextlib.suppress(ValueError):
+            before = typed(earlier, Provenance)
+        # An evaluation alone leaves the training as it was timed.
+        resumed = attempt.resumed if attempt.train else bool(earlier.get("resumed", True))
+        write_json(
+            path,
+            {
+                **earlier,
+                **fields,
+                "timings": {**before.timings, **fields.get("timings", {})},
+                "wall_seconds": (before.wall_seconds or 0.0) + fields["wall_seconds"],
+                "resumed": resumed,
+            },
+        )
 
     @contextlib.contextmanager
     def locked(self, trial_id: str) -> Iterator[None]:
         """Holds a trial for this process; the system lets go when the process dies.
 
         Raises:
-            UserError: another process runs this trial.
+            TrialBusy: another process runs this trial.
+            UserError: the runs folder is on a disk without file locks, or cannot be written to.
         """
         folder = self.folder(trial_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / _LOCK, "a", encoding="utf-8") as file:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        with contextlib.ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(
+                held.enter_context(locked(folder / _LOCK))
+            except Busy as error:
+                raise TrialBusy(
                     f"trial {trial_id} is being run by another process",
-                    expected="one process a study",
+                    expected="one process a trial",
                     mend="wait for it, or choose another --runs_dir",
                     where=str(folder),
                 ) from error
             yield
 
-    def _is_locked(self, trial_id: str) -> bool:
+    def _attempt(self, trial: Trial, folder: Path, *, fresh_start: bool) -> Attempt:
+        for left in folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        if not fresh_start and (folder / TRAINED).exists():
+            note = "has trained to its end, and lacks only its evaluation"
+            return Attempt(folder, train=False, resumed=True, notes=(note,))
+        if fresh_start or trial.spec.deterministic:
+            aside = set_aside(folder, keep=_WRITTEN_ANEW)
+            why = "it was asked to" if fresh_start else "it is deterministic"
+            note = f"starts over, because {why}; an earlier attempt is in {folder / aside}"
+            return Attempt(folder, train=True, resumed=False, notes=(note,) if aside else ())
+        restart = restart_from(folder)
+        return Attempt(
+            folder,
+            train=True,
+            resumed=restart.step > 0,
+            from_step=restart.step,
+            notes=_notes(restart, folder),
+        )
+
+    def _without_state(self, trial_id: str) -> TrialState:
+        """Gives the state of a folder that does not say: somebody has removed the file."""
+        if (self.folder(trial_id) / "train.log").exists():
+            return TrialState("interrupted", "its state.json is gone")
+        return TrialState("planned")
+
+    def _problem_of_metrics(self, trial_id: str, digest: str | None) -> str:
         try:
-            with open(self.folder(trial_id) / _LOCK, "a", encoding="utf-8") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            metrics = self.metrics(trial_id)
+        except UserError as error:
+            return f"{error.found}; they are made again from its detections"
+        if metrics and digest and digest != digest_of(self.folder(trial_id) / _METRICS):
+            return "its metrics.json was changed; it is made again from its detections"
+        return "" if metrics else "its metrics.json is gone; it is made again from its detections"
+
+    def _read(self, trial_id: str, name: str, kind: type[_T]) -> _T | None:
+        path = self.folder(trial_id) / name
+        try:
+            return typed(read_json(path, mend=_MENDS[name]), kind)
         except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
+            return None
+        except ValueError as error:
+            raise damaged(path, str(error), _MENDS[name]) from error
+
+
+def _notes(restart: Restart, folder: Path) -> tuple[str, ...]:
+    notes = [
+        f"checkpoint {fault}; it was moved to {folder / restart.aside}" for fault in restart.faults
+    ]
+    if restart.step:
+        notes.append(f"goes on from step {restart.step}")
+    return tuple(notes)

@@ -1,4 +1,4 @@
-"""Runs the trials of a plan that are missing, and keeps the study's own record."""
+"""The study's own record: which trials it consists of, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -6,36 +6,45 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from google.protobuf import text_format
+from typing import Any, NotRequired, TypedDict
 
 from odapi_repro.errors import StudyMismatch
-from odapi_repro.execution.executor import OnEvent
-from odapi_repro.execution.store import FINISHED, TrialState, TrialStore, write_atomically
-from odapi_repro.pipeline import parse_pipeline
-from odapi_repro.study.cost import TrialCost
+from odapi_repro.execution.store import FINISHED, TrialStore
+from odapi_repro.files import damaged, read_record, write_record
 from odapi_repro.study.plan import Plan
 from odapi_repro.study.trial import Trial
 
 __all__ = [
+    "AxisEntry",
     "StudyRecord",
+    "TrialEntry",
     "check_same_foundation",
-    "cost_history",
     "described",
     "missing_trials",
-    "model_text",
-    "run_trials",
 ]
 
 STUDY_VERSION = 1
+_MEND = "choose another --name; the trials themselves are in the runs folder"
 
 
-class Executor(Protocol):
-    """Runs one trial to its end."""
+class AxisEntry(TypedDict):
+    """A factor of a study: its levels, the reference's first, and where the others stand."""
 
-    def run(self, trial: Trial, on_event: OnEvent) -> TrialState:
-        """Gives the state it ended in."""
+    levels: list[str]
+    at: dict[str, str]
+    full_scale: dict[str, str]
+
+
+class TrialEntry(TypedDict):
+    """What a study notes of a trial, beside what its folder holds."""
+
+    cell: dict[str, str]
+    seed: int
+    num_steps: int
+    global_batch_size: int
+    num_replicas: int
+    base_lr: float
+    train_records: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,8 @@ class StudyRecord:
     """
 
     foundation: Mapping[str, Any]
-    axes: Mapping[str, Mapping[str, Any]]
-    trials: Mapping[str, Mapping[str, Any]]
+    axes: Mapping[str, AxisEntry]
+    trials: Mapping[str, TrialEntry]
     design: str
 
     @staticmethod
@@ -83,29 +92,17 @@ class StudyRecord:
         """Reads the record of a study that exists, None for one that does not.
 
         Raises:
-            StudyMismatch: not readable, or written by a newer version.
+            DamagedFile: not readable, or written by a newer version.
         """
         path = folder / "study.json"
         try:
-            fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            record = read_record(path, StudyRecord, version=STUDY_VERSION, mend=_MEND)
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise StudyMismatch(
-                f"study.json does not parse ({error})",
-                expected="the file as odapi_repro wrote it",
-                mend="choose another --name; the trials themselves are in the runs folder",
-                where=str(path),
-            ) from error
-        version = fields.pop("version", 0)
-        if version > STUDY_VERSION:
-            raise StudyMismatch(
-                f"study.json has format {version}",
-                expected=f"format {STUDY_VERSION} or older",
-                mend="use the version of odapi_repro that wrote it, or another --name",
-                where=str(path),
-            )
-        return StudyRecord(**fields)
+        empty = [name for name, axis in record.axes.items() if not axis["levels"]]
+        if empty:
+            raise damaged(path, f"{', '.join(empty)} has no level", _MEND)
+        return record
 
     def grown_by(self, other: StudyRecord, study: str) -> StudyRecord:
         """Gives this study with the levels, seeds and factors of `other` added.
@@ -114,11 +111,14 @@ class StudyRecord:
             StudyMismatch: the trials would not be made of the same.
         """
         self._check_same_foundation(other, study)
-        axes = {name: dict(axis) for name, axis in self.axes.items()}
+        axes = dict(self.axes)
         for name, axis in other.axes.items():
-            mine = axes.setdefault(name, {"levels": [], "at": axis["at"], "full_scale": {}})
-            mine["levels"] = list(dict.fromkeys([*mine["levels"], *axis["levels"]]))
-            mine["full_scale"] = {**mine["full_scale"], **axis["full_scale"]}
+            mine = axes.get(name, axis)
+            axes[name] = {
+                "levels": list(dict.fromkeys([*mine["levels"], *axis["levels"]])),
+                "at": mine["at"],
+                "full_scale": {**mine["full_scale"], **axis["full_scale"]},
+            }
         return StudyRecord(
             foundation={**self.foundation, **other.foundation},
             axes=axes,
@@ -152,11 +152,10 @@ class StudyRecord:
     def write(self, folder: Path) -> None:
         """Writes the record, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        fields = {"version": STUDY_VERSION, **self.__dict__}
-        write_atomically(folder / "study.json", json.dumps(fields, indent=1) + "\n")
+        write_record(folder / "study.json", vars(self), version=STUDY_VERSION)
 
 
-def described(trial: Trial, *, train_records: str) -> dict[str, Any]:
+def described(trial: Trial, *, train_records: str) -> TrialEntry:
     """Gives what a study notes of a trial, beside what its folder holds.
 
     Args:
@@ -164,15 +163,17 @@ def described(trial: Trial, *, train_records: str) -> dict[str, Any]:
         train_records: digest of the study's training records; noted where a trial reads others.
     """
     own = trial.spec.train_records
-    return {
+    entry: TrialEntry = {
         "cell": dict(trial.cell),
         "seed": trial.spec.seed,
         "num_steps": trial.num_steps,
         "global_batch_size": trial.global_batch_size,
         "num_replicas": trial.spec.num_replicas,
         "base_lr": trial.base_lr,
-        **({"train_records": own} if own != train_records else {}),
     }
+    if own != train_records:
+        entry["train_records"] = own
+    return entry
 
 
 def check_same_foundation(study: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
@@ -206,46 +207,3 @@ def missing_trials(
     """Gives the trials that have to run: not finished, and not failed unless they are retried."""
     settled = FINISHED if retry_failed else FINISHED | {"failed"}
     return [trial for trial in trials if store.state(trial.trial_id).state not in settled]
-
-
-def run_trials(trials: Sequence[Trial], executor: Executor, on_event: OnEvent) -> None:
-    """Runs trials in order; one that fails does not keep the next from running."""
-    for trial in trials:
-        on_event(trial, {"event": "trial_started"})
-        state = executor.run(trial, on_event)
-        on_event(trial, {"event": "trial_ended", "state": state.state, "message": state.message})
-
-
-def model_text(pipeline_text: str) -> str:
-    """Gives the model part of a pipeline in text format."""
-    return str(text_format.MessageToString(parse_pipeline(pipeline_text).proto.model))
-
-
-def cost_history(store: TrialStore, device: str) -> list[TrialCost]:
-    """Gives what the trials that succeeded in a runs folder took."""
-    costs = []
-    for folder in sorted(store.runs_dir.iterdir()) if store.runs_dir.is_dir() else []:
-        if not folder.is_dir() or store.state(folder.name).state != "succeeded":
-            continue
-        spec = store.read_json(folder.name, "trial.json")
-        provenance = store.read_json(folder.name, "provenance.json")
-        timings = provenance.get("timings", {})
-        # The timings of a resumed trial are those of its last attempt only.
-        if (
-            spec.get("device") != device
-            or "train_seconds" not in timings
-            or provenance.get("resumed")
-        ):
-            continue
-        pipeline = parse_pipeline(spec["pipeline_text"])
-        config = pipeline.proto.train_config
-        images = config.batch_size * config.num_steps
-        costs.append(
-            TrialCost(
-                model_text=str(text_format.MessageToString(pipeline.proto.model)),
-                images_per_replica=config.batch_size // spec["num_replicas"],
-                overhead_seconds=provenance["wall_seconds"] - timings["train_seconds"],
-                seconds_per_image=timings["train_seconds"] / images,
-            )
-        )
-    return costs

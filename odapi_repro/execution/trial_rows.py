@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from odapi_repro import __version__
-from odapi_repro.execution.store import TrialStore
+from odapi_repro.execution.store import FINISHED, Provenance, TrialStore
+from odapi_repro.execution.study_runner import TrialEntry
 
 __all__ = ["trial_row"]
 
@@ -14,7 +15,7 @@ __all__ = ["trial_row"]
 def trial_row(
     store: TrialStore,
     trial_id: str,
-    trial: Mapping[str, Any],
+    trial: TrialEntry,
     *,
     cell: Mapping[str, str],
     foundation: Mapping[str, Any],
@@ -33,13 +34,16 @@ def trial_row(
     """
     state = store.state(trial_id)
     # Metrics count only once the trial is settled; a kill may leave them behind.
-    metrics = store.read_json(trial_id, "metrics.json") if state.state == "succeeded" else {}
-    provenance = store.read_json(trial_id, "provenance.json")
-    timings = provenance.get("timings", {})
+    scored = store.metrics(trial_id) if state.state == "succeeded" else None
+    took = store.checked_provenance(trial_id)
+    message = state.message.splitlines()[0] if state.message else ""
+    if took is None and state.state in FINISHED:
+        message = message or "provenance.json is gone: what it took and its loss are not known"
+    took = took or Provenance()
     images = trial["num_steps"] * trial["global_batch_size"]
     train_records = trial.get("train_records", foundation["train_records"])
     # Of a resumed training only the last attempt was timed.
-    train_seconds = None if provenance.get("resumed") else timings.get("train_seconds")
+    train_seconds = None if took.resumed else took.timings.get("train_seconds")
     return {
         "trial_id": trial_id,
         "study": study,
@@ -53,18 +57,18 @@ def trial_row(
         "num_steps": trial["num_steps"],
         "images_seen": images,
         "base_lr": trial["base_lr"],
-        **metrics.get("metrics", {}),
-        "final_loss": provenance.get("final_loss"),
-        "wall_seconds": provenance.get("wall_seconds"),
+        **(scored.metrics if scored else {}),
+        "final_loss": took.final_loss,
+        "wall_seconds": took.wall_seconds,
         "train_seconds": train_seconds,
-        "eval_seconds": timings.get("eval_seconds"),
+        "eval_seconds": took.timings.get("eval_seconds"),
         "images_per_second": images / train_seconds if train_seconds else None,
         "device": foundation["device"],
-        "num_eval_images": metrics.get("num_images"),
+        "num_eval_images": scored.num_images if scored else None,
         "tensorflow": foundation["stack.tensorflow"],
         "odapi_repro": __version__,
         "deterministic": foundation["deterministic"],
         "train_records": train_records[:16],
         "eval_records": foundation["eval_records"][:16],
-        "message": state.message.splitlines()[0] if state.message else "",
+        "message": message,
     }

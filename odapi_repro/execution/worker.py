@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
+import gzip
 import math
 import os
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from odapi_repro.errors import DamagedFile, DataError
 from odapi_repro.execution.events import EventWriter
 from odapi_repro.execution.in_child import die_with_parent, peak_memory_mib, work_and_exit
 from odapi_repro.execution.store import TRAINED
-from odapi_repro.training.job import Job, read_job
+from odapi_repro.files import put_in_place, read_json, sync_files, typed, write_json
+from odapi_repro.training.job import Job, is_chief, read_job
 from odapi_repro.training.observer import Diverged, StepReport
+
+if TYPE_CHECKING:
+    from odapi_repro.evaluation.coco_data import GroundTruth
 
 __all__ = ["main"]
 
@@ -46,6 +52,21 @@ def main(argv: list[str]) -> NoReturn:
 
 
 def _run(job: Job, emit: EventWriter) -> None:
+    """Trains and evaluates; where only the metrics of kept detections are missing, scores them."""
+    timings: dict[str, float] = {}
+    about: dict[str, Any] = {}
+    if not job.train and job.evaluate and _is_whole(Path(job.results_path)):
+        _, truth = _evaluated(job)
+        _score(job, truth)
+    else:
+        timings, about = _train_and_detect(job, emit)
+    emit(
+        "done", timings=timings, final_loss=_final_loss(Path(job.model_dir) / "losses.csv"), **about
+    )
+
+
+def _train_and_detect(job: Job, emit: EventWriter) -> tuple[dict[str, float], dict[str, Any]]:
+    """Gives what it took by name, and what is known of the devices."""
     began = time.monotonic()
     from odapi_repro.training.compat import apply_patches
     from odapi_repro.training.seeds import limit_threads, set_seeds
@@ -70,27 +91,36 @@ def _run(job: Job, emit: EventWriter) -> None:
     trained = Path(job.model_dir) / TRAINED
     if job.train:
         took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
-        _write_json(trained, took)
-    timings.update(json.loads(trained.read_text(encoding="utf-8")))
-    if job.evaluate and _is_chief(job):
+        # What says that the training is done comes after all that it stands for.
+        sync_files(Path(job.model_dir).glob("ckpt-*"))
+        write_json(trained, took)
+    timings.update(_took(trained))
+    if job.evaluate and is_chief(job.num_workers):
         timings.update(_evaluate(job, emit))
-    emit(
-        "done",
-        timings=timings,
-        final_loss=_final_loss(Path(job.model_dir) / "losses.csv"),
-        peak_memory_mib=peak_memory_mib(tf, job.device),
-        devices=[device.name for device in tf.config.list_logical_devices(job.device.upper())],
-    )
+    about = {
+        "peak_memory_mib": peak_memory_mib(tf, job.device),
+        "devices": [device.name for device in tf.config.list_logical_devices(job.device.upper())],
+    }
+    return timings, about
 
 
-def _is_chief(job: Job) -> bool:
-    """Whether this worker keeps the checkpoints (the OD API's others delete theirs)."""
-    if job.num_workers == 1:
-        return True
-    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
-    return task.get("type") == "chief" or (
-        task.get("type") == "worker" and int(task.get("index", 0)) == 0
-    )
+def _took(trained: Path) -> dict[str, float]:
+    """Gives what a training took; a damaged note of it costs nothing but these times."""
+    try:
+        return typed(read_json(trained, mend=""), dict[str, float])
+    except (DamagedFile, ValueError):
+        return {}
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a gzipped file is there to its end."""
+    try:
+        with gzip.open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
+        return path.stat().st_size > 0
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _final_loss(path: Path) -> float | None:
@@ -134,11 +164,8 @@ def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
 
 
 def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
-    from odapi_repro.datasets.label_map import read_label_map
-    from odapi_repro.datasets.records import resolve_patterns
-    from odapi_repro.evaluation.checkpoint import find_checkpoint
-    from odapi_repro.evaluation.eval_data import data_of_records
-    from odapi_repro.evaluation.evaluate import check_image_sizes, score_results
+    """Detects on the evaluation images with the last checkpoint, keeps and scores that."""
+    from odapi_repro.evaluation.evaluate import check_image_sizes
     from odapi_repro.evaluation.inference.job import (
         PLAIN,
         EvaluationJob,
@@ -152,24 +179,17 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
     from odapi_repro.training.seeds import ops_in_fixed_order
 
     began = time.monotonic()
+    checkpoint = _last_checkpoint(job)
     pipeline = load_pipeline(job.pipeline_path)
-    reader = pipeline.proto.eval_input_reader[0]
-    files = resolve_patterns(list(reader.tf_record_input_reader.input_path))
-    truth = data_of_records(
-        "eval_input_reader",
-        files,
-        read_label_map(reader.label_map_path),
-        with_masks=job.with_masks,
-        sample_1_of_n=reader.sample_1_of_n_examples,
-    ).truth
+    files, truth = _evaluated(job)
     with tempfile.TemporaryDirectory() as folder:
         evaluation_job = EvaluationJob(
             pipeline_path=job.pipeline_path,
-            passes=(Pass(checkpoints=(find_checkpoint(job.model_dir).prefix,)),),
+            passes=(Pass(checkpoints=(checkpoint,)),),
             output_dir=folder,
             num_images=truth.num_images,
             record_files=tuple(map(str, files)),
-            sample_1_of_n=reader.sample_1_of_n_examples,
+            sample_1_of_n=pipeline.proto.eval_input_reader[0].sample_1_of_n_examples,
             batch_size=default_batch_size(pipeline.proto.model),
             device=job.device,
             deterministic=job.deterministic,
@@ -180,19 +200,66 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
         with ops_in_fixed_order(job.fixed_op_order):
             timings = run_job(evaluation_job, emit)[PLAIN]
         check_image_sizes(images_path(folder), truth)
-        os.replace(detections_path(folder, PLAIN, PLAIN), job.results_path)
+        put_in_place(detections_path(folder, PLAIN, PLAIN), job.results_path)
+    _score(job, truth)
+    traced = timings.build_seconds + timings.restore_seconds + timings.first_batch_seconds
+    return {
+        "eval_trace_seconds": traced,
+        "eval_seconds": time.monotonic() - began - traced,
+    }
+
+
+def _last_checkpoint(job: Job) -> str:
+    """Gives the prefix of the checkpoint of the last step.
+
+    Raises:
+        DataError: there is none, or it is of an earlier step.
+    """
+    from odapi_repro.evaluation.checkpoint import find_checkpoint
+
+    found = find_checkpoint(job.model_dir)
+    if found.step is not None and found.step < job.num_steps:
+        raise DataError(
+            f"the last checkpoint is of step {found.step:,} of {job.num_steps:,}",
+            expected="that of the last step, which the training has saved",
+            mend=f"bring it back, or delete {TRAINED} beside it: the training then goes on",
+            where=found.prefix,
+        )
+    return found.prefix
+
+
+def _evaluated(job: Job) -> tuple[list[Path], GroundTruth]:
+    """Gives the record files of the evaluation, and the ground truth in them."""
+    from odapi_repro.datasets.label_map import read_label_map
+    from odapi_repro.datasets.records import resolve_patterns
+    from odapi_repro.evaluation.eval_data import data_of_records
+    from odapi_repro.pipeline import load_pipeline
+
+    reader = load_pipeline(job.pipeline_path).proto.eval_input_reader[0]
+    files = resolve_patterns(list(reader.tf_record_input_reader.input_path))
+    data = data_of_records(
+        "eval_input_reader",
+        files,
+        read_label_map(reader.label_map_path),
+        with_masks=job.with_masks,
+        sample_1_of_n=reader.sample_1_of_n_examples,
+    )
+    return list(files), data.truth
+
+
+def _score(job: Job, truth: GroundTruth) -> None:
+    """Writes metrics.json from the kept detections."""
+    from odapi_repro.evaluation.evaluate import score_results
+    from odapi_repro.pipeline import load_pipeline
+
+    reader = load_pipeline(job.pipeline_path).proto.eval_input_reader[0]
     evaluation = score_results(
         job.results_path,
         truth,
         with_masks=job.with_masks,
         max_number_of_boxes=reader.max_number_of_boxes,
     )
-    _write_json(Path(job.model_dir) / "metrics.json", dataclasses.asdict(evaluation))
-    traced = timings.build_seconds + timings.restore_seconds + timings.first_batch_seconds
-    return {
-        "eval_trace_seconds": traced,
-        "eval_seconds": time.monotonic() - began - traced,
-    }
+    write_json(Path(job.model_dir) / "metrics.json", dataclasses.asdict(evaluation))
 
 
 class LossLog:
@@ -212,12 +279,6 @@ class LossLog:
                 self._file.write(",".join(["step", "learning_rate", *header]) + "\n")
         values = [report.learning_rate, *(report.losses[name] for name in self._names)]
         self._file.write(",".join([str(report.step), *map(repr, values)]) + "\n")
-
-
-def _write_json(path: Path, value: object) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Comments, order, number formats and layout survive. The edits are made on the proto; then the text
 is led to it by the differences alone, and parsed again as a proof. No comment is ever lost: those
-of a field that goes stay behind on lines of their own.
+of a field that goes stay behind on lines of their own, and those of a text that could not be edited
+stand together at the head.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import takewhile
 from typing import Any
 
 from google.protobuf import text_format
@@ -19,8 +19,16 @@ from object_detection.protos import pipeline_pb2
 
 from odapi_repro.pipeline.fields import set_field
 from odapi_repro.pipeline.text_render import Rendered, is_map, render_field, scalar_texts
+from odapi_repro.pipeline.text_repeats import leave_once
 from odapi_repro.pipeline.text_splices import Splices
-from odapi_repro.pipeline.text_tree import Body, FieldNode, TextTreeError, Value, parse_text_tree
+from odapi_repro.pipeline.text_tree import (
+    Body,
+    FieldNode,
+    TextTreeError,
+    Value,
+    comments_of,
+    parse_text_tree,
+)
 
 __all__ = ["EditedText", "FieldEdit", "apply_edits", "edit_proto", "rewrite_text"]
 
@@ -99,19 +107,20 @@ def _set_message(proto: Message, path: str, value: object) -> None:
 def rewrite_text(text: str, target: pipeline_pb2.TrainEvalPipelineConfig) -> EditedText:
     """Gives the text led to `target`; where it cannot be followed, the proto's own form.
 
-    Comments at the head of the file are kept in either case.
+    What stands twice where one counts is left once. Comments are kept in either case.
     """
     current = pipeline_pb2.TrainEvalPipelineConfig()
     why = ""
     try:
-        text_format.Merge(text, current)
-        edited = _lead(text, current, target)
+        once = leave_once(text)
+        text_format.Merge(once, current)
+        edited = _lead(once, current, target)
         if _parses_to(edited, target):
             return EditedText(edited)
         why = "the edited text did not parse to the edited config"
     except (text_format.ParseError, TextTreeError, UnicodeError) as error:
         why = str(error)
-    head = _head_comments(text)
+    head = "".join(f"{comment}\n" for _, comment in comments_of(text))
     form = text_format.MessageToString(target, as_utf8=True)
     return EditedText(head + str(form), kept_layout=False, why=why)
 
@@ -124,12 +133,6 @@ def _parses_to(text: str, target: Message) -> bool:
         return False
     # As texts, because a NaN is not equal to itself.
     return str(text_format.MessageToString(parsed)) == str(text_format.MessageToString(target))
-
-
-def _head_comments(text: str) -> str:
-    lines = text.split("\n")
-    head = takewhile(lambda line: not line.strip() or line.lstrip().startswith("#"), lines)
-    return "".join(f"{line}\n" for line in head)
 
 
 def _lead(text: str, current: Message, target: Message) -> str:

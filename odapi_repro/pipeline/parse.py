@@ -25,8 +25,6 @@ __all__ = [
 ]
 
 MAX_CONFIG_BYTES = 10 * 1024 * 1024
-# A comment in another encoding has fewer bytes that are not UTF-8, a binary has more.
-_MOST_UNDECODABLE = 0.05
 _NO_FIELD = re.compile(r'Message type "(?P<message>[^"]+)" has no field named "(?P<field>[^"]+)"')
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : ")
 
@@ -96,9 +94,9 @@ def read_config_file(path: str | Path, *, lenient: bool = False) -> str:
 
     Args:
         path: of the file.
-        lenient: whether a text in which a few bytes are not UTF-8 (an accent in another encoding)
-            is taken too, with U+FFFD in their place; also keeps a byte order mark, at which the OD
-            API stops and which is otherwise left out.
+        lenient: whether a text that is not UTF-8 is taken too, its bytes as `surrogateescape` has
+            them, for `look_at_encoding`; also keeps a byte order mark, at which the OD API stops
+            and which is otherwise left out.
 
     Raises:
         ConfigError: no such file, a folder, a binary, over 10 MB, or unreadable.
@@ -141,29 +139,27 @@ def read_config_file(path: str | Path, *, lenient: bool = False) -> str:
 def _decoded(data: bytes, path: Path, lenient: bool) -> str:
     expected = "a TrainEvalPipelineConfig in protobuf's text format"
     mend = "name the config, not a checkpoint, a SavedModel or records"
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ConfigError(
-            "it is encoded in UTF-16, which the OD API cannot read",
-            expected=expected,
-            mend="save it as UTF-8",
-            where=str(path),
-        )
-    if 0 in data:
+    if 0 in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ConfigError(
             "not a text: it holds zero bytes", expected=expected, mend=mend, where=str(path)
         )
     try:
         return data.decode("utf-8" if lenient else "utf-8-sig")
     except UnicodeDecodeError as error:
-        text = data.decode("utf-8", "replace")
-        if lenient and text.count("\ufffd") <= _MOST_UNDECODABLE * len(text):
+        from odapi_repro.pipeline.text_encoding import look_at_encoding, reads_as_text
+
+        text = data.decode("utf-8", "surrogateescape")
+        found = look_at_encoding(text)
+        if found is None or not reads_as_text(found, len(text)):
+            raise ConfigError(
+                f"not a text: byte {error.start} is not UTF-8",
+                expected=expected,
+                mend=mend,
+                where=str(path),
+            ) from error
+        if lenient:
             return text
-        raise ConfigError(
-            f"not a text: byte {error.start} is not UTF-8",
-            expected=expected,
-            mend=mend,
-            where=str(path),
-        ) from error
+        raise found.refusal(str(path)) from error
 
 
 def parse_pipeline(text: str, path: str = "<text>") -> Pipeline:

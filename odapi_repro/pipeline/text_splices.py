@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odapi_repro.pipeline.text_render import Rendered
-from odapi_repro.pipeline.text_tree import Body, FieldNode, comments_in
+from odapi_repro.pipeline.text_tree import Body, FieldNode, Value, comments_in
 
 __all__ = ["Splices"]
 
@@ -72,6 +72,46 @@ class Splices:
         line = self._line_start(node.start)
         block = self._indented(field.block, self._indent(node.start))
         self._cuts.append((line, line, block + self._newline))
+
+    def merge(self, into: Body, node: FieldNode, body: Body) -> None:
+        """Takes the block out, and puts what it holds at the end of another message."""
+        own_line = self._begins_line(node.start)
+        end = self._rest_of_line(node.end)
+        if own_line and end is not None and not self._text[node.end : end].strip():
+            self._cuts.append((self._line_start(node.start), self._next_line(end), ""))
+        else:  # what follows on the line, or a comment, stays
+            self._cuts.append((node.start, node.end, ""))
+        # Between the name and its bracket, too, a comment may stand.
+        head = [comment for _, comment in comments_in(self._text, node.start, body.start)]
+        first, *rest = self._text[body.start : body.end].split("\n")
+        indent = self._child_indent(into)
+        lines = [indent + line for line in (*head, first.strip()) if line]
+        lines += [line.rstrip() for line in rest if line.strip()]
+        line_start = self._line_start(into.end)
+        if line_start > into.start and not self._text[line_start : into.end].strip():
+            kept = "".join(line + self._newline for line in lines)
+            self._cuts.append((line_start, line_start, kept))
+            return
+        at = into.start + len(self._text[into.start : into.end].rstrip())
+        if len(lines) == 1 and not comments_in(self._text, node.start, node.end):
+            self._cuts.append((at, into.end, f" {first.strip()} "))
+        elif lines:
+            kept = "".join(self._newline + line for line in lines)
+            self._cuts.append((at, into.end, kept + self._newline + self._indent(into.start)))
+
+    def split(self, node: FieldNode, value: Value, before: FieldNode, after: FieldNode) -> None:
+        """Closes the item between two of its fields, and opens another one for the second."""
+        opening, closing = self._text[value.start], self._text[value.end - 1]
+        begin = f", {opening}" if node.list_span is not None else f" {node.name} {opening}"
+        rest = self._rest_of_line(before.end)
+        own_lines = rest is not None and self._begins_line(after.start)
+        if not own_lines or not self._begins_line(node.start):
+            self._cuts.append((after.start, after.start, f"{closing}{begin} "))
+            return
+        indent = self._indent(node.start)
+        begin = begin if node.list_span is not None else f"{self._newline}{indent}{begin.strip()}"
+        line = self._next_line(rest or 0)
+        self._cuts.append((line, line, f"{indent}{closing}{begin}{self._newline}"))
 
     def apply(self) -> str:
         """Gives the edited text."""

@@ -8,9 +8,20 @@ which no message of the OD API's configs has.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
-__all__ = ["Body", "FieldNode", "TextTreeError", "Value", "comments_in", "parse_text_tree"]
+__all__ = [
+    "Body",
+    "FieldNode",
+    "TextTreeError",
+    "Value",
+    "comment_start",
+    "comments_in",
+    "comments_of",
+    "lost_comments",
+    "parse_text_tree",
+]
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -19,6 +30,10 @@ _TOKEN = re.compile(
       | (?P<word>[A-Za-z0-9_.+-]+)
       | (?P<mark>[{}<>\[\]:;,])""",
     re.VERBOSE,
+)
+# What stands before a comment in a line; a string may lack its closing quote, as protobuf reads it.
+_CODE = re.compile(
+    r"""(?:[^"'#]|"(?:[^"\\]|\\.)*(?:"|\\?$)|'(?:[^'\\]|\\.)*(?:'|\\?$))*+""", re.DOTALL
 )
 _CLOSING = {"{": "}", "<": ">"}
 # A config nests about ten deep; what nests deeper is no config, and would exhaust the stack.
@@ -101,6 +116,35 @@ def comments_in(text: str, start: int, end: int) -> list[tuple[int, str]]:
         for token in _tokens(text, start, end)
         if token.kind == "comment"
     ]
+
+
+def comment_start(line: str) -> int | None:
+    """Gives the column of the comment in a line, from 0; None where there is none."""
+    code = _CODE.match(line)
+    end = code.end() if code is not None else 0
+    return end if end < len(line) else None
+
+
+def comments_of(text: str) -> list[tuple[int, str]]:
+    """Gives (line from 1, comment) of all comments of a text, also of one that does not parse."""
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        start = comment_start(line) if "#" in line else None
+        if start is not None:
+            found.append((number, line[start:].rstrip()))
+    return found
+
+
+def lost_comments(text: str, edited: str) -> tuple[tuple[int, str], ...]:
+    """Gives (line from 1, comment) of the comments of a text that an edited form lacks."""
+    left = Counter(comment for _, comment in comments_of(edited))
+    lost = []
+    for line, comment in comments_of(text):
+        if left[comment] > 0:
+            left[comment] -= 1
+        else:
+            lost.append((line, comment))
+    return tuple(lost)
 
 
 def _tokens(text: str, start: int, end: int) -> list[_Token]:

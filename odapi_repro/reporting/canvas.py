@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from odapi_repro.foreign_text import shown
+
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
 
@@ -40,6 +42,8 @@ MUTED: Final[Colour] = (87, 96, 106)
 HALO: Final[Colour] = (17, 17, 17)
 WARNING: Final[Colour] = (207, 34, 46)
 _LABEL_HEIGHT: Final = 16
+_MOST_MEASURED: Final = 500
+"""Letters; no picture has room for more, and to measure many thousands takes seconds."""
 
 
 @cache
@@ -65,11 +69,12 @@ def ink_on(colour: Colour) -> Colour:
 
 
 def fitted(draw: ImageDraw.ImageDraw, text: str, width: float, size: int) -> str:
-    """Gives the text, its middle left out where it is wider than `width` pixels."""
-    if draw.textlength(text, font=font(size)) <= width:
-        return text
-    for kept in range(len(text) - 1, 1, -1):
-        shorter = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+    """Gives the text on one line, its middle left out where it is wider than `width` pixels."""
+    plain = shown(text)
+    if len(plain) <= _MOST_MEASURED and draw.textlength(plain, font=font(size)) <= width:
+        return plain
+    for kept in range(min(len(plain), _MOST_MEASURED) - 1, 1, -1):
+        shorter = f"{plain[: (kept + 1) // 2]}…{plain[len(plain) - kept // 2 :]}"
         if draw.textlength(shorter, font=font(size)) <= width:
             return shorter
     return "…"
@@ -104,13 +109,13 @@ def draw_label(
     taken: list[Corners],
 ) -> None:
     """Writes a label at a box, in a picture of `size`, beside those already `taken` if it can."""
-    shown = fitted(draw, text, size[0] - 10, 12)
-    width = draw.textlength(shown, font=font(12)) + 7
+    short = fitted(draw, text, size[0] - 10, 12)
+    width = draw.textlength(short, font=font(12)) + 7
     room = room_for(corners, (width, _LABEL_HEIGHT), size, taken)
     taken.append(room)
     draw.rectangle(room, fill=colour, outline=HALO)
     middle = (room[0] + 4, (room[1] + room[3]) / 2)
-    draw.text(middle, shown, fill=ink_on(colour), font=font(12), anchor="lm")
+    draw.text(middle, short, fill=ink_on(colour), font=font(12), anchor="lm")
 
 
 def room_for(

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.reporting.content import StudyReport
-from odapi_repro.reporting.style import level_colours, title
+from odapi_repro.reporting.style import legible, level_colours, title
 
 __all__ = ["loss_figure", "smoothed"]
 
@@ -115,7 +115,7 @@ def _draw(axes: Axes, report: StudyReport, axis: FactorAxis, curves: Sequence[_C
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("images seen")
     axes.set_ylabel("total loss")
-    axes.set_title(f"{report.study}: training loss by {title(axis)}, {report.scale} scale")
+    axes.set_title(f"{legible(report.study)}: training loss by {title(axis)}, {report.scale} scale")
 
 
 def _scale(axes: Axes, raw: npt.NDArray[np.float64], smooth: npt.NDArray[np.float64]) -> None:
@@ -132,4 +132,4 @@ def _scale(axes: Axes, raw: npt.NDArray[np.float64], smooth: npt.NDArray[np.floa
 
 
 def _name(axis: FactorAxis, level: str) -> str:
-    return f"{level} (reference)" if level == axis.reference_level else level
+    return legible(level) + (" (reference)" if level == axis.reference_level else "")

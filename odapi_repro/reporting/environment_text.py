@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from odapi_repro.execution.environment import GIB, Lack
+from odapi_repro.foreign_text import shown
 
 __all__ = ["render"]
 
@@ -33,11 +34,11 @@ def render(report: Mapping[str, Any], found: Sequence[Lack]) -> str:
         ),
     ]
     width = max(len(name) for name, _ in rows)
-    lines = [f"{name:{width}}  {value}" for name, value in rows]
+    lines = [shown(f"{name:{width}}  {value}") for name, value in rows]
     lines.append("")
     for lack in found:
         word = "lacks" if lack.needed else "note"
-        lines += [f"{word}: {lack.what}", f"  to mend it: {lack.mend}"]
+        lines += [shown(f"{word}: {lack.what}"), shown(f"  to mend it: {lack.mend}")]
     lines.append(_verdict(report, found))
     return "\n".join(lines)
 
@@ -56,10 +57,10 @@ def _lock_line(lock: Mapping[str, Any]) -> str:
     if not lock["differing"]:
         return f"{lock['name']}, all {lock['pins']} pins"
     few = 5
-    shown = [f"{name} {how}" for name, how in list(lock["differing"].items())[:few]]
+    few_of_them = [f"{name} {how}" for name, how in list(lock["differing"].items())[:few]]
     more = len(lock["differing"]) - few
     rest = f" and {more} more" if more > 0 else ""
-    return f"nearest is {lock['name']}; differs in {', '.join(shown)}{rest}"
+    return f"nearest is {lock['name']}; differs in {', '.join(few_of_them)}{rest}"
 
 
 def _tensorflow_rows(tensorflow: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from odapi_repro.foreign_text import shown
 from odapi_repro.reference import reference_of
 from odapi_repro.reporting.progress import duration
 from odapi_repro.study.cost import CostEstimate
@@ -38,10 +39,10 @@ def plan_text(plan: Plan, *, study: str, todo: Sequence[Trial], cost: CostEstima
         levels = []
         for level in axis.levels:
             full = axis.factor.at_full_scale(level, plan.setting)
-            shown = level.label
+            label = level.label
             if request.scale != "full" and full != level.label:
-                shown += f" [{full} at full scale]"
-            levels.append(shown)
+                label += f" [{full} at full scale]"
+            levels.append(label)
         lines.append(f"{axis.factor.name}: {', '.join(levels)}")
         at = ", ".join(f"{name} = {level.label}" for name, level in axis.at.items())
         lines.append(f"  held: {axis.factor.holds}" + (f" Studied at {at}." if at else ""))
@@ -62,7 +63,7 @@ def plan_text(plan: Plan, *, study: str, todo: Sequence[Trial], cost: CostEstima
         lines.append(f"  {cell} is the same training as {other}: no row of its own")
     if len(request.seeds) < 2:
         lines.append("one seed: differences will have no interval; --seeds 3 gives one")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(shown, lines)) + "\n"
 
 
 def _cell(cell: Mapping[str, str]) -> str:

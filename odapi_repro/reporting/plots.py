@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,12 +15,13 @@ from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.levels import LevelSummary, summarize_levels
 from odapi_repro.reporting.content import StudyReport
 from odapi_repro.reporting.curves import loss_figure
+from odapi_repro.reporting.figures import Drawing
 from odapi_repro.reporting.style import (
     MUTED,
-    encode,
+    drawing,
+    legible,
     level_colours,
     numeric_levels,
-    plot_style,
     title,
 )
 from odapi_repro.reporting.tables import number
@@ -39,19 +41,12 @@ class _LineStyle:
     seed_offset: float
 
 
-def render_plots(report: StudyReport) -> dict[str, bytes]:
-    """Image files by name: ap_by_<factor>.png and .svg, and loss_curves.png."""
-    files: dict[str, bytes] = {}
-    with plot_style():
-        for axis in report.axes:
-            figure = ap_figure(report, axis)
-            if figure is not None:
-                for image_format in ("png", "svg"):
-                    files[f"ap_by_{axis.name}.{image_format}"] = encode(figure, image_format)
-        losses = loss_figure(report)
-        if losses is not None:
-            files["loss_curves.png"] = encode(losses, "png")
-    return files
+def render_plots(report: StudyReport) -> tuple[Drawing, ...]:
+    """Gives the drawings of ap_by_<factor>.png and .svg, and of loss_curves.png."""
+    by_factor = (
+        drawing(f"ap_by_{axis.name}", partial(ap_figure, report, axis)) for axis in report.axes
+    )
+    return (*by_factor, drawing("loss_curves", partial(loss_figure, report), ("png",)))
 
 
 def ap_figure(report: StudyReport, axis: FactorAxis) -> Figure | None:
@@ -72,7 +67,7 @@ def ap_figure(report: StudyReport, axis: FactorAxis) -> Figure | None:
         shift = 0.025 * width * (index - (len(contexts) - 1) / 2)
         line = [one for one in summaries if tuple(one.context.items()) == context]
         style = _LineStyle(
-            label=", ".join(f"{name} {level}" for name, level in context),
+            label=", ".join(f"{name} {legible(level)}" for name, level in context),
             connected=numeric_levels(axis) is not None or len(contexts) > 1,
             values_shown=len(contexts) == 1,
             seed_offset=0.015 * width if len(contexts) == 1 else 0.0,
@@ -85,8 +80,8 @@ def ap_figure(report: StudyReport, axis: FactorAxis) -> Figure | None:
 def _positions(axis: FactorAxis) -> dict[str, float]:
     numeric = numeric_levels(axis)
     if numeric is None:
-        return {label: float(i) for i, label in enumerate(axis.levels)}
-    return {label: math.log2(value) for label, value in numeric.items()}
+        return {level: float(i) for i, level in enumerate(axis.levels)}
+    return {level: math.log2(value) for level, value in numeric.items()}
 
 
 def _context_colours(
@@ -165,7 +160,10 @@ def _decorate(
     *,
     grid: bool,
 ) -> None:
-    names = [f"{label}\n(reference)" if label == axis.reference_level else label for label in where]
+    names = [
+        f"{legible(level)}\n(reference)" if level == axis.reference_level else legible(level)
+        for level in where
+    ]
     axes.set_xticks(list(where.values()), names)
     axes.grid(visible=False, axis="x")
     ends = min(where.values()), max(where.values())
@@ -176,8 +174,8 @@ def _decorate(
     axes.set_ylim(0 if finished or bottom < 0.35 * top else bottom, top)
     numeric = numeric_levels(axis) is not None
     axes.set_xlabel(axis.name + (" (log scale)" if numeric else ""), loc="left")
-    axes.set_ylabel(f"AP on {report.data} (points)")
-    axes.set_title(f"{report.study}: AP by {title(axis)}, {report.scale} scale")
+    axes.set_ylabel(f"AP on {legible(report.data)} (points)")
+    axes.set_title(f"{legible(report.study)}: AP by {title(axis)}, {report.scale} scale")
     reference = [one.mean for one in summaries if one.level == axis.reference_level]
     if not grid and not math.isnan(reference[0]):
         axes.axhline(reference[0], color=MUTED, lw=1, ls=(0, (4, 4)), zorder=1)

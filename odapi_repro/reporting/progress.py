@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+from odapi_repro.foreign_text import shown
 from odapi_repro.study.trial import Trial
 
 __all__ = ["Progress", "duration"]
@@ -79,6 +80,10 @@ class Progress:
             self._update(f"{self._head(trial)}: trained, loading the checkpoint for evaluation")
         elif name == "evaluating":
             self._update(f"{self._head(trial)}: evaluating, {event['images']} images done")
+        elif name == "note":
+            self._line(f"{self._head(trial)}: {shown(event['text'])}")
+        elif name == "waiting":
+            self._line(f"{self._head(trial)}: another process runs it; waiting for its end")
         elif name == "trial_ended":
             self._ended(trial, event)
 
@@ -132,6 +137,7 @@ class Progress:
         return f"[{number}/{self._total}] {cell} seed={trial.spec.seed}"
 
     def _update(self, text: str) -> None:
+        text = shown(text)
         now = self._clock()
         if self._live:
             if now - self._last_shown >= _REFRESH_SECONDS:
@@ -147,6 +153,7 @@ class Progress:
         self._width = len(text)
 
     def _line(self, text: str) -> None:
+        text = shown(text)
         if self._live:
             self._rewrite(text)
             self._stream.write("\n")

@@ -10,6 +10,13 @@ import numpy as np
 from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE
 from odapi_repro.analysis.effects import Contrast, study_variance
 from odapi_repro.analysis.power import minimum_detectable_effect
+from odapi_repro.foreign_text import (
+    fenced,
+    markdown,
+    markdown_code,
+    markdown_list,
+    markdown_sentence,
+)
 from odapi_repro.reporting.content import StudyReport
 from odapi_repro.reporting.tables import Table, level_table
 from odapi_repro.reporting.wording import at, headline, interval, signed
@@ -22,7 +29,7 @@ _EFFECT_METRICS = ("AP50", "APs", "APm", "APl", "AR100", "mask_AP")
 def readme_text(report: StudyReport, *, plots: Collection[str]) -> str:
     """The whole README; `plots` are the names of the image files beside it."""
     sections = [
-        f"# {report.study}\n\n**{_capital(headline(report))}**",
+        f"# {markdown(report.study)}\n\n**{markdown_sentence(_capital(headline(report)))}**",
         _levels(report),
         _effects(report),
         _images(report, plots),
@@ -31,7 +38,7 @@ def readme_text(report: StudyReport, *, plots: Collection[str]) -> str:
         _scale(report),
         _reported(report),
         _list("What may not be concluded", _caveats(report)),
-        f"## Run it again\n\n```\n{report.command}\n```",
+        f"## Run it again\n\n{fenced(report.command)}",
         _cost(report),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -39,8 +46,8 @@ def readme_text(report: StudyReport, *, plots: Collection[str]) -> str:
 
 def _levels(report: StudyReport) -> str:
     note = (
-        f"Pipeline `{report.pipeline}`, {report.scale} scale. AP and AR in points, on"
-        f" {report.data}."
+        f"Pipeline {markdown_code(report.pipeline)}, {report.scale} scale. AP and AR in points, on"
+        f" {markdown(report.data)}."
     )
     if len(report.table) > len(report.table.drop_duplicates(list(report.factors))):
         note += " Scores are means over the seeds; AP has their standard deviation."
@@ -218,11 +225,11 @@ def _cost(report: StudyReport) -> str:
         )
     if report.versions:
         lines.append(f"Versions: {', '.join(f'{k} {v}' for k, v in report.versions.items())}.")
-    return "\n".join(["## What it cost", "", *(f"- {line}" for line in lines)])
+    return f"## What it cost\n\n{markdown_list(lines)}"
 
 
 def _list(title: str, lines: Collection[str]) -> str:
-    return "\n".join([f"## {title}", "", *(f"- {line}" for line in lines)]) if lines else ""
+    return f"## {title}\n\n{markdown_list(lines)}" if lines else ""
 
 
 def _repeats(row: Contrast) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from odapi_repro.analysis.effects import effects_table
@@ -12,7 +13,7 @@ from odapi_repro.reporting.content import (
     ScaleNote,
     StudyReport,
 )
-from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.figures import Drawing, write_results
 from odapi_repro.reporting.readme import readme_text
 from odapi_repro.reporting.tables import csv_bytes
 
@@ -20,20 +21,28 @@ __all__ = ["LevelMapping", "LossPoint", "Reported", "ScaleNote", "StudyReport", 
 
 
 def write_report(report: StudyReport, folder: Path) -> tuple[Path, ...]:
-    """Writes trials.csv, effects.csv, the plots and, last, the README.md that shows them.
+    """Writes trials.csv, effects.csv and README.md, then the plots, and README.md as it shows them.
 
     Each file is replaced whole. The same trials give the same bytes.
 
     Returns:
         The paths written, README.md last.
-    """
-    from odapi_repro.reporting.plots import render_plots  # matplotlib takes a second to import
 
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "trials.csv": csv_bytes(report.table),
-        "effects.csv": csv_bytes(effects_table(report.effects)),
-        **render_plots(report),
-    }
-    files["README.md"] = readme_text(report, plots=sorted(files)).encode()
-    return tuple(write_atomically(folder / name, content) for name, content in files.items())
+    Raises:
+        UserError, EnvironmentMissing: as `write_results`.
+    """
+
+    def drawings() -> Iterable[Drawing]:
+        from odapi_repro.reporting.plots import render_plots  # matplotlib takes a second to import
+
+        return render_plots(report)
+
+    return write_results(
+        folder,
+        tables={
+            "trials.csv": csv_bytes(report.table),
+            "effects.csv": csv_bytes(effects_table(report.effects)),
+        },
+        drawings=drawings,
+        pages=lambda files: {"README.md": readme_text(report, plots=files)},
+    )

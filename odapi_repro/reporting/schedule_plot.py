@@ -16,7 +16,7 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Quantities, Schedule, read_schedule
 from odapi_repro.reporting.files import write_atomically
-from odapi_repro.reporting.style import INK, encode, plot_style
+from odapi_repro.reporting.style import INK, drawing
 
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
@@ -67,10 +67,21 @@ def write_schedule_plot(subject: Subject, history: RunHistory | None, path: Path
     """Writes the plot as PNG or SVG, by the ending of `path`.
 
     Raises:
-        UserError: no step or no learning rate to draw, or the file cannot be written.
+        UserError: no step or no learning rate to draw, it cannot be drawn, or the file cannot be
+            written.
     """
-    with plot_style():
-        content = encode(schedule_figure(subject, history), path.suffix.lower().removeprefix("."))
+    kind = path.suffix.lower().removeprefix(".")
+    one = drawing(path.stem, lambda: schedule_figure(subject, history), (kind,))
+    try:
+        (content,) = one.render().values()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the plot cannot be drawn: {type(error).__name__}: {error}",
+            expected="a config with a schedule that fits a plot",
+            mend="see the findings without --plot",
+        ) from error
     try:
         return write_atomically(path, content)
     except OSError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -11,8 +12,20 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from odapi_repro.analysis.cells import FactorAxis
+from odapi_repro.foreign_text import shortened_name
+from odapi_repro.reporting.figures import Drawing
 
-__all__ = ["INK", "MUTED", "encode", "level_colours", "numeric_levels", "plot_style", "title"]
+__all__ = [
+    "INK",
+    "MUTED",
+    "drawing",
+    "encode",
+    "legible",
+    "level_colours",
+    "numeric_levels",
+    "plot_style",
+    "title",
+]
 
 INK: Final = "#1f2328"
 MUTED: Final = "#6e7781"
@@ -34,6 +47,8 @@ _STYLE: Final[dict[str, Any]] = {
     "grid.color": "#e4e7ea",
     "grid.linewidth": 0.8,
     "text.color": INK,
+    # A dollar in a name is a dollar.
+    "text.parse_math": False,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
@@ -46,11 +61,41 @@ _STYLE: Final[dict[str, Any]] = {
 }
 
 
+_MOST_LETTERS: Final = 60
+_NOT_TOLD: Final = (r"Glyph \d+", "constrained_layout not applied", "Matplotlib currently does not")
+"""Warnings that nobody can act on: a letter that the font lacks is drawn as an empty frame (and is
+itself in an SVG), one of some scripts without its ligatures; too little room shows."""
+
+
 @contextmanager
 def plot_style() -> Iterator[None]:
     """The style, for figures made inside; the caller's settings come back after it."""
-    with mpl.rc_context(cast(Any, _STYLE)):
+    with mpl.rc_context(cast(Any, _STYLE)), warnings.catch_warnings():
+        for message in _NOT_TOLD:
+            warnings.filterwarnings("ignore", message, UserWarning)
         yield
+
+
+def legible(name: object, most: int = _MOST_LETTERS) -> str:
+    """A name from outside as figures have it: on one line, its middle left out where it is long."""
+    plain = shortened_name(name, most)
+    # A legend leaves out what begins with an underscore.
+    return f" {plain}" if plain.startswith("_") else plain
+
+
+def drawing(
+    name: str, draw: Callable[[], Figure | None], formats: Sequence[str] = ("png", "svg")
+) -> Drawing:
+    """A figure in this style, to be drawn when it is asked for; without one there are no files."""
+
+    def render() -> dict[str, bytes]:
+        with plot_style():
+            figure = draw()
+            if figure is None:
+                return {}
+            return {f"{name}.{one}": encode(figure, one) for one in formats}
+
+    return Drawing(name, render)
 
 
 def numeric_levels(axis: FactorAxis) -> dict[str, float] | None:
@@ -64,7 +109,7 @@ def numeric_levels(axis: FactorAxis) -> dict[str, float] | None:
 
 def title(axis: FactorAxis) -> str:
     """The factor, and where other factors were held on purpose."""
-    held = ", ".join(f"{name} {label}" for name, label in sorted(axis.at.items()))
+    held = ", ".join(f"{name} {legible(level)}" for name, level in sorted(axis.at.items()))
     return f"{axis.name} at {held}" if held else axis.name
 
 

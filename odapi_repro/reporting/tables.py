@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pandas as pd
 
 from odapi_repro.analysis.cells import AP_OR_0, outcomes
 from odapi_repro.analysis.trials import TEXT_COLUMNS, factor_columns
+from odapi_repro.foreign_text import markdown_sentence, shortened_name
 from odapi_repro.reporting.content import StudyReport
 
 __all__ = ["Table", "csv_bytes", "level_table", "number", "read_trials"]
@@ -26,23 +28,33 @@ _SUMMARY_METRICS: Final = ("AP", "AP50", "APs", "APm", "APl", "AR100", "mask_AP"
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of text; columns from `numeric_from` on are aligned to the right."""
+    """A header and rows of text.
+
+    Attributes:
+        header, rows: text as it came; names from outside are cleaned as they are printed.
+        numeric_from: columns from here on are aligned to the right.
+        widest: letters of a cell on a terminal; longer ones lose their middle.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric_from: int = 1
+    widest: int = 300
 
     def markdown(self) -> str:
         """A GitHub table."""
         rule = ["---:" if i >= self.numeric_from else "---" for i, _ in enumerate(self.header)]
         lines = [self.header, rule, *self.rows]
         return "\n".join(
-            "| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines
+            "| " + " | ".join(markdown_sentence(text) for text in line) + " |" for line in lines
         )
 
     def text(self) -> str:
         """Columns of spaces, for a terminal."""
-        lines = [self.header, *self.rows]
+        lines = [
+            [shortened_name(text, self.widest) for text in line]
+            for line in (self.header, *self.rows)
+        ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(
@@ -55,12 +67,22 @@ class Table:
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """The table as CSV; the same table gives the same bytes on every platform."""
-    stream = io.StringIO()
     without_minus_zero = table.apply(
         lambda column: column + 0.0 if pd.api.types.is_float_dtype(column) else column
     )
-    without_minus_zero.to_csv(stream, index=False, float_format=_CSV_FORMAT, lineterminator="\n")
-    return stream.getvalue().encode()
+
+    def text(quoting: int) -> str:
+        stream = io.StringIO()
+        without_minus_zero.to_csv(
+            stream, index=False, float_format=_CSV_FORMAT, lineterminator="\n", quoting=quoting
+        )
+        return stream.getvalue()
+
+    found = text(csv.QUOTE_MINIMAL)
+    if "\r" in found:
+        # Python's own writer leaves a carriage return bare, and readers end the row at it.
+        found = text(csv.QUOTE_ALL)
+    return found.encode("utf-8", "backslashreplace")
 
 
 def read_trials(path: Path | IO[bytes]) -> pd.DataFrame:

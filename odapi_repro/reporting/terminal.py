@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from odapi_repro.analysis.cells import AP_OR_0
+from odapi_repro.foreign_text import shown
 from odapi_repro.reporting.content import StudyReport
 from odapi_repro.reporting.tables import level_table
 from odapi_repro.reporting.wording import effect_line, headline
@@ -19,8 +20,8 @@ def render_terminal(report: StudyReport, *, ascii_only: bool = True) -> str:
     for row in report.effects:
         repeats = row.estimand != AP_OR_0 and not row.p_diverged_from + row.p_diverged_to > 0
         if row.metric in ("AP", "mask_AP") and not repeats:
-            lines.append(effect_line(row, report.confidence))
-    lines += ["", headline(report)]
+            lines.append(shown(effect_line(row, report.confidence)))
+    lines += ["", shown(headline(report))]
     if report.scale == "proxy":
         lines.append("Proxy scale: read the differences only; its AP is not COCO's.")
     text = "\n".join(lines) + "\n"

@@ -7,13 +7,13 @@ reported again where none of its trainings are.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from odapi_repro.analysis.attribution import Combination, StudiedDeviation
-from odapi_repro.errors import StudyMismatch
+from odapi_repro.files import json_text, read_record
 from odapi_repro.study.proxies import ScaleNote
 
 __all__ = [
@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 EXPLANATION_VERSION = 1
+_MEND = (
+    "bring it back from version control, or remove the folder and give the study's own command "
+    "again: trials that have run are in the runs folder"
+)
 
 
 @dataclass(frozen=True)
@@ -184,72 +188,14 @@ class Explanation:
 
     def to_json(self) -> str:
         """The text of explanation.json."""
-        fields = {"version": EXPLANATION_VERSION, **dataclasses.asdict(self)}
-        return json.dumps(fields, indent=1) + "\n"
+        return json_text({"version": EXPLANATION_VERSION, **dataclasses.asdict(self)})
 
     @staticmethod
-    def from_json(text: str, *, where: str = "explanation.json") -> Explanation:
-        """Reads what `to_json` wrote.
+    def read(path: Path) -> Explanation:
+        """Reads a file that holds what `to_json` gives.
 
         Raises:
-            StudyMismatch: not such a record, or written by a newer version.
+            FileNotFoundError: there is none.
+            DamagedFile: not such a record, or written by a newer version.
         """
-        try:
-            fields: dict[str, Any] = json.loads(text)
-            version = fields.pop("version")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _unreadable(where, f"does not parse ({error})") from error
-        if version > EXPLANATION_VERSION:
-            raise StudyMismatch(
-                f"the record has format {version}",
-                expected=f"format {EXPLANATION_VERSION} or older",
-                mend="use the version of odapi_repro that wrote it, or another --name",
-                where=where,
-            )
-        try:
-            return _explanation(fields)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise _unreadable(where, f"holds something else ({error})") from error
-
-
-def _unreadable(where: str, what: str) -> StudyMismatch:
-    return StudyMismatch(
-        f"the record {what}",
-        expected="the file as odapi_repro wrote it",
-        mend="bring it back from version control, or remove the folder and give the study's own "
-        "command again: trials that have run are in the runs folder",
-        where=where,
-    )
-
-
-def _explanation(fields: dict[str, Any]) -> Explanation:
-    design = dict(fields.pop("design"))
-    race = design.pop("race")
-    made: dict[str, Any] = {
-        "deviations": tuple(
-            StudiedDeviation(one["name"], tuple(dict(level) for level in one["levels"]))
-            for one in fields.pop("deviations")
-        ),
-        "mapped": tuple(
-            MappedLevel(**{**one, "settings": tuple((a, b) for a, b in one["settings"])})
-            for one in fields.pop("mapped")
-        ),
-        "unvaried": tuple(
-            UnvariedDeviation(
-                **{**one, "fields": tuple(ComparedField(**each) for each in one["fields"])}
-            )
-            for one in fields.pop("unvaried")
-        ),
-        "design": DesignChoice(
-            **{
-                **design,
-                "seeds": tuple(design["seeds"]),
-                "order_seeds": tuple(design["order_seeds"]),
-                "race": RaceChoice(tuple(race["replicates"]), race["max_trials"]) if race else None,
-            }
-        ),
-        "reported": tuple(PublishedNumber(**one) for one in fields.pop("reported")),
-        "scale_notes": tuple(ScaleNote(**one) for one in fields.pop("scale_notes")),
-        "same": tuple((tuple(one), tuple(other)) for one, other in fields.pop("same")),
-    }
-    return Explanation(**fields, **made)
+        return read_record(path, Explanation, version=EXPLANATION_VERSION, mend=_MEND)

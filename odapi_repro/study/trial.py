@@ -7,7 +7,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from odapi_repro.files import read_record
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.damage import EditedRecords
@@ -68,19 +71,14 @@ class TrialSpec:
         return json.dumps(fields, sort_keys=True, indent=1)
 
     @staticmethod
-    def from_json(text: str) -> TrialSpec:
-        """Reads what `to_json` wrote.
+    def read(path: Path, *, mend: str) -> TrialSpec:
+        """Reads a file that holds what `to_json` gives.
 
         Raises:
-            ValueError: written by a newer format.
+            FileNotFoundError: there is none.
+            DamagedFile: it does not read, or a newer version wrote it.
         """
-        fields: dict[str, Any] = json.loads(text)
-        version = fields.pop("version")
-        if version > SPEC_VERSION:
-            raise ValueError(f"trial.json has format {version}, this version reads {SPEC_VERSION}")
-        fields["stack"] = Stack(**fields["stack"])
-        fields["extensions"] = tuple(fields["extensions"])
-        return TrialSpec(**fields)
+        return read_record(path, TrialSpec, version=SPEC_VERSION, mend=mend)
 
 
 @dataclass(frozen=True)

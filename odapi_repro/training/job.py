@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Job", "read_job", "write_job"]
+__all__ = ["Job", "is_chief", "read_job", "write_job"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Job:
         num_steps: steps to train; a multiple of `steps_per_iteration`.
         steps_per_iteration: steps in one call of the compiled function (the OD API's
             `NUM_STEPS_PER_ITERATION` is 100); losses are reported once a call.
-        checkpoint_every_n: a divisor of `num_steps`, so that the last step is saved.
+        checkpoint_every_n: steps between checkpoints, a multiple of `steps_per_iteration`; the
+            last step is saved, too.
         checkpoint_max_to_keep: how many checkpoints stay in `model_dir`.
         seed: for Python, NumPy and TensorFlow, set before anything is built.
         deterministic: same seed, same bits; slower (docs/reproducibility.md has the price).
@@ -73,3 +75,16 @@ def read_job(path: Path) -> Job:
     fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     fields["extensions"] = tuple(fields["extensions"])
     return Job(**fields)
+
+
+def is_chief(num_workers: int) -> bool:
+    """Whether this worker of `TF_CONFIG` keeps the checkpoints (the OD API's others delete theirs).
+
+    It is the only one that evaluates.
+    """
+    if num_workers == 1:
+        return True
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
+    return task.get("type") == "chief" or (
+        task.get("type") == "worker" and int(task.get("index", 0)) == 0
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from odapi_repro.training.devices import make_strategy
 from odapi_repro.training.job import Job
+from odapi_repro.training.last_step import last_step_saved
 from odapi_repro.training.observer import StepReport, observe_training
 from odapi_repro.training.seeds import ops_in_fixed_order
 
@@ -38,6 +39,7 @@ def train(job: Job, on_step: Callable[[StepReport], None]) -> int:
         strategy.scope(),
         ops_in_fixed_order(job.fixed_op_order),
         observe_training(on_step, steps_per_iteration=job.steps_per_iteration, in_graph=not on_tpu),
+        last_step_saved(strategy),
     ):
         model_lib_v2.train_loop(
             pipeline_config_path=job.pipeline_path,

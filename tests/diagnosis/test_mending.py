@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odapi_repro.diagnosis.engine import subject_of
+from odapi_repro.diagnosis.engine import diagnose, subject_of
 from odapi_repro.diagnosis.field_factors import FACTOR_ORDER
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import (
@@ -41,7 +41,7 @@ from odapi_repro.pipeline import (
 )
 from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.pipeline.edit_text import rewrite_text
-from odapi_repro.reference import REFERENCES, reference_named
+from odapi_repro.reference import REFERENCES, reference_named, with_reference_named
 
 # The zoo has no checkpoint of it.
 UNPUBLISHED = ("faster_rcnn_resnet50_v1_fpn_640",)
@@ -342,7 +342,8 @@ DETECTOR: dict[str, object] = {
 @pytest.mark.parametrize(
     ("steps", "asked", "train_images", "images"),
     [
-        pytest.param(300_000, {}, None, 40_000, id="nobody chose, nobody knows the data"),
+        pytest.param(300_000, {}, None, 2_400_000, id="the reference's number may be chosen, too"),
+        pytest.param(0, {}, None, 40_000, id="nobody chose, nobody knows the data"),
         pytest.param(300_000, {}, 2_000, 104_000, id="50 epochs, in whole intervals"),
         pytest.param(300_000, {}, 100, 24_000, id="at least 20,000"),
         pytest.param(300_000, {}, 10**6, 1_424_000, id="at most 12 passes over COCO"),
@@ -379,9 +380,121 @@ def test_other_data_are_seen_the_references_epochs(train_images: int, epochs: fl
         "train_input_reader.tf_record_input_reader.input_path": ["cats/train.record"],
         "train_config.batch_size": 8,
     }
-    result = mended("efficientdet_d0", edits, train_images=train_images)
+    asked = Constraints(goal=REPRODUCE)
+    result = mended("efficientdet_d0", edits, asked, train_images=train_images)
     found = result.length.images / train_images
     assert found == pytest.approx(epochs, abs=8 * 1000 / train_images)
+
+
+def test_what_no_finding_speaks_against_stays_to_the_last_digit() -> None:
+    edits: dict[str, object] = {
+        **DETECTOR,
+        "train_config.batch_size": 8,
+        "train_config.num_steps": 50_000,
+        f"{COSINE}.learning_rate_base": 0.00133333,
+        f"{COSINE}.warmup_learning_rate": 0.000333333,
+        f"{COSINE}.total_steps": 50_000,
+        f"{COSINE}.warmup_steps": 2_000,
+    }
+    for goal in (None, FINE_TUNE):
+        result = mended("efficientdet_d0", edits, Constraints(goal=goal))
+        assert result.goal == FINE_TUNE
+        assert not [one for one in result.before if one.severity <= Severity.WARNING]
+        assert result.changes == ()
+        assert result.length.steps == 50_000
+        ideas = {field.path for idea in result.ideas for field in idea.fields}
+        assert f"{COSINE}.learning_rate_base" in ideas
+
+
+def test_a_length_that_is_the_references_number_stays() -> None:
+    name = "ssd_mobilenet_v2_320"
+    folder = reference_named(name).archive.rsplit("/", maxsplit=1)[-1].removesuffix(".tar.gz")
+    edits: dict[str, object] = {
+        "train_config.fine_tune_checkpoint": f"{folder}/checkpoint/ckpt-0",
+        "train_config.fine_tune_checkpoint_type": "detection",
+        "train_config.fine_tune_checkpoint_version": "V2",
+        "train_config.batch_size": 8,
+    }
+    steps = reference_named(name).pipeline().proto.train_config.num_steps
+    result = mended(name, edits)
+    assert result.goal == FINE_TUNE
+    assert result.pipeline.proto.train_config.num_steps == steps
+
+
+def test_only_what_a_finding_blames_is_planned_anew() -> None:
+    rate = {**DETECTOR, "train_config.num_steps": 6_000, f"{COSINE}.learning_rate_base": 1.0}
+    result = mended("efficientdet_d0", rate)
+    assert result.pipeline.proto.train_config.num_steps == 6_000
+    assert value(result, f"{COSINE}.learning_rate_base") == pytest.approx(0.2 * 0.08 * 8 / 128)
+
+
+def test_a_batch_above_the_references_stays_where_nothing_speaks_against_it() -> None:
+    result = mended("ssd_resnet50_v1_fpn_640", {"train_config.batch_size": 96})
+    assert result.pipeline.proto.train_config.batch_size == 96
+
+
+def test_of_the_model_only_what_a_finding_blames_becomes_the_references() -> None:
+    edits: dict[str, object] = {
+        "model.ssd.loss.localization_weight": 10.0,
+        "model.ssd.post_processing.batch_non_max_suppression.iou_threshold": 0.55,
+        "train_config.data_augmentation_options[2].random_adjust_hue": "{}",
+    }
+    result = mended("efficientdet_d3", edits)
+    assert result.goal == REPRODUCE
+    model = result.pipeline.proto.model.ssd
+    assert model.loss.localization_weight == 1.0
+    assert model.post_processing.batch_non_max_suppression.iou_threshold == pytest.approx(0.55)
+    steps = result.pipeline.proto.train_config.data_augmentation_options
+    assert [step.WhichOneof("preprocessing_step") for step in steps][-1] == "random_adjust_hue"
+    ideas = {field.path.split("[")[0] for idea in result.ideas for field in idea.fields}
+    assert "train_config.data_augmentation_options" in ideas
+    asked = mended("efficientdet_d3", edits, Constraints(goal=REPRODUCE))
+    assert len(asked.pipeline.proto.train_config.data_augmentation_options) == 2
+    assert asked.ideas == ()
+
+
+def test_missing_steps_are_added_to_the_users_own() -> None:
+    edits: dict[str, object] = {
+        "train_config.data_augmentation_options": None,
+        "train_config.data_augmentation_options[0].random_adjust_hue": "{}",
+    }
+    result = mended("efficientdet_d3", edits)
+    steps = result.pipeline.proto.train_config.data_augmentation_options
+    assert [step.WhichOneof("preprocessing_step") for step in steps] == [
+        "random_adjust_hue",
+        "random_horizontal_flip",
+        "random_scale_crop_and_pad_to_square",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "towards"),
+    [
+        ("efficientdet_d3", "efficientdet_d3"),
+        ("efficientdet_d0", "efficientdet_d3"),
+        ("efficientdet_d0", "efficientdet_d0_automl"),
+        ("efficientdet_d2", "ssd_resnet101_v1_fpn_640"),
+        ("ssd_mobilenet_v2_fpnlite_320", "ssd_mobilenet_v2_fpnlite_640"),
+        ("faster_rcnn_resnet50_v1_640", "faster_rcnn_resnet101_v1_1024"),
+    ],
+)
+@pytest.mark.parametrize("goal", [None, *GOALS])
+@pytest.mark.parametrize("batch", [2, 64])
+def test_diagnosed_without_a_reference_what_is_written_has_no_new_findings(
+    name: str, towards: str, goal: str | None, batch: int
+) -> None:
+    text = config_text(name, {"train_config.batch_size": batch})
+    known = Circumstances(num_replicas=1, look_at_disk=False)
+    reference = reference_named(towards)
+    subject = subject_of(text, "my.config", reference=reference, circumstances=known)
+    result = mend_config(subject, Constraints(goal=goal), RULES)
+    edited = rewrite_text(text, result.pipeline.proto).text
+    written = with_reference_named(edited, result.pipeline, reference)
+    plain = subject_of(written, "my.config", circumstances=Circumstances(look_at_disk=False))
+    assert plain.reference.name == towards
+    severe = [one.cause for one in diagnose(plain, RULES) if one.severity <= Severity.WARNING]
+    assert set(severe) <= {left.cause for left in result.not_mendable}
+    assert with_reference_named(written, result.pipeline, reference) == written
 
 
 def test_a_short_run_warms_up_for_a_tenth_of_it() -> None:

@@ -51,7 +51,7 @@ def test_marks_mentions_and_html_are_defused() -> None:
 
 def test_backticks_in_a_code_span_get_a_longer_fence() -> None:
     text = render_markdown(diagnosis(finding(cause="single_train_shard", where="a`b``c:1:1")))
-    assert "``` a`b``c:1:1 ```" in text
+    assert "```a`b``c:1:1```" in text
 
 
 def test_inert_findings_alone_are_a_clean_verdict() -> None:

@@ -16,6 +16,7 @@ from fake_trials import fake_executor, fake_trial
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.execution.executor import _largest_divisor
 from odapi_repro.execution.store import TrialState
+from odapi_repro.files import read_json
 
 HERE = Path(__file__).parent
 
@@ -44,7 +45,7 @@ def test_a_trial_that_succeeds_leaves_all_its_files_and_tells_what_it_did(tmp_pa
         "trial.json", "pipeline.config", "state.json", "provenance.json", "metrics.json",
         "losses.csv", "detections.json.gz", "train.log",
     }  # fmt: skip
-    provenance = executor.store.read_json(trial.trial_id, "provenance.json")
+    provenance = read_json(executor.store.folder(trial.trial_id) / "provenance.json", mend="")
     assert provenance["tensorflow"] == "0.0-fake"
     assert provenance["peak_memory_mib"] == 400
     assert provenance["wall_seconds"] > 0

@@ -15,7 +15,7 @@ from odapi_repro.analysis.attribution import attribution_table
 from odapi_repro.execution.explain_price import price_explanation, replicate_spread
 from odapi_repro.execution.explain_runner import ExplanationTrials, run_explanation
 from odapi_repro.execution.explain_subsets import subset_table
-from odapi_repro.execution.study_runner import run_trials
+from odapi_repro.execution.trial_loop import run_trials
 from odapi_repro.study.designs import attribute
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
 
@@ -73,7 +73,9 @@ def test_a_design_is_run_to_its_end_and_never_again(tmp_path: Path) -> None:
 
 
 def test_another_design_and_another_study_reuse_the_trials(tmp_path: Path) -> None:
-    run_trials(plan_of("batch_size", seeds=2).trials, fake_executor(tmp_path), lambda *_: None)
+    executor = fake_executor(tmp_path)
+    trials = plan_of("batch_size", seeds=2).trials
+    run_trials(trials, executor.store, executor, lambda *_: None)
     # The study of one factor has run the reference and the batch of 2 (of 16, 4 and 2).
     assert run(trials_in(tmp_path)) == ("done", 4)
     assert run(trials_in(tmp_path, design="both_ends")) == ("done", 0)

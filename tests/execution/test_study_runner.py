@@ -10,7 +10,9 @@ from fake_trials import MASK_RCNN, fake_executor, plan_of
 
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.execution.store import TrialState, TrialStore
-from odapi_repro.execution.study_runner import StudyRecord, missing_trials, run_trials
+from odapi_repro.execution.study_runner import StudyRecord, missing_trials
+from odapi_repro.execution.trial_loop import run_trials
+from odapi_repro.files import write_json
 from odapi_repro.study.plan import Plan
 
 
@@ -29,7 +31,7 @@ def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [('{"version": 99}', "format 99"), ('{"vers', "does not parse")]
+    ("text", "message"), [('{"version": 99}', "format 99"), ('{"vers', "cannot be read")]
 )
 def test_a_record_that_is_newer_or_damaged_is_refused(tmp_path, text: str, message: str) -> None:
     (tmp_path / "study.json").write_text(text)
@@ -40,7 +42,7 @@ def test_a_record_that_is_newer_or_damaged_is_refused(tmp_path, text: str, messa
 def test_the_same_command_again_has_nothing_to_run(tmp_path: Path) -> None:
     plan, executor = plan_of("batch_size", seeds=2), fake_executor(tmp_path)
     assert missing_trials(plan.trials, executor.store, retry_failed=False) == list(plan.trials)
-    run_trials(plan.trials, executor, ignore)
+    run_trials(plan.trials, executor.store, executor, ignore)
     again = plan_of("batch_size", seeds=2)
     assert missing_trials(again.trials, executor.store, retry_failed=True) == []
 
@@ -133,7 +135,8 @@ def test_only_missing_trials_run_and_failed_ones_wait_for_retry(tmp_path: Path) 
     store = TrialStore(tmp_path)
     states = ("succeeded", "diverged", "failed", "interrupted", "running")
     for trial, state in zip(trials, states, strict=False):
-        store.prepare(trial)
+        folder = store.prepare(trial).folder
+        write_json(folder / "metrics.json", {"metrics": {"AP": 1.0}, "num_images": 6})
         store.set_state(trial.trial_id, TrialState(state))
     assert missing_trials(trials, store, retry_failed=False) == list(trials[3:])
     assert missing_trials(trials, store, retry_failed=True) == list(trials[2:])
@@ -148,5 +151,5 @@ def test_a_trial_that_fails_does_not_keep_the_next_from_running(tmp_path, monkey
         if event["event"] == "trial_ended":
             ended.append(event["state"])
 
-    run_trials(trials, executor, on_event)
+    run_trials(trials, executor.store, executor, on_event)
     assert ended == ["failed", "diverged", "succeeded"]

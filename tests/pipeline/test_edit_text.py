@@ -162,13 +162,20 @@ def test_a_field_written_twice_becomes_one() -> None:
     assert edited == ("train_config {\n  batch_size: 2  # the one that counts\n  num_steps: 5\n}\n")
 
 
-def test_a_message_written_twice_falls_back_to_the_protos_form_and_says_so() -> None:
+def test_a_message_written_twice_becomes_one() -> None:
     text = "# mine\ntrain_config { batch_size: 1 }\ntrain_config { num_steps: 2 }\n"
     target = parsed("train_config { batch_size: 3 num_steps: 2 }")
     edited = rewrite_text(text, target)
+    assert edited.kept_layout
+    assert edited.text == "# mine\ntrain_config { batch_size: 3 num_steps: 2 }\n"
+
+
+def test_what_cannot_be_edited_falls_back_to_the_protos_form_under_all_comments() -> None:
+    text = "# mine\ntrain_config {\n  batch_size: 1  # small\n  batchsize: 2  # which?\n}\n"
+    edited = rewrite_text(text, parsed("train_config { batch_size: 3 }"))
     assert not edited.kept_layout
-    assert "'train_config' stands 2 times" in edited.why
-    assert edited.text == "# mine\ntrain_config {\n  batch_size: 3\n  num_steps: 2\n}\n"
+    assert 'no field named "batchsize"' in edited.why
+    assert edited.text == "# mine\n# small\n# which?\ntrain_config {\n  batch_size: 3\n}\n"
 
 
 def test_an_edit_of_an_unknown_field_is_refused() -> None:

@@ -11,7 +11,9 @@ import pytest
 from odapi_repro.analysis import check_trials
 from odapi_repro.analysis.trials import BOX_METRICS
 from odapi_repro.execution.store import TrialState, TrialStore
-from odapi_repro.execution.study_runner import StudyRecord, run_trials
+from odapi_repro.execution.study_runner import StudyRecord
+from odapi_repro.execution.trial_loop import run_trials
+from odapi_repro.files import write_json
 from odapi_repro.reporting.assemble import assemble_report, trial_rows
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "execution"))
@@ -25,7 +27,7 @@ def test_a_row_holds_what_the_trial_measured_and_what_it_was_made_of(tmp_path, m
     monkeypatch.setenv("FAKE_WORKER", json.dumps({"2": "diverge", "3": "fail"}))
     plan = plan_of("batch_size", levels={"batch_size": ["1x"]}, seeds=4)
     executor = fake_executor(tmp_path)
-    run_trials(plan.trials[:3], executor, ignore)
+    run_trials(plan.trials[:3], executor.store, executor, ignore)
     record = StudyRecord.of(plan)
     good, diverged, failed, planned = trial_rows(record, plan, executor.store, "mine")
     batch = plan.setting.recipe.global_batch_size
@@ -51,7 +53,8 @@ def test_metrics_that_a_kill_left_behind_do_not_count(tmp_path: Path) -> None:
     plan = plan_of("batch_size", levels={"batch_size": ["1x"]})
     store, (trial,) = TrialStore(tmp_path), plan.trials
     store.prepare(trial)
-    store.write_json(trial.trial_id, "metrics.json", {"metrics": {"AP": 99.0}, "num_images": 6})
+    path = store.folder(trial.trial_id) / "metrics.json"
+    write_json(path, {"metrics": {"AP": 99.0}, "num_images": 6})
     store.set_state(trial.trial_id, TrialState("running"))
     (row,) = trial_rows(StudyRecord.of(plan), plan, store, "mine")
     assert row["status"] == "interrupted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from pathlib import Path
@@ -134,3 +135,25 @@ def test_the_time_left_for_the_study_comes_from_its_own_trials() -> None:
     progress(TRIAL, ended("failed"))
     # Two trials took 150 s each.
     assert "(study: 2 min 30 s left)" in stream.getvalue()
+
+
+def test_notes_and_waits_are_lines_of_their_own_and_show_what_cannot_be_seen() -> None:
+    stream = io.StringIO()
+    progress = Progress(2, 0, stream=stream, clock=Clock())
+    progress(TRIAL, {"event": "note", "text": "goes on from step 4\x1b[2J"})
+    progress(TRIAL, {"event": "waiting"})
+    assert stream.getvalue().splitlines() == [
+        "[1/2] batch_size=4 seed=1: goes on from step 4\\x1b[2J",
+        "[1/2] batch_size=4 seed=1: another process runs it; waiting for its end",
+    ]
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_levels_and_messages_of_a_trial_are_shown_as_text(stream: io.StringIO) -> None:
+    odd = dataclasses.replace(TRIAL, cell={"batch_size": "4\x1b[2J\n5"})
+    progress = Progress(1, 0, stream=stream, clock=Clock())
+    progress(odd, {"event": "trial_started"})
+    progress(odd, ended("failed", "no\x9b"))
+    told = stream.getvalue()
+    assert "batch_size=4\\x1b[2J\\n5" in told
+    assert not {"\x1b", "\x9b"} & set(told)

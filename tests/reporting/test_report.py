@@ -180,3 +180,25 @@ def test_smoothing_remembers_images_not_steps() -> None:
 
 def test_numbers_have_no_minus_zero() -> None:
     assert (number(-0.04, 1), number(float("nan"), 1)) == ("0.0", "-")
+
+
+@pytest.fixture
+def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("odapi_repro.reporting.style.encode", refuse)
+
+
+@pytest.mark.usefixtures("broken_figures")
+def test_plots_that_fail_leave_the_tables_and_a_line_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_report(study(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("README.md", "effects.csv", "trials.csv")
+    ]
+    readme = (tmp_path / "README.md").read_text()
+    assert "- ap_by_batch_size could not be drawn and is left out: RuntimeError: no ink." in readme
+    assert "](ap_by" not in readme
+    assert len(capsys.readouterr().err.splitlines()) == 2

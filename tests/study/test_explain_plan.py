@@ -9,7 +9,8 @@ import pytest
 from fake_trials import MASK_RCNN, small_data
 from issue_10530 import REFERENCE, edited, issue_10530
 
-from odapi_repro.errors import StudyMismatch, UserError
+from odapi_repro.errors import DamagedFile, UserError
+from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
 from odapi_repro.study.explanation import Explanation
@@ -79,23 +80,26 @@ def test_its_reference_cell_is_the_trial_that_a_study_of_one_factor_runs() -> No
     assert plan.trial(plan.design.reference, 1).trial_id == single.trials[0].trial_id
 
 
-def test_the_record_reads_back_as_it_was_written() -> None:
+def test_the_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     explanation = planned(race=True, claimed=14.0, seeds=3).explanation
-    assert Explanation.from_json(explanation.to_json()) == explanation
+    path = write_whole(tmp_path / "explanation.json", explanation.to_json())
+    assert Explanation.read(path) == explanation
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('{"version": 99}', "format 99"),
-        ('{"vers', "does not parse"),
-        ("[]", "does not parse"),
-        ('{"version": 1, "study": "x"}', "holds something else"),
+        ('{"vers', "cannot be read"),
+        ("[]", "it holds a list"),
+        ('{"version": 1, "study": "x"}', "missing required field"),
+        ('{"version": 1, "moons": 3}', "it holds moons"),
     ],
 )
-def test_a_record_that_is_newer_or_damaged_is_refused(text: str, message: str) -> None:
-    with pytest.raises(StudyMismatch, match=message):
-        Explanation.from_json(text)
+def test_a_record_that_is_newer_or_damaged_is_refused(tmp_path, text: str, message: str) -> None:
+    path = write_whole(tmp_path / "explanation.json", text)
+    with pytest.raises(DamagedFile, match=message):
+        Explanation.read(path)
 
 
 def test_groups_can_be_chosen_or_dissolved() -> None:

@@ -18,8 +18,8 @@ from odapi_repro.datasets.census.columns import (
 )
 from odapi_repro.datasets.ground_truth import decode_mask
 from odapi_repro.datasets.image_file import opened_image
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import DataError
-from odapi_repro.limits import IMAGE_PIXELS
 
 __all__ = ["MaskFacts", "Picture", "look_at_image", "look_at_mask"]
 

@@ -24,9 +24,9 @@ from odapi_repro.datasets.census.columns import (
 )
 from odapi_repro.datasets.census.pictures import MaskFacts, Picture, look_at_image, look_at_mask
 from odapi_repro.datasets.example import ParsedExample, parse_example
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import masked_crc32c
 from odapi_repro.errors import DataError
-from odapi_repro.limits import IMAGE_PIXELS
 
 __all__ = ["Portion", "Stretch", "empty_portion", "read_portion"]
 

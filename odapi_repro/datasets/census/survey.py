@@ -14,9 +14,9 @@ from odapi_repro.datasets.census.columns import NO_NAME, BoxColumns, Tally, conc
 from odapi_repro.datasets.census.inventory import Inventory
 from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion, read_portion
 from odapi_repro.datasets.census.split import FileFacts, SplitCensus
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.errors import DataError
-from odapi_repro.limits import IMAGE_PIXELS
 
 __all__ = ["take_census"]
 

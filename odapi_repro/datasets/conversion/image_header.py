@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 from odapi_repro.datasets.bmp import bmp_fault
-from odapi_repro.limits import IMAGE_PIXELS
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 
 __all__ = ["ImageHeader", "decode", "is_resized", "read_header", "size_mismatch"]
 

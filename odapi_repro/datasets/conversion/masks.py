@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from odapi_repro.datasets.json_numbers import are_within, is_whole
-from odapi_repro.datasets.outline_limits import MOST_MASK_PIXELS, furthest_corner
+from odapi_repro.datasets.limits import MOST_MASK_PIXELS, furthest_corner
 
 __all__ = [
     "Rle",

@@ -6,6 +6,7 @@ from odapi_repro.datasets.conversion.convert import Conversion
 from odapi_repro.datasets.conversion.manifest import SplitManifest
 from odapi_repro.datasets.conversion.objects import REASONS
 from odapi_repro.datasets.conversion.request import ConversionRequest
+from odapi_repro.foreign_text import shown
 
 __all__ = ["conversion_text"]
 
@@ -60,7 +61,7 @@ def conversion_text(conversion: Conversion, request: ConversionRequest, seconds:
         )
     )
     lines.append(f"--data {request.output_dir}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(shown, lines)) + "\n"
 
 
 def _split_lines(split: SplitManifest) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.limits import IMAGE_BYTES, IMAGE_PIXELS
+from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 
 __all__ = ["ConversionRequest", "SplitRequest"]
 

@@ -32,9 +32,9 @@ from odapi_repro.datasets.conversion.masks import (
 )
 from odapi_repro.datasets.conversion.shard_task import Bad, Recipe, ShardOutcome, ShardTask
 from odapi_repro.datasets.conversion.wire import serialised
+from odapi_repro.datasets.limits import check_pixels, check_unpacked
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.tfrecord import write_records
-from odapi_repro.limits import check_pixels, check_unpacked
 
 __all__ = ["make_shard"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.conversion.image_source import ImageFile
+from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.datasets.records import RecordFile
-from odapi_repro.limits import IMAGE_BYTES, IMAGE_PIXELS
 
 __all__ = ["Bad", "Recipe", "ShardOutcome", "ShardTask", "Slots"]
 

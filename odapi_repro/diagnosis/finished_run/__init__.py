@@ -4,10 +4,12 @@ from odapi_repro.diagnosis.finished_run.checkpoints import (
     CheckpointKind,
     CheckpointOnDisk,
     CheckpointState,
+    checkpoint_fault,
     checkpoint_kind,
     list_checkpoints,
     read_checkpoint_state,
     resolve_checkpoint,
+    write_checkpoint_state,
 )
 from odapi_repro.diagnosis.finished_run.evaluations import Evaluation
 from odapi_repro.diagnosis.finished_run.event_files import Scalar, iterate_scalars
@@ -45,6 +47,7 @@ __all__ = [
     "StoredVariable",
     "applied_lr_mismatch",
     "best_and_last",
+    "checkpoint_fault",
     "checkpoint_kind",
     "divergence",
     "iterate_scalars",
@@ -56,4 +59,5 @@ __all__ = [
     "resolve_checkpoint",
     "steps_missing",
     "steps_not_saved",
+    "write_checkpoint_state",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,16 +19,19 @@ from odapi_repro.diagnosis.finished_run import messages
 from odapi_repro.diagnosis.finished_run.sstable import FOOTER_BYTES, ends_like_a_table
 from odapi_repro.diagnosis.finished_run.tensor_bundle import CheckpointIndex, read_index
 from odapi_repro.errors import DataError
+from odapi_repro.files import write_whole
 
 __all__ = [
     "CheckpointKind",
     "CheckpointOnDisk",
     "CheckpointState",
+    "checkpoint_fault",
     "checkpoint_kind",
     "is_checkpoint_file",
     "list_checkpoints",
     "read_checkpoint_state",
     "resolve_checkpoint",
+    "write_checkpoint_state",
 ]
 
 CheckpointKind = Literal["classification", "detection", "training", "tf1", "unknown"]
@@ -125,6 +129,42 @@ def read_checkpoint_state(folder: Path) -> CheckpointState | None:
         kept=kept,
         saved_at=times if len(times) == len(kept) else (),
     )
+
+
+def checkpoint_fault(one: CheckpointOnDisk) -> str:
+    """Says why a checkpoint cannot be restored, every value held against its checksum."""
+    if one.fault:
+        return one.fault
+    try:
+        return read_index(one.prefix).damaged_data()
+    except DataError as error:
+        return f"its index: {error.found}"
+
+
+def write_checkpoint_state(folder: Path, kept: Sequence[CheckpointOnDisk]) -> None:
+    """Has the file `checkpoint` name these, oldest first, and the last as the one to restore.
+
+    Nothing is written where it names just these, and it is removed where there is none to name.
+    """
+    names = [one.prefix.relative_to(folder).as_posix() for one in kept]
+    try:
+        state = read_checkpoint_state(folder)
+    except DataError:
+        state = None
+    if state is not None and [*state.kept, state.latest] == [
+        folder / name for name in (*names, *names[-1:])
+    ]:
+        return
+    if not names:
+        (folder / STATE_FILE).unlink(missing_ok=True)
+        return
+    message = messages.CheckpointState(
+        model_checkpoint_path=names[-1],
+        all_model_checkpoint_paths=names,
+        all_model_checkpoint_timestamps=[one.saved_at for one in kept],
+        last_preserved_timestamp=kept[0].saved_at,
+    )
+    write_whole(folder / STATE_FILE, text_format.MessageToString(message))
 
 
 def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:

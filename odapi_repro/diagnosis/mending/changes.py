@@ -77,14 +77,19 @@ class Ledger:
         for path, _, _ in _differences(before, after):
             self._reasons[path] = reason if isinstance(reason, Reason) else reason(path)
 
-    def changes(self, last: Pipeline, findings: Sequence[Finding]) -> tuple[Change, ...]:
-        """Gives the changes, those first that mend the worst of the ranked findings."""
+    def changes(
+        self, last: Pipeline, findings: Sequence[Finding], *, since: Pipeline | None = None
+    ) -> tuple[Change, ...]:
+        """Gives the changes, those first that mend the worst of the ranked findings.
+
+        They are those from the first config, or from `since`.
+        """
         rank: dict[str, int] = {}
         for position, finding in enumerate(findings):
             rank.setdefault(finding.code, position)
         fields: dict[str, list[FieldChange]] = {}
         codes: dict[str, str | None] = {}
-        for path, old, new in _differences(self._first, last):
+        for path, old, new in _differences(since or self._first, last):
             reason = self._reasons.get(path, Reason("follows from the other changes"))
             fields.setdefault(reason.text, []).append(FieldChange(path, old, new))
             found = [code for code in (codes.get(reason.text), reason.code) if code]

@@ -59,6 +59,8 @@ def plan_length(
     *,
     batch: tuple[int, str],
     own_is_bad: bool = False,
+    own_stays: bool = False,
+    whole: bool = True,
 ) -> Length:
     """Gives batch and steps.
 
@@ -70,6 +72,8 @@ def plan_length(
             fine-tuning the config's own where the user chose them.
         batch: the global batch and why.
         own_is_bad: whether a rule speaks against the config's own length.
+        own_stays: whether the config's own length stays, as nothing speaks against it.
+        whole: whether steps are whole checkpoint intervals although the user chose others.
     """
     size, why = batch
     if constraints.steps is not None:
@@ -80,7 +84,9 @@ def plan_length(
         images = constraints.epochs * (own.train_images or COCO_TRAIN_IMAGES)
         return _length(images, f"{constraints.epochs:g} epochs (--epochs)", batch)
     if goal == FINE_TUNE:
-        return _fine_tuning(own, reference, constraints, batch, own_is_bad)
+        return _fine_tuning(own, constraints, batch, own_is_bad, whole)
+    if own_stays:
+        return _own(own, batch, whole)
     if _is_other_data(own):
         return _length(*_other_data(own, reference), batch)
     return _length(reference.images_seen, f"the reference's {_count(reference.images_seen)}", batch)
@@ -106,26 +112,36 @@ def _is_other_data(own: Quantities) -> bool:
 
 def _fine_tuning(
     own: Quantities,
-    reference: Quantities,
     constraints: Constraints,
     batch: tuple[int, str],
     own_is_bad: bool,
+    whole: bool,
 ) -> Length:
     known = own.train_images
-    chosen = bool(own.num_steps) and own.num_steps != reference.num_steps
-    if chosen and not own_is_bad:
+    in_time = constraints.images_in_time
+    stays = bool(own.num_steps) and not own_is_bad
+    if stays and (in_time is None or in_time >= own.images_seen):
+        return _own(own, batch, whole)
+    if stays:
         images, reason = own.images_seen, f"the {_count(own.images_seen)} that the config asks for"
     elif known:
         images = min(max(_FINE_TUNE_EPOCHS * known, _LEAST_FROM_DETECTOR), _FINE_TUNE_MOST)
         reason = f"{images / known:.3g} epochs of {known:,} training images"
     else:
-        images = _LEAST_FROM_DETECTOR if chosen else _FINE_TUNE_UNKNOWN
+        images = _LEAST_FROM_DETECTOR if own.num_steps else _FINE_TUNE_UNKNOWN
         reason = f"{_count(images)}, as nobody said how many there are (--train_images)"
-    in_time = constraints.images_in_time
     if in_time is not None and in_time < images:
         steps = max(in_time // batch[0] // SAVED_EVERY, 1) * SAVED_EVERY
         return Length(batch[0], steps, batch[1], f"what {constraints.hours:g} hours hold")
     return _length(images, reason, batch)
+
+
+def _own(own: Quantities, batch: tuple[int, str], whole: bool) -> Length:
+    """The config's own length: its steps, or at another batch its images."""
+    reason = f"the {_count(own.images_seen)} that the config asks for"
+    if batch[0] == own.global_batch and not (whole and own.num_steps % SAVED_EVERY):
+        return Length(batch[0], own.num_steps, batch[1], reason, True)
+    return _length(own.images_seen, reason, batch)
 
 
 def _length(images: float, reason: str, batch: tuple[int, str]) -> Length:

@@ -1,7 +1,9 @@
 """Mends a config: what rules know to mend, the reference's model and recipe, until nothing is left.
 
 One place knows each mend. Where a rule's finding carries edits, these are made; batch, length and
-rates go through the recipe (`training`), because they have one owner each.
+rates go through the recipe (`training`), because they have one owner each. What no finding speaks
+against stays as the user wrote it, unless they ask for the reference's training; what that would
+change is offered.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from odapi_repro.diagnosis.mending.changes import Change, Ledger, NotMendable, R
 from odapi_repro.diagnosis.mending.constraints import FINE_TUNE, REPRODUCE, Constraints
 from odapi_repro.diagnosis.mending.length import Length, plan_length
 from odapi_repro.diagnosis.mending.restore import (
+    AUGMENTATION,
+    amend_augmentation,
     restore_augmentation,
     restore_factors,
     restore_model,
@@ -36,7 +40,9 @@ _MOST_ROUNDS = 6
 _MOST_EDITS = 100
 _TRAINING = re.compile(r"^train_config\.(batch_size|num_steps|optimizer)\b")
 _CHECKPOINT = re.compile(r"^train_config\.(fine_tune_checkpoint|from_detection_checkpoint)")
-_BAD_LENGTHS = ("too_few_steps", "too_few_epochs", "too_many_epochs")
+_RATES = re.compile(r"^train_config\.optimizer\b(?!\.(use_)?moving_average)")
+# What a finding may blame, apart from a field of its own.
+_LENGTH, _TRAINING_RATES, _WHOLE_STEPS = "length", "rates", "whole steps"
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Mended:
         goal: what it is for.
         goal_why: why, where the user did not say or could not have it.
         changes: from the config as it was read to this one.
+        ideas: what the goal would have, too, and no finding asks for; not made.
         not_mendable: findings that remain and cost, and what to do about them.
         findings: everything that the rules say about the result, ranked.
         before: what they said about the config as it was read.
@@ -59,6 +66,7 @@ class Mended:
     goal: str
     goal_why: str
     changes: tuple[Change, ...]
+    ideas: tuple[Change, ...]
     not_mendable: tuple[NotMendable, ...]
     findings: tuple[Finding, ...]
     before: tuple[Finding, ...]
@@ -66,12 +74,40 @@ class Mended:
     length: Length
 
 
-def mend_config(subject: Subject, constraints: Constraints, rules: Sequence[Rule]) -> Mended:
+def mend_config(
+    subject: Subject,
+    constraints: Constraints,
+    rules: Sequence[Rule],
+    *,
+    start: Pipeline | None = None,
+) -> Mended:
     """Gives the config mended within the constraints.
 
-    The reference is the subject's; training images are its circumstances'.
+    The reference is the subject's; training images are its circumstances'. `start` is what the
+    config says once its text is mended, where that differs: an augmentation step that did not count
+    counts then.
     """
-    bench = _Bench(subject, constraints, rules)
+    start = start or subject.pipeline
+    freely = constraints.goal == REPRODUCE
+    mended, _ = _mend(subject, constraints, rules, start, freely=freely)
+    if freely:
+        return mended
+    asked = replace(constraints, goal=mended.goal)
+    whole, bench = _mend(subject, asked, rules, start, freely=True)
+    ideas = bench.ledger.changes(whole.pipeline, bench.before, since=mended.pipeline)
+    return replace(mended, ideas=ideas)
+
+
+def _mend(
+    subject: Subject,
+    constraints: Constraints,
+    rules: Sequence[Rule],
+    start: Pipeline,
+    *,
+    freely: bool,
+) -> tuple[Mended, _Bench]:
+    """Mends what findings ask for; freely: what the goal would have, too."""
+    bench = _Bench(subject, constraints, rules, start, freely=freely)
     bench.mend(_is_about_the_checkpoint)
     goal, goal_why = _goal(bench.subject, constraints)
     was_fine_tuning = bench.subject.is_fine_tuning
@@ -79,33 +115,32 @@ def mend_config(subject: Subject, constraints: Constraints, rules: Sequence[Rule
         bench.start_from_a_detector()
         if not bench.subject.is_fine_tuning:
             goal, goal_why = REPRODUCE, "there is no detector of this model to fine-tune"
-    if goal == REPRODUCE:
+    if goal == REPRODUCE and freely:
         bench.restore_the_reference()
-    # Only a length that was chosen for fine-tuning is one for fine-tuning.
-    own_is_bad = not was_fine_tuning or any(
-        finding.cause in _BAD_LENGTHS and finding.severity <= Severity.WARNING
-        for finding in bench.before
-    )
+    # Only a length, or a rate, that was chosen for fine-tuning is one for fine-tuning.
+    begun_anew = goal == FINE_TUNE and not was_fine_tuning
     for _ in range(_MOST_ROUNDS):
         settled = bench.pipeline
         bench.mend(lambda finding: finding.severity <= Severity.WARNING)
-        bench.restore_what_stops()
-        length = bench.plan(goal, own_is_bad)
+        bench.restore_what_stops(Severity.WARNING if goal == REPRODUCE else Severity.CRITICAL)
+        length = bench.plan(goal, begun_anew=begun_anew)
         if bench.pipeline.proto == settled.proto:
             break
     findings = bench.findings()
     left = [one for one in findings if one.severity <= Severity.WARNING]
-    return Mended(
+    mended = Mended(
         pipeline=bench.pipeline,
         goal=goal,
         goal_why=goal_why,
         changes=bench.ledger.changes(bench.pipeline, bench.before),
+        ideas=(),
         not_mendable=tuple(not_mendable(one, constraints, subject.reference, goal) for one in left),
         findings=findings,
         before=bench.before,
         subject=bench.subject,
         length=length,
     )
+    return mended, bench
 
 
 def _is_about_the_checkpoint(finding: Finding) -> bool:
@@ -127,7 +162,17 @@ def _goal(subject: Subject, constraints: Constraints) -> tuple[str, str]:
 class _Bench:
     """The config under repair: applies edits, notes why, and diagnoses what came of it."""
 
-    def __init__(self, subject: Subject, constraints: Constraints, rules: Sequence[Rule]) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        constraints: Constraints,
+        rules: Sequence[Rule],
+        start: Pipeline,
+        *,
+        freely: bool,
+    ) -> None:
+        self._freely = freely
+        self._blamed: set[str] = set()
         self._constraints = constraints
         self._rules = rules
         self._first = subject
@@ -136,11 +181,12 @@ class _Bench:
         # num_steps becomes what the run has, and --num_train_steps is not to be given any more.
         self.subject = replace(
             subject,
-            text=replace(subject.text, problems=()),
+            pipeline=start,
+            text=replace(subject.text, problems=(), not_utf8=None),
             circumstances=replace(subject.circumstances, num_train_steps=None),
         )
         self._found: tuple[Finding, ...] | None = None
-        self.ledger = Ledger(subject.pipeline)
+        self.ledger = Ledger(start)
         self._codes: dict[str, str] = {}
         for finding in reversed(self.before):
             self._codes.update(dict.fromkeys(finding.fields, finding.code))
@@ -218,23 +264,42 @@ class _Bench:
         self.take(restore_model(self.pipeline, reference, keep), because)
         self.take(restore_augmentation(self.pipeline, reference, keep), because)
 
-    def restore_what_stops(self) -> None:
-        """Takes over the parts of the reference's model where the config's own stop or diverge."""
+    def restore_what_stops(self, least: Severity) -> None:
+        """Takes over the parts of the reference that findings ask for and no edit mends."""
         for finding in self.findings():
+            if finding.fix or finding.severity > least:
+                continue
+            reason = Reason(_reason(finding), finding.code)
             factors = {
                 factor_of_field(path) for path in finding.fields if path.startswith("model.")
             }
             factors -= self._constraints.keep
-            if factors and not finding.fix and finding.severity <= Severity.CRITICAL:
-                restored = restore_factors(self.pipeline, self.subject.reference_pipeline, factors)
-                self.take(restored, Reason(_reason(finding), finding.code))
+            theirs = self.subject.reference_pipeline
+            if factors:
+                self.take(restore_factors(self.pipeline, theirs, factors), reason)
+            of_steps = any(path.startswith(AUGMENTATION) for path in finding.fields)
+            if of_steps and least >= Severity.WARNING:
+                keep = self._constraints
+                amended = amend_augmentation(self.pipeline, theirs, finding.fields, keep)
+                self.take(amended, reason)
 
-    def plan(self, goal: str, own_is_bad: bool) -> Length:
-        """Plans batch, length, rate and warm-up, and takes the result."""
+    def plan(self, goal: str, *, begun_anew: bool) -> Length:
+        """Plans batch, length, rate and warm-up, and takes the result.
+
+        What no finding speaks against stays, unless the goal is to be met freely or the config was
+        not written for it (`begun_anew`).
+        """
+        if not self._freely:
+            self._blame()
         keep = self._constraints
         first = self._first.quantities
+        replanned = self._freely or begun_anew
+        length_is_bad = begun_anew or _LENGTH in self._blamed
         batch = fitting_batch(
-            first.global_batch, self.subject.reference_quantities.global_batch, keep
+            first.global_batch,
+            self.subject.reference_quantities.global_batch,
+            keep,
+            own_stays=not self._freely,
         )
         # The length that the user chose, on the data as mended.
         own = replace(first, train_images=self.subject.quantities.train_images)
@@ -244,20 +309,40 @@ class _Bench:
             keep,
             goal,
             batch=batch,
-            own_is_bad=own_is_bad,
+            own_is_bad=length_is_bad,
+            own_stays=not replanned and not length_is_bad,
+            whole=self._freely or _WHOLE_STEPS in self._blamed,
         )
+        # Averaging is mended by its own rule.
+        kept = keep if replanned else replace(keep, keep=keep.keep | {"ema"})
         plan = plan_training(
             self.pipeline,
             self.subject.reference_pipeline,
-            keep,
+            kept,
             length,
             fine_tuning=goal == FINE_TUNE,
+            own_rates=not replanned and _TRAINING_RATES not in self._blamed,
         )
         self.take(plan.pipeline, lambda path: plan.reason(path, self._code_of(path)))
         return length
 
+    def _blame(self) -> None:
+        """Notes which parts of the training findings speak against; once noted, they stay so."""
+        for finding in self.findings():
+            telling = finding.fields[0] if finding.fields else ""
+            if finding.severity > Severity.WARNING:
+                continue
+            if finding.cause == "last_checkpoint_not_saved":
+                self._blamed.add(_WHOLE_STEPS)
+            elif telling == "train_config.num_steps":
+                self._blamed.add(_LENGTH)
+            elif _RATES.match(telling):
+                self._blamed.add(_TRAINING_RATES)
+
     def _is_planned(self, path: str) -> bool:
         """Whether the recipe owns the field, so that no rule's edit is made on it."""
+        if not self._freely and "moving_average" in path:
+            return False
         return _TRAINING.match(path) is not None and not self._constraints.keeps(
             "optimizer", "lr_schedule"
         )

@@ -15,6 +15,7 @@ from odapi_repro.diagnosis.mending.constraints import REPRODUCE
 from odapi_repro.diagnosis.mending.cost import Cost
 from odapi_repro.diagnosis.mending.mend import Mended
 from odapi_repro.diagnosis.render.wording import plain, plural
+from odapi_repro.foreign_text import command_line, shown_lines
 
 __all__ = ["Report", "as_json", "as_text"]
 
@@ -36,6 +37,7 @@ class Report:
         reference_why: why this reference was inferred; empty where the user named it.
         text_changes: what was mended so that the text parses.
         layout_lost: why the text is the proto's own form; empty where the user's was kept.
+        lost_comments: line and text of the comments that the mended text lacks.
         command: as it was called, for the offers.
         diff: of the two texts; None where nobody asked for it.
     """
@@ -47,6 +49,7 @@ class Report:
     reference_why: str
     text_changes: tuple[Change, ...]
     layout_lost: str
+    lost_comments: tuple[tuple[int, str], ...]
     command: str
     diff: str | None = None
 
@@ -61,8 +64,15 @@ def as_text(report: Report) -> str:
         lines += _change(change)
     if report.layout_lost:
         lines += _wrapped(
-            f"Written in protobuf's own layout, comments inside are gone: {report.layout_lost}", ""
+            "Written in protobuf's own layout, with your comments at the head: "
+            f"{plain(report.layout_lost)}",
+            "",
         )
+    if report.lost_comments:
+        lines.append(f"{plural(len(report.lost_comments), 'comment')} did not find a place:")
+        lines += [f"  line {line}: {plain(comment)}" for line, comment in report.lost_comments]
+    if mended.ideas:
+        lines += ["", *_ideas(mended)]
     if mended.not_mendable:
         lines += ["", "No config mends these; they are yours to do:"]
         for left in mended.not_mendable:
@@ -72,10 +82,12 @@ def as_text(report: Report) -> str:
     told = [one for one in mended.findings if one.severity == Severity.INFO]
     if told and report.output:
         lines.append(
-            f"\n{len(told)} for information: python -m odapi_repro.diagnose {report.output}"
+            f"\n{len(told)} for information: "
+            + command_line(["python", "-m", "odapi_repro.diagnose", report.output])
         )
     if report.diff is not None:
-        lines += ["", report.diff.rstrip("\n")]
+        # A tab is the config's own.
+        lines += ["", "\t".join(map(shown_lines, report.diff.rstrip("\n").split("\t")))]
     return "\n".join(lines) + "\n"
 
 
@@ -91,17 +103,11 @@ def as_json(report: Report) -> str:
         "goal": mended.goal,
         "goal_inferred": mended.goal_why or None,
         "kept_layout": not report.layout_lost,
-        "changes": [
-            {
-                "code": change.code,
-                "reason": change.reason,
-                "fields": [
-                    {"field": one.path, "old": _plain_value(one.old), "new": _plain_value(one.new)}
-                    for one in change.fields
-                ],
-            }
-            for change in (*report.text_changes, *mended.changes)
+        "lost_comments": [
+            {"line": line, "comment": comment} for line, comment in report.lost_comments
         ],
+        "changes": [_change_as_json(change) for change in (*report.text_changes, *mended.changes)],
+        "ideas": [_change_as_json(change) for change in mended.ideas],
         "yours_to_do": [
             {
                 "code": left.code,
@@ -140,7 +146,7 @@ def as_json(report: Report) -> str:
     }
     if report.diff is not None:
         document["diff"] = report.diff
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _head(report: Report) -> list[str]:
@@ -158,6 +164,29 @@ def _head(report: Report) -> list[str]:
     if report.reference_why:
         lines += _wrapped(f"{reference.name} is the nearest reference: {report.reference_why}", "")
     return lines
+
+
+def _change_as_json(change: Change) -> dict[str, object]:
+    return {
+        "code": change.code,
+        "reason": change.reason,
+        "fields": [
+            {"field": one.path, "old": _plain_value(one.old), "new": _plain_value(one.new)}
+            for one in change.fields
+        ],
+    }
+
+
+def _ideas(mended: Mended) -> Iterator[str]:
+    """What stays although the reference has it otherwise, and how to have that, too."""
+    how = f"; --goal {REPRODUCE} takes these over, too" if mended.goal == REPRODUCE else ""
+    yield from _wrapped(
+        f"{plural(len(mended.ideas), 'suggestion')}, not made, because no finding speaks against "
+        f"what you wrote{how}:",
+        "",
+    )
+    for change in mended.ideas:
+        yield from _change(change)
 
 
 def _change(change: Change) -> Iterator[str]:
@@ -243,7 +272,7 @@ def _plain_value(value: object) -> object:
 
 def _wrapped(text: str, lead: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        plain(text),
         _COLUMNS,
         initial_indent=lead,
         subsequent_indent=" " * len(lead),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -13,12 +14,21 @@ from odapi_repro.diagnosis.mending.constraints import Constraints
 from odapi_repro.pipeline import Pipeline, derive_quantities
 from odapi_repro.pipeline.quantities import Circumstances
 
-__all__ = ["restore_augmentation", "restore_factors", "restore_model"]
+__all__ = [
+    "AUGMENTATION",
+    "amend_augmentation",
+    "restore_augmentation",
+    "restore_factors",
+    "restore_model",
+]
 
 # The data decide these, not the recipe.
 _OF_THE_DATA = ("num_classes",)
 _PATHS = ("_path", "_label_map")
 _CROP = "random_scale_crop_and_pad_to_square"
+#: The field of the augmentation steps.
+AUGMENTATION = "train_config.data_augmentation_options"
+_STEP = re.compile(rf"{re.escape(AUGMENTATION)}\[(\d+)\]")
 
 
 def restore_model(pipeline: Pipeline, reference: Pipeline, constraints: Constraints) -> Pipeline:
@@ -66,23 +76,59 @@ def restore_augmentation(
     if constraints.keeps("augmentation"):
         return pipeline
 
+    return _with_augmentation(pipeline, _augmentation_of(reference, pipeline))
+
+
+def amend_augmentation(
+    pipeline: Pipeline, reference: Pipeline, fields: Collection[str], constraints: Constraints
+) -> Pipeline:
+    """Gives the pipeline with the augmentation steps mended that the fields name, no others.
+
+    A step becomes the reference's of its kind, or goes where there is none; where the whole list is
+    named, the reference's steps that are missing are added.
+    """
+    if constraints.keeps("augmentation"):
+        return pipeline
+    theirs = {_kind(step): step for step in _augmentation_of(reference, pipeline)}
+    named = {int(match[1]) for path in fields if (match := _STEP.match(path))}
+    steps = []
+    for index, step in enumerate(pipeline.proto.train_config.data_augmentation_options):
+        if index not in named:
+            steps.append(step)
+        elif _kind(step) in theirs:
+            steps.append(theirs[_kind(step)])
+    if AUGMENTATION in fields or not steps:
+        present = {_kind(step) for step in steps}
+        steps += [step for kind, step in theirs.items() if kind not in present]
+    return _with_augmentation(pipeline, steps)
+
+
+def _augmentation_of(reference: Pipeline, pipeline: Pipeline) -> list[Any]:
+    """The reference's steps, with crops of the pipeline's own input size."""
+    wanted = reference.edited(lambda _: None).proto.train_config.data_augmentation_options
+    size = derive_quantities(pipeline, Circumstances(look_at_disk=False))
+    for option in wanted:
+        if _kind(option) == _CROP and size.input_height:
+            getattr(option, _CROP).output_size = size.input_height
+    return list(wanted)
+
+
+def _with_augmentation(pipeline: Pipeline, steps: Sequence[Any]) -> Pipeline:
     def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         own = proto.train_config.data_augmentation_options
-        theirs = reference.proto.train_config.data_augmentation_options
-        wanted = pipeline_pb2.TrainEvalPipelineConfig().train_config.data_augmentation_options
-        wanted.extend(theirs)
-        size = derive_quantities(pipeline, Circumstances(look_at_disk=False))
-        for option in wanted:
-            if option.WhichOneof("preprocessing_step") == _CROP and size.input_height:
-                getattr(option, _CROP).output_size = size.input_height
-        if len(own) != len(wanted) or any(
-            not _equal(one, other) for one, other in zip(own, wanted, strict=True)
+        if len(own) != len(steps) or any(
+            not _equal(one, other) for one, other in zip(own, steps, strict=True)
         ):
+            wanted = list(steps)
             del own[:]
             own.extend(wanted)
 
     edited = pipeline.edited(edit)
     return pipeline if edited.proto == pipeline.proto else edited
+
+
+def _kind(step: Any) -> str:
+    return str(step.WhichOneof("preprocessing_step"))
 
 
 def _extractor(pipeline: Pipeline) -> str:

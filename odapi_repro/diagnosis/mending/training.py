@@ -70,13 +70,19 @@ class TrainingPlan:
         return Reason("as the reference trains", code)
 
 
-def fitting_batch(own: int, reference: int, constraints: Constraints) -> tuple[int, str]:
-    """Gives the global batch and why: the largest that fits, no larger than the reference's."""
+def fitting_batch(
+    own: int, reference: int, constraints: Constraints, *, own_stays: bool = False
+) -> tuple[int, str]:
+    """Gives the global batch and why: the largest that fits, no larger than the reference's.
+
+    Where the config's own stays, and nobody says what fits, it may be larger.
+    """
     replicas = constraints.num_replicas
     if constraints.keeps("batch_size"):
         return max(own, 1), "kept"
     fits = constraints.max_batch if constraints.max_batch is not None else own
-    batch = max(min(fits, reference) // replicas, 1) * replicas
+    most = fits if own_stays and constraints.max_batch is None else min(fits, reference)
+    batch = max(most // replicas, 1) * replicas
     limit = f"--max_batch {fits}" if constraints.max_batch is not None else f"the config's {own}"
     shared = f", shared by {replicas} replicas" if replicas > 1 else ""
     if batch == reference:
@@ -91,6 +97,7 @@ def plan_training(
     length: Length,
     *,
     fine_tuning: bool,
+    own_rates: bool = False,
 ) -> TrainingPlan:
     """Gives the training of a config at the batch of `length`, for the images of `length`.
 
@@ -100,8 +107,9 @@ def plan_training(
         constraints: what to respect.
         length: batch, steps, and why.
         fine_tuning: whether a detector is fine-tuned, which takes a lower rate.
+        own_rates: whether optimizer and schedule stay the config's own, led to batch and length.
     """
-    source = _source(pipeline, reference, constraints)
+    source = _source(pipeline, reference, constraints, own_rates)
     base = read_recipe(source)
     own_rates = source is pipeline
     warmup = base.warmup_images
@@ -124,7 +132,10 @@ def plan_training(
     if constraints.keeps("base_lr") and not own_rates:
         kept, theirs = read_schedule(pipeline.proto).base, read_schedule(source.proto).base
         factor = kept / theirs if kept > 0 and theirs > 0 else 1.0
-    rendered = _with_rates(rendered, factor)
+    if factor != 1.0 or recipe.lr_factor != 1.0:
+        rendered = _with_rates(rendered, factor)
+    if own_rates and _trains_as_before(pipeline, length):
+        rendered = pipeline  # to the last digit
     return TrainingPlan(
         pipeline=_with_training_of(pipeline, rendered, constraints),
         batch=length.batch_why,
@@ -133,6 +144,11 @@ def plan_training(
         warmup=_warmup_why(recipe, base, own_rates),
         replaced=_replaced(pipeline, rendered),
     )
+
+
+def _trains_as_before(pipeline: Pipeline, length: Length) -> bool:
+    train = pipeline.proto.train_config
+    return (train.batch_size, train.num_steps) == (length.batch, length.steps)
 
 
 def _rate_why(recipe: Recipe, source: Pipeline, own: bool, *, lowered: bool) -> str:
@@ -159,9 +175,11 @@ def _replaced(pipeline: Pipeline, rendered: Pipeline) -> str:
     return f"the reference's {now} schedule in place of {own}" if own != now else ""
 
 
-def _source(pipeline: Pipeline, reference: Pipeline, constraints: Constraints) -> Pipeline:
+def _source(
+    pipeline: Pipeline, reference: Pipeline, constraints: Constraints, own_rates: bool
+) -> Pipeline:
     """The pipeline whose optimizer and schedule the recipe starts from."""
-    if constraints.keeps("optimizer", "lr_schedule"):
+    if own_rates or constraints.keeps("optimizer", "lr_schedule"):
         try:
             read_recipe(pipeline)
         except ConfigError:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from odapi_repro.diagnosis.render.wording import plain
+from odapi_repro.foreign_text import shortened_name
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.census.facts import DataFacts, SplitFacts
@@ -16,6 +17,7 @@ __all__ = ["data_json", "data_lines", "data_rows"]
 
 _HEADS = {"train": "training", "eval": "evaluation"}
 _MOST_CLASSES = 12
+_WIDEST = 60  # letters of a cell; a class may have thousands
 
 
 def data_rows(data: DataFacts) -> list[tuple[str, ...]]:
@@ -29,7 +31,7 @@ def data_rows(data: DataFacts) -> list[tuple[str, ...]]:
 
 def data_lines(data: DataFacts, columns: int) -> Iterator[str]:
     """Gives the table as lines of text, then what was and what was not looked at."""
-    rows = data_rows(data)
+    rows = [tuple(shortened_name(cell, _WIDEST) for cell in row) for row in data_rows(data)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         first, *rest = row

@@ -19,12 +19,9 @@ from odapi_repro.diagnosis.render.wording import (
     value_text,
     verdict,
 )
+from odapi_repro.foreign_text import markdown, markdown_code
 
 __all__ = ["escaped", "render_markdown"]
-
-# What Markdown and the HTML inside it take as marks, an underscore between letters not; `@` would
-# call somebody.
-_MARKS = re.compile(r"([\\`*\[\]<|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
 
 def render_markdown(diagnosis: Diagnosis) -> str:
@@ -49,14 +46,11 @@ def render_markdown(diagnosis: Diagnosis) -> str:
 
 def escaped(text: str) -> str:
     """Gives the text with Markdown's marks and mentions defused, on one line."""
-    return _MARKS.sub(r"\\\1", plain(text)).replace("@", "@&#8203;")
+    return markdown(plain(text))
 
 
 def _code(text: str) -> str:
-    """Gives a code span whose fence is longer than any run of backticks in the text."""
-    text = plain(text).replace("|", "\\|") or " "
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
+    return markdown_code(plain(text))
 
 
 def _about(diagnosis: Diagnosis) -> str:

@@ -54,7 +54,7 @@ def render_text(diagnosis: Diagnosis, *, colour: bool = False) -> str:
     data = list(data_lines(diagnosis.data, COLUMNS)) if diagnosis.data else []
     if diagnosis.data is not None and diagnosis.subject is None:
         # Of records the facts come first: they are why anybody should believe the verdict.
-        blocks = [[paint.bold(diagnosis.data.name), *data], *findings]
+        blocks = [[paint.bold(plain(diagnosis.data.name)), *data], *findings]
         blocks.append([paint.bold(verdict(diagnosis))])
     else:
         blocks = [

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
 from odapi_repro.diagnosis.outcome import COSTLY, Diagnosis, QuantityPair
+from odapi_repro.foreign_text import shown
 from odapi_repro.reference import Reference
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 
 # Shown even where the two agree: what decides a training before anything else.
 _CORE = frozenset({"global_batch", "images_seen", "epochs", "lr_base"})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BREAKS = str.maketrans("\n\t", "  ")
 _NO_RATE = 1e-6
 _NAMED_IN_VERDICT = 3
 _CLAUSE_COLUMNS = 56
@@ -33,8 +34,8 @@ _LEAST_CLAUSE = 20
 
 
 def plain(text: str) -> str:
-    """Gives one line without control characters, which a config may hold and a terminal obeys."""
-    return _CONTROL.sub(lambda match: " " if match[0] in "\n\t" else repr(match[0])[1:-1], text)
+    """Gives a sentence on one line, newlines and tabs as spaces, all else as in `shown`."""
+    return shown(text.translate(_BREAKS))
 
 
 def plural(count: int, noun: str) -> str:
@@ -64,7 +65,7 @@ def value_text(value: object) -> str:
             return f"{value:,.0f}"
         return f"{value:.4g}"
     if isinstance(value, (tuple, list)):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(plain(str(item)) for item in value) or "none"
     return plain(str(value)) or "none"
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.json_numbers import LARGEST_SIDE, writable
+from odapi_repro.datasets.limits import JSON_BYTES
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data.columns import GroundTruth
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
-from odapi_repro.limits import JSON_BYTES
 
 __all__ = ["ground_truth_of", "read_ground_truth"]
 

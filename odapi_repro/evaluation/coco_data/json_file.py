@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.datasets.json_numbers import json_fault
+from odapi_repro.datasets.limits import JSON_BYTES, json_too_large
 from odapi_repro.errors import DataError
-from odapi_repro.limits import JSON_BYTES, json_too_large
 
 __all__ = ["collection_paused", "read_json"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.json_numbers import are_within, float_of, is_number, is_whole, side_of
-from odapi_repro.datasets.outline_limits import MOST_MASK_PIXELS, furthest_corner
+from odapi_repro.datasets.limits import MOST_MASK_PIXELS, furthest_corner
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.evaluation.coco_data.columns import GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, shown

@@ -162,7 +162,7 @@ def _check_end(end: ChildEnd, pipeline: Pipeline) -> None:
     kind, message = end.failure
     if kind == "input":
         found, *rest = message.split("\n")
-        raise UserError("\n".join([f"{pipeline.path}: {found}", *rest]))
+        raise UserError.told("\n".join([f"{pipeline.path}: {found}", *rest]))
     if kind == "disk_full":
         raise EnvironmentMissing(
             "no space left on the disk while model inputs were drawn",
@@ -177,4 +177,4 @@ def _check_end(end: ChildEnd, pipeline: Pipeline) -> None:
         )
     if kind:
         tail = end.log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
-        raise UserError("\n".join([f"drawing model inputs failed: {message}", *tail]))
+        raise UserError.told("\n".join([f"drawing model inputs failed: {message}", *tail]))

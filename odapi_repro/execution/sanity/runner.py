@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from odapi_repro.evaluation.checkpoint import CheckpointSource, find_checkpoint
 from odapi_repro.evaluation.eval_data import EvalData
@@ -22,11 +22,11 @@ from odapi_repro.execution.sanity.scores import (
     training_sample,
 )
 from odapi_repro.execution.store import FINISHED, TrialState, TrialStore
+from odapi_repro.execution.trial_loop import Executor, TrialLoop
 from odapi_repro.pipeline import parse_pipeline
 from odapi_repro.study.sanity.outcome import Outcome, Point, Run, Score
 from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.sanity.verdict import needs_safe_rate, nothing_to_hold
-from odapi_repro.study.trial import Trial
 
 __all__ = ["SanityRunner"]
 
@@ -34,13 +34,6 @@ __all__ = ["SanityRunner"]
 _BETWEEN = 3
 
 OnStage = Callable[[str], None]
-
-
-class Executor(Protocol):
-    """Runs one trial to its end."""
-
-    def run(self, trial: Trial, on_event: OnEvent) -> TrialState:
-        """Gives the state it ended in."""
 
 
 class SanityRunner:
@@ -73,7 +66,7 @@ class SanityRunner:
         self._job = job
         self._store = store
         self._executor_for = executor_for
-        self._on_event = on_event
+        self._loop = TrialLoop(store, on_event)
         self._on_stage = on_stage
         self._retry_failed = retry_failed
         self._worker = worker
@@ -133,23 +126,22 @@ class SanityRunner:
         if state.state != "succeeded":
             self._note(no_hold=f"the reference's training {state.state}: {state.message}")
             return None
-        metrics = self._store.read_json(training.trial.trial_id, "metrics.json")
+        metrics = self._store.metrics(training.trial.trial_id)
         self._note(
             checkpoint=f"the {job.trainings.conditions.scale} reference, trained on "
             f"{job.reference_data.source.name} (trial {training.trial.trial_id})",
-            own_ap=metrics.get("metrics", {}).get("AP"),
+            own_ap=metrics.metrics.get("AP") if metrics else None,
         )
         return find_checkpoint(self._store.folder(training.trial.trial_id))
 
     @staticmethod
-    def _store_of(source: CheckpointSource) -> dict[str, float]:
+    def _store_of(source: CheckpointSource) -> Mapping[str, float | None]:
         """Gives the metrics of the trial whose checkpoint it is; empty for any other."""
         folder = Path(source.prefix).parent
-        store = TrialStore(folder.parent)
         if not (folder / "trial.json").is_file():
             return {}
-        metrics: dict[str, float] = store.read_json(folder.name, "metrics.json").get("metrics", {})
-        return metrics
+        found = TrialStore(folder.parent).metrics(folder.name)
+        return found.metrics if found else {}
 
     def _check_labels(self, source: CheckpointSource) -> None:
         """The checkpoint as it is, on the evaluation records and on training records."""
@@ -207,11 +199,7 @@ class SanityRunner:
         settled = FINISHED if self._retry_failed else FINISHED | {"failed"}
         if state.state in settled:
             return state
-        self._on_event(trial, {"event": "trial_started"})
-        state = self._executor_for(steps).run(trial, self._on_event)
-        self._on_event(
-            trial, {"event": "trial_ended", "state": state.state, "message": state.message}
-        )
+        _, state = self._loop.next_ended([trial], self._executor_for(steps))
         return state
 
     def _points(
@@ -226,14 +214,14 @@ class SanityRunner:
         )
         if source is not None:
             found[0] = self._at_start(source, data)[0].ap
-        metrics = self._store.read_json(trial.trial_id, "metrics.json")["metrics"]
-        found[trial.num_steps] = metrics["AP"] or 0.0
+        metrics = self._store.metrics(trial.trial_id)
+        found[trial.num_steps] = (metrics.metrics.get("AP") if metrics else None) or 0.0
         return tuple(Point(step, ap) for step, ap in sorted(found.items()))
 
     def _described(self, training: Training) -> Run:
         trial = training.trial
         state = self._store.state(trial.trial_id)
-        provenance = self._store.read_json(trial.trial_id, "provenance.json")
+        provenance = self._store.provenance(trial.trial_id)
         return Run(
             name=training.name,
             trial_id=trial.trial_id,
@@ -246,7 +234,7 @@ class SanityRunner:
             known_rate=training.known.rate,
             rate_note=training.rate_note,
             losses=_losses(self._store.folder(trial.trial_id) / "losses.csv"),
-            wall_seconds=provenance.get("wall_seconds"),
+            wall_seconds=provenance.wall_seconds if provenance else None,
         )
 
     def _at_start(self, source: CheckpointSource, data: EvalData) -> tuple[Score, Path]:

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from odapi_repro.reporting.data_show.content import ClassRow, SplitReport
 from odapi_repro.reporting.data_show.words import percent
-from odapi_repro.reporting.style import INK, encode, plot_style
+from odapi_repro.reporting.style import INK, encode, legible, plot_style
 
 __all__ = ["MOST_CLASSES", "classes_png"]
 
@@ -45,7 +45,7 @@ def _draw_counts(axes: Axes, report: SplitReport, rows: tuple[ClassRow, ...]) ->
     places = np.arange(len(rows))
     counts = np.array([row.objects for row in rows], float)
     axes.barh(places, counts, color=_BARS, height=0.75)
-    axes.set_yticks(places, [_shortened(row.name) for row in rows], fontsize=8)
+    axes.set_yticks(places, [legible(row.name, _MOST_LETTERS) for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     most = max(float(counts.max(initial=0)), 1.0)
     present = counts[counts > 0]
@@ -53,6 +53,7 @@ def _draw_counts(axes: Axes, report: SplitReport, rows: tuple[ClassRow, ...]) ->
         axes.set_xscale("log")
         axes.set_xlim(max(float(present.min()) / 2, 0.5), most * 4)
         axes.set_xlabel("objects, logarithmic")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, most * 1.18)
         axes.set_xlabel("objects")
@@ -90,7 +91,3 @@ def _draw_unreached(axes: Axes, report: SplitReport, rows: tuple[ClassRow, ...])
                 va="center", fontsize=8, color=INK,
             )  # fmt: skip
     axes.grid(axis="y", visible=False)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"

@@ -262,6 +262,7 @@ def _log2_axis(axes: Axes, which: str) -> None:
     scale("log", base=2)
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(FuncFormatter(_plain_number))
+    axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", length=0)
 
 

@@ -25,7 +25,7 @@ def show_json(report: ShowReport) -> str:
         if field.name != "splits"
     }
     fields["splits"] = [_split(split) for split in report.splits]
-    return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(fields, indent=1) + "\n"
 
 
 def _split(split: SplitReport) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import UNKNOWN_CLASS, AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS, TooLarge
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord
-from odapi_repro.limits import IMAGE_PIXELS, TooLarge
 from odapi_repro.reporting.data_show.tiles import DrawnObject, Tile
 
 __all__ = ["input_tile", "name_of", "record_tile"]

@@ -5,28 +5,32 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS, TooLarge
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord, Survey
 from odapi_repro.errors import DataError
 from odapi_repro.execution.model_inputs import each_model_input
-from odapi_repro.limits import IMAGE_PIXELS, TooLarge
+from odapi_repro.foreign_text import shortened_name
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.reporting.data_show.content import DrawsReport
 from odapi_repro.reporting.data_show.picked_tiles import input_tile, name_of, record_tile
 from odapi_repro.reporting.data_show.sheet import LEGEND, render_sheet
 from odapi_repro.reporting.data_show.tiles import Tile, render_tile
+from odapi_repro.reporting.figures import Drawing
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["InputSheets", "Look", "input_sheets", "record_sheets"]
+__all__ = ["InputSheets", "Look", "input_sheets", "png", "record_sheets"]
 
 _COLUMNS: Final = 4
 _ROWS: Final = 6
+_MOST_LETTERS: Final = 200
 _PADDING: Final = ("padding", "padding of the resizer")
 
 OnDraw = Callable[[int, int], None]
@@ -55,28 +59,33 @@ class Look:
 class InputSheets:
     """The sheets of model inputs, and what is left of the objects."""
 
-    pages: dict[str, bytes]
+    drawings: tuple[Drawing, ...]
     draws: DrawsReport
 
 
-def record_sheets(split: str, survey: Survey, look: Look) -> dict[str, bytes]:
-    """Gives the pages of the records picked, by file name; unreadable ones come last."""
+def record_sheets(split: str, survey: Survey, look: Look) -> tuple[Drawing, ...]:
+    """Gives the pages of the records picked, to be drawn; unreadable ones come last."""
     records = [*survey.picked, *survey.broken]
-    pages = {}
-    for name, part in _paged(f"records_{split}", records, _COLUMNS * _ROWS):
+    about = (
+        f"{len(survey.picked):,} of {survey.num_matching:,} images, boxes and masks as the "
+        "OD API decodes them"
+    )
+
+    def sheet(part: Sequence[PickedRecord]) -> bytes:
         tiles = [
             record_tile(one, look.label_map, with_masks=look.with_masks, max_pixels=look.max_pixels)
             for one in part
         ]
-        pages[name] = render_sheet(
+        return render_sheet(
             f"{split}: records as they are",
-            f"{len(survey.picked):,} of {survey.num_matching:,} images, boxes and masks as the "
-            "OD API decodes them",
-            [(tile, render_tile(tile, look.side)) for tile in tiles],
+            about,
+            [(tile, drawn_tile(tile, look.side)) for tile in tiles],
             columns=min(_COLUMNS, len(part)),
             side=look.side,
         )
-    return pages
+
+    pages = _paged(f"records_{split}", records, _COLUMNS * _ROWS)
+    return tuple(png(name, partial(sheet, part)) for name, part in pages)
 
 
 def _check_sizes(picked: Sequence[PickedRecord], max_pixels: int) -> None:
@@ -129,7 +138,7 @@ def input_sheets(
 
     def take(record: int, draw: int, one: ModelInput | RefusedInput) -> None:
         tile = input_tile(one, look.label_map, draw=draw, with_masks=look.with_masks)
-        pictures[record, draw] = (_without_pixels(tile), render_tile(tile, look.side))
+        pictures[record, draw] = (_without_pixels(tile), drawn_tile(tile, look.side))
         if isinstance(one, ModelInput):
             counts.append((one.boxes_in_record, len(one.boxes)))
         else:
@@ -145,16 +154,16 @@ def input_sheets(
     ]
     done = ", then ".join(steps) if steps else "no augmentation"
     loads_masks = look.with_masks and bool(pipeline.proto.train_input_reader.load_instance_masks)
-    pages = {}
-    for name, part in _paged(f"model_input_{split}", list(enumerate(picked)), _ROWS):
+
+    def sheet(part: Sequence[tuple[int, PickedRecord]]) -> bytes:
         row_by_row = []
         for record, one in part:
             tile = record_tile(
                 one, look.label_map, with_masks=loads_masks, max_pixels=look.max_pixels
             )
-            row_by_row.append((tile, render_tile(tile, look.side)))
+            row_by_row.append((tile, drawn_tile(tile, look.side)))
             row_by_row += [pictures[record, draw] for draw in range(draws)]
-        pages[name] = render_sheet(
+        return render_sheet(
             f"{split}: as the model gets them, the record on the left",
             done,
             row_by_row,
@@ -162,6 +171,9 @@ def input_sheets(
             side=look.side,
             legend=(*LEGEND, _PADDING),
         )
+
+    pages = _paged(f"model_input_{split}", list(enumerate(picked)), _ROWS)
+    drawings = tuple(png(name, partial(sheet, part)) for name, part in pages)
     report = DrawsReport(
         images=len(picked),
         draws=draws,
@@ -171,13 +183,27 @@ def input_sheets(
         refused=len(refused),
         messages=tuple(dict.fromkeys(refused)),
     )
-    return InputSheets(pages, report)
+    return InputSheets(drawings, report)
+
+
+def png(name: str, draw: Callable[[], bytes]) -> Drawing:
+    """Gives the drawing of one file, `name`.png."""
+    return Drawing(name, lambda: {f"{name}.png": draw()})
+
+
+def drawn_tile(tile: Tile, side: int) -> Image.Image:
+    """Gives the tile's picture, or one that says why it cannot be drawn: the others still can."""
+    try:
+        return render_tile(tile, side)
+    except Exception as error:
+        why = f"cannot be drawn: {type(error).__name__}: {error}"
+        return render_tile(Tile(None, message=shortened_name(why, _MOST_LETTERS)), side)
 
 
 def _paged(stem: str, items: Sequence[_T], size: int) -> Iterator[tuple[str, Sequence[_T]]]:
     pages = [items[start : start + size] for start in range(0, len(items), size)]
     for number, part in enumerate(pages, start=1):
-        yield (f"{stem}.png" if len(pages) == 1 else f"{stem}_{number}.png"), part
+        yield (stem if len(pages) == 1 else f"{stem}_{number}"), part
 
 
 def _without_pixels(tile: Tile) -> Tile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from odapi_repro.foreign_text import fenced, markdown
 from odapi_repro.reporting.data_show.content import ShowReport, SplitReport
 from odapi_repro.reporting.data_show.sentences import (
     anchor_sentences,
@@ -17,26 +18,26 @@ __all__ = ["show_readme"]
 
 def show_readme(report: ShowReport) -> str:
     """Gives the page: what was shown, the numbers, the pictures."""
-    lines = [f"# {_escaped(report.data)}", "", "```", report.command, "```", ""]
-    lines.append(f"Label map {_escaped(report.label_map)}, seed {report.seed}.")
+    lines = [f"# {markdown(report.data)}", "", fenced(report.command), ""]
+    lines.append(f"Label map {markdown(report.label_map)}, seed {report.seed}.")
     if report.pipeline:
         made = f"{report.pipeline}: {report.model}, images {report.resized}"
-        lines.append(f"Pipeline {_escaped(made)}.")
+        lines.append(f"Pipeline {markdown(made)}.")
     if report.only:
-        lines.append(f"Images shown: only {_escaped(report.only)}.")
-    lines += [f"\nNote: {_escaped(note)}." for note in report.notes]
+        lines.append(f"Images shown: only {markdown(report.only)}.")
+    lines += [f"\nNote: {markdown(note)}." for note in report.notes]
     for split in report.splits:
         lines += ["", f"## {split.split}", "", *_of_split(split)]
     return "\n".join(lines) + "\n"
 
 
 def _of_split(split: SplitReport) -> Iterator[str]:
-    yield from (f"- {_escaped(sentence)}" for sentence in count_sentences(split))
-    yield from (f"- {_escaped(sentence)}" for sentence in draw_sentences(split))
-    yield from (f"- {_escaped(note)}" for note in split.notes)
+    yield from (f"- {markdown(sentence)}" for sentence in count_sentences(split))
+    yield from (f"- {markdown(sentence)}" for sentence in draw_sentences(split))
+    yield from (f"- {markdown(note)}" for note in split.notes)
     if split.anchors is not None:
         yield from ("", "### Anchors", "")
-        yield from (f"- {_escaped(sentence)}" for sentence in anchor_sentences(split.anchors))
+        yield from (f"- {markdown(sentence)}" for sentence in anchor_sentences(split.anchors))
     for headings, rows in tables_of(split, most_classes=len(split.classes)):
         yield ""
         yield from _table(headings, rows)
@@ -48,10 +49,4 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
     yield f"| {' | '.join(headings)} |"
     yield f"| --- |{' ---: |' * (len(headings) - 1)}"
     for row in rows:
-        yield f"| {' | '.join(_escaped(cell) for cell in row[: len(headings)])} |"
-
-
-def _escaped(text: str) -> str:
-    for letter in "|<>*_[]`":
-        text = text.replace(letter, f"\\{letter}")
-    return " ".join(text.split("\n"))
+        yield f"| {' | '.join(markdown(cell) for cell in row[: len(headings)])} |"

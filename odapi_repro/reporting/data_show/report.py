@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from odapi_repro.errors import UserError
 from odapi_repro.reporting.data_show.content import ShowReport
 from odapi_repro.reporting.data_show.json_file import show_json
 from odapi_repro.reporting.data_show.readme import show_readme
-from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.figures import Drawing, write_results
 
 __all__ = ["check_output", "write_show"]
 
@@ -31,28 +33,47 @@ def check_output(folder: Path) -> None:
         raise _not_writable(folder, "no permission")
 
 
-def write_show(report: ShowReport, pictures: Mapping[str, bytes], folder: Path) -> None:
-    """Makes the folder and writes everything, each file whole or not at all.
+def write_show(
+    report: ShowReport, drawings: Mapping[str, Sequence[Drawing]], folder: Path
+) -> ShowReport:
+    """Writes README.md and show.json, then the pictures, and both again as they list those.
 
     Pictures of an earlier call that this one lacks go.
 
+    Args:
+        report: without its files.
+        drawings: of each split, by its name.
+        folder: made if it is not there.
+
+    Returns:
+        The report with the pictures that could be drawn.
+
     Raises:
-        UserError: the folder cannot be written to, or the disk is full.
+        UserError, EnvironmentMissing: the folder cannot be written to, or the disk is full.
     """
-    earlier = _pictures_of(folder / _JSON)
-    files = {
-        **pictures,
-        "README.md": show_readme(report).encode(),
-        _JSON: show_json(report).encode(),
+    names = {
+        split: [f"{drawing.name}.png" for drawing in found] for split, found in drawings.items()
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-        for name in earlier - set(files):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise _not_writable(folder, error.strerror or str(error)) from error
+
+    def with_files(there: Collection[str]) -> ShowReport:
+        splits = (
+            one.with_files(name for name in names.get(one.split, ()) if name in there)
+            for one in report.splits
+        )
+        return dataclasses.replace(report, splits=tuple(splits))
+
+    def pages(there: Collection[str]) -> dict[str, str]:
+        whole = with_files(there)
+        return {"README.md": show_readme(whole), _JSON: show_json(whole)}
+
+    written = write_results(
+        folder,
+        tables={},
+        drawings=lambda: itertools.chain(*drawings.values()),
+        pages=pages,
+        earlier=_pictures_of(folder / _JSON),
+    )
+    return with_files({path.name for path in written})
 
 
 def _pictures_of(path: Path) -> set[str]:

@@ -20,9 +20,16 @@ from odapi_repro.reporting.data_show.assemble import (
     size_rows,
 )
 from odapi_repro.reporting.data_show.classes import classes_png
-from odapi_repro.reporting.data_show.content import DrawsReport, SplitReport
+from odapi_repro.reporting.data_show.content import SplitReport
 from odapi_repro.reporting.data_show.histograms import histograms_png
-from odapi_repro.reporting.data_show.pictures import Look, input_sheets, record_sheets
+from odapi_repro.reporting.data_show.pictures import (
+    InputSheets,
+    Look,
+    input_sheets,
+    png,
+    record_sheets,
+)
+from odapi_repro.reporting.figures import Drawing
 
 __all__ = ["Showing", "ShownSplit", "show_split"]
 
@@ -64,10 +71,10 @@ class Showing:
 
 @dataclass(frozen=True)
 class ShownSplit:
-    """A split's report and pictures, and why the model inputs are not among them, if so."""
+    """A split's report and pictures, and why there are none of model inputs, if so."""
 
     report: SplitReport
-    pages: dict[str, bytes]
+    drawings: tuple[Drawing, ...]
     failure: UserError | None
 
 
@@ -82,10 +89,9 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
     """
     files = resolve_patterns(patterns)
     survey = _survey(split, files, showing)
-    pages = record_sheets(split, survey, showing.look)
-    is_shown = bool(pages)
+    drawings = record_sheets(split, survey, showing.look)
     notes = [_not_found(survey, showing.source_ids)]
-    if not is_shown:
+    if not drawings:
         notes.append(f"no image of {split} is {showing.asked}: there is nothing to draw")
     pipeline = _pipeline_of(showing.pipeline, split)
     objects, note = input_objects(survey.table, pipeline)
@@ -96,9 +102,9 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
             objects, pipeline, limit=showing.boxes_limit, seed=showing.seed
         )
         notes.append(note)
-    draws, failure = None, None
+    inputs, failure = None, None
     if pipeline is not None and showing.draws and survey.picked:
-        draws, failure = _draw(split, pipeline, survey, showing, pages)
+        inputs, failure = _draw(split, pipeline, survey, showing)
         if failure is not None:
             notes.append(f"no pictures of what the model gets: {failure.found}")
     fit = anchors.fit if anchors else None
@@ -115,14 +121,18 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
         classes=class_rows(survey.table, showing.look.label_map, objects, fit),
         sizes=size_rows(objects, fit),
         anchors=anchors,
-        draws=draws,
+        draws=None if inputs is None else inputs.draws,
         files_written=(),
         notes=tuple(filter(None, notes)),
     )
-    if is_shown:
-        pages[f"histograms_{split}.png"] = histograms_png(report)
-        pages[f"classes_{split}.png"] = classes_png(report)
-    return ShownSplit(report.with_files(pages), pages, failure)
+    if drawings:
+        drawings = (
+            *drawings,
+            *(() if inputs is None else inputs.drawings),
+            png(f"histograms_{split}", lambda: histograms_png(report)),
+            png(f"classes_{split}", lambda: classes_png(report)),
+        )
+    return ShownSplit(report, drawings, failure)
 
 
 def _not_found(survey: Survey, source_ids: Sequence[str]) -> str:
@@ -178,13 +188,13 @@ def _pipeline_of(pipeline: Pipeline | None, split: str) -> Pipeline | None:
 
 
 def _draw(
-    split: str, pipeline: Pipeline, survey: Survey, showing: Showing, pages: dict[str, bytes]
-) -> tuple[DrawsReport | None, UserError | None]:
-    """Adds the sheets of model inputs to `pages`; without augmentation one draw says all."""
+    split: str, pipeline: Pipeline, survey: Survey, showing: Showing
+) -> tuple[InputSheets | None, UserError | None]:
+    """Gives the sheets of model inputs, or why not; without augmentation one draw says all."""
     augmented = bool(pipeline.proto.train_config.data_augmentation_options)
     showing.tell(f"{split}: TensorFlow starts to draw what the model gets")
     try:
-        sheets = input_sheets(
+        return input_sheets(
             split,
             pipeline,
             survey.picked,
@@ -193,10 +203,8 @@ def _draw(
             draws=showing.draws if augmented else 1,
             seed=showing.seed,
             on_draw=lambda done, total: showing.tell(f"{split}: {done} of {total} draws"),
-        )
+        ), None
     except UserError as error:
         return None, error
     finally:
         showing.tell("")
-    pages.update(sheets.pages)
-    return sheets.draws, None

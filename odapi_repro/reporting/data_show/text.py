@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from odapi_repro.foreign_text import shortened_name, shown
 from odapi_repro.reporting.data_show.content import Reached, ShowReport, SplitReport
 from odapi_repro.reporting.data_show.sentences import (
     anchor_sentences,
@@ -15,6 +16,7 @@ from odapi_repro.reporting.data_show.words import listed, percent, size_name
 __all__ = ["render_show", "tables_of"]
 
 _MOST_CLASSES = 10
+_WIDEST_CELL = 60
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
@@ -33,7 +35,7 @@ def render_show(report: ShowReport, folder: str) -> str:
             lines += ["", *(f"  {line}" for line in _aligned(headings, rows))]
     files = [name for split in report.splits for name in split.files_written]
     lines += ["", f"{folder}/: {', '.join([*files, 'README.md', 'show.json'])}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(shown, lines)) + "\n"
 
 
 def _sentences(split: SplitReport) -> Iterator[str]:
@@ -93,7 +95,10 @@ def _reached(reached: Reached | None) -> tuple[str, ...]:
 
 
 def _aligned(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    cells = [headings, *(row[: len(headings)] for row in rows)]
+    cells = [
+        [shortened_name(cell, _WIDEST_CELL) for cell in row[: len(headings)]]
+        for row in (headings, *rows)
+    ]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
     lines = []
     for row in cells:

@@ -26,7 +26,7 @@ _CHAIN_THRESHOLDS = (0.5, 0.75)
 def render_json(report: EvaluationReport, *, written: str | None) -> str:
     """The JSON text, with a line feed at its end; `written` is the folder of the tables."""
     content = evaluation_json(report, written=written)
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def evaluation_json(report: EvaluationReport, *, written: str | None) -> dict[str, Any]:

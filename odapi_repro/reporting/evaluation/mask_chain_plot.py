@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,7 +12,8 @@ from numpy.typing import NDArray
 
 from odapi_repro.evaluation.mask_chain.chain import SIZES, ChainReport
 from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS
-from odapi_repro.reporting.style import INK, MUTED, encode, plot_style
+from odapi_repro.reporting.figures import Drawing
+from odapi_repro.reporting.style import INK, MUTED, drawing, legible
 
 __all__ = ["chain_figure", "render_chain"]
 
@@ -19,11 +23,9 @@ _PANELS = ((0.5, "IoU 0.5"), (None, "average of IoU 0.5 to 0.95"))
 _LEAST_TOLD = 0.05
 
 
-def render_chain(report: ChainReport) -> dict[str, bytes]:
-    """recall_chain.png and recall_chain.svg."""
-    with plot_style():
-        figure = chain_figure(report)
-        return {f"recall_chain.{kind}": encode(figure, kind) for kind in ("png", "svg")}
+def render_chain(report: ChainReport, formats: Sequence[str] = ("png", "svg")) -> Drawing:
+    """Gives the drawing of recall_chain.png and recall_chain.svg."""
+    return drawing("recall_chain", partial(chain_figure, report), formats)
 
 
 def chain_figure(report: ChainReport) -> Figure:
@@ -38,7 +40,7 @@ def chain_figure(report: ChainReport) -> Figure:
     for axes, (iou, title) in zip(panels, _PANELS, strict=True):
         _waterfall(axes, report, iou)
         axes.set_title(title)
-    names = ["objects", *(stage.name for stage in report.stages), "found"]
+    names = ["objects", *(legible(stage.name) for stage in report.stages), "found"]
     panels[0].set_yticks(range(rows), names)
     panels[0].set_ylim(rows - 0.5, -0.9)
     panels[0].legend(loc="lower right", fontsize=9, title="size of the objects", title_fontsize=9)
@@ -96,7 +98,7 @@ def _owners(axes: Axes, report: ChainReport) -> None:
     """Names, at the right edge, what sets each stage; what takes a training in grey."""
     told = [(-0.65, "set by (grey: by training)", False)]
     told += [
-        (row, stage.owner, stage.owned_by_training)
+        (row, legible(stage.owner), stage.owned_by_training)
         for row, stage in enumerate(report.stages, start=1)
     ]
     for height, text, by_training in told:

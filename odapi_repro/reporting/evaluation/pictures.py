@@ -90,15 +90,17 @@ def _picture(tile: Tile, image: Image.Image | None) -> Image.Image:
 
     boxes = [one.box for one in tile.objects] + [one.box for one in tile.detections]
     if image is None:
-        # As far as the boxes reach, which may be any number of pixels: never drawn at that size.
-        wide, high = (max((box[i] + box[i + 2] for box in boxes), default=1.0) for i in (0, 1))
-        wide, high = max(1.0, wide), max(1.0, high)
-        scale = _TILE / max(wide, high)
-        shown = Image.new("RGB", _scaled(wide, high, scale), "#d0d4d8")
+        ends = [max((box[i] + box[i + 2] for box in boxes), default=1.0) for i in (0, 1)]
+        width, height = (max(1, math.ceil(end)) for end in ends)
     else:
         image = _tinted(image, tile.detections)
-        scale = _TILE / max(image.size)
-        shown = image.resize(_scaled(*image.size, scale), Image.Resampling.BICUBIC)
+        width, height = image.size
+    scale = _TILE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if image is None:
+        shown = Image.new("RGB", size, "#d0d4d8")
+    else:
+        shown = image.resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(shown)
     for one in tile.objects:
         _draw_object(draw, _corners(one.box, scale, shown.size), one)
@@ -108,10 +110,6 @@ def _picture(tile: Tile, image: Image.Image | None) -> Image.Image:
         draw_framed(draw, corners, colour)
     _draw_labels(draw, tile, scale, shown.size)
     return shown
-
-
-def _scaled(width: float, height: float, scale: float) -> tuple[int, int]:
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _draw_object(draw: ImageDraw.ImageDraw, corners: Corners, one: DrawnObject) -> None:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.reporting.evaluation.content import EvaluationReport
+from odapi_repro.reporting.evaluation.mask_chain_plot import render_chain
 from odapi_repro.reporting.evaluation.tables import TYPE_TITLES, points
-from odapi_repro.reporting.style import INK, MUTED, encode, plot_style
+from odapi_repro.reporting.figures import Drawing
+from odapi_repro.reporting.style import INK, MUTED, drawing, legible
 
 __all__ = ["error_figure", "precision_recall_figure", "render_evaluation_plots"]
 
 _CURVES = (("at_50", "IoU .50", "#0072b2"), ("at_75", "IoU .75", "#d55e00"), ("mean", "mean", INK))
 _CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _AP50, _AP = "#0072b2", "#9ecae1"
+_MOST_LETTERS = 40
 
 
-def render_evaluation_plots(report: EvaluationReport) -> dict[str, bytes]:
-    """pr_curves.svg and error_types.svg."""
-    with plot_style():
-        return {
-            "pr_curves.svg": encode(precision_recall_figure(report), "svg"),
-            "error_types.svg": encode(error_figure(report), "svg"),
-        }
+def render_evaluation_plots(report: EvaluationReport) -> tuple[Drawing, ...]:
+    """Gives the drawings of pr_curves.svg, error_types.svg and, of a chain, recall_chain.svg."""
+    return (
+        drawing("pr_curves", partial(precision_recall_figure, report), ("svg",)),
+        drawing("error_types", partial(error_figure, report), ("svg",)),
+        *(() if report.model.chain is None else (render_chain(report.model.chain, ("svg",)),)),
+    )
 
 
 def precision_recall_figure(report: EvaluationReport) -> Figure:
@@ -50,7 +55,7 @@ def precision_recall_figure(report: EvaluationReport) -> Figure:
             axes.set_ylim(0, 1.02)
     if report.against is not None:
         figure.suptitle(
-            f"solid: {report.model.label}; dashed: {report.against.label}",
+            f"solid: {legible(report.model.label)}; dashed: {legible(report.against.label)}",
             x=0.01,
             ha="left",
             fontsize=9.5,
@@ -121,7 +126,7 @@ def _class_curves(axes: Axes, own: Breakdown) -> None:
     for curve in ranked[3:-3] if len(ranked) > 6 else []:
         axes.plot(curve.recalls, curve.at_50, color="#c9ced3", lw=0.8, zorder=1)
     for colour, curve in zip(_CLASS_COLOURS, named, strict=False):
-        label = f"{curve.name}: {100 * float(curve.at_50.mean()):.1f}"
+        label = f"{legible(curve.name, _MOST_LETTERS)}: {100 * float(curve.at_50.mean()):.1f}"
         axes.plot(curve.recalls, curve.at_50, color=colour, lw=1.6, label=label, zorder=2)
     title = "AP50" if len(ranked) <= 6 else f"AP50, best and worst 3 of {len(ranked)}"
     axes.legend(loc="upper right", fontsize=9, title=title, title_fontsize=9)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from odapi_repro.foreign_text import shown
 from odapi_repro.reporting.progress import duration
 
 __all__ = ["EvaluationProgress"]
@@ -72,7 +73,7 @@ class EvaluationProgress:
         self._line(f"{images:,} of {self._num_images:,} images{speed}")
 
     def _line(self, text: str) -> None:
-        whole = f"{self._label}: {text}"
+        whole = shown(f"{self._label}: {text}")
         self._shown = self._clock()
         if self._live:
             self._stream.write("\r" + whole.ljust(self._width))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from odapi_repro.foreign_text import fenced, markdown, markdown_list, markdown_sentence
 from odapi_repro.reporting.evaluation.content import EvaluationReport, Model
 from odapi_repro.reporting.evaluation.mask_chain_text import chain_section
 from odapi_repro.reporting.evaluation.tables import (
@@ -30,7 +31,7 @@ _PAGES = {
 
 def evaluation_readme(report: EvaluationReport, *, files: Collection[str]) -> str:
     """The whole README; `files` are the paths of the other files beside it."""
-    sections = [f"# {report.name}\n\n" + "\n\n".join(f"**{one}**" for one in findings(report))]
+    sections = [f"# {markdown(report.name)}\n\n" + _findings(report)]
     for iou_type in report.iou_types:
         sections += _of_type(report, iou_type, files)
     if report.model.chain is not None:
@@ -42,9 +43,13 @@ def evaluation_readme(report: EvaluationReport, *, files: Collection[str]) -> st
         _reported(report),
         _list("What may not be concluded", caveats(report)),
         _list("What was evaluated", _evaluated(report)),
-        f"## Run it again\n\n```\n{report.command}\n```",
+        f"## Run it again\n\n{fenced(report.command)}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _findings(report: EvaluationReport) -> str:
+    return "\n\n".join(f"**{markdown_sentence(one)}**" for one in findings(report))
 
 
 def _of_type(report: EvaluationReport, iou_type: str, files: Collection[str]) -> list[str]:
@@ -57,7 +62,8 @@ def _of_type(report: EvaluationReport, iou_type: str, files: Collection[str]) ->
             f" resamples of the images (seed {resampling.seed}); each is for one number."
         )
     if report.against is not None:
-        note += f" Differences are {report.model.label} less {report.against.label}"
+        mine, theirs = markdown(report.model.label), markdown(report.against.label)
+        note += f" Differences are {mine} less {theirs}"
         note += ", resampled in pairs." if resampling.resamples else "."
     note = " ".join([note, *interval_notes(own)])
     errors = own.errors
@@ -143,7 +149,7 @@ def _reported(report: EvaluationReport) -> str:
         return ""
     rows = tuple((r.metric, f"{r.value:g}", r.source, r.protocol) for r in report.reported)
     table = Table(("metric", "reported", "source", "protocol"), rows, numeric_from=4)
-    return f"## What is reported for {report.reference_name}\n\n{table.markdown()}"
+    return f"## What is reported for {markdown(report.reference_name)}\n\n{table.markdown()}"
 
 
 def _evaluated(report: EvaluationReport) -> list[str]:
@@ -158,4 +164,4 @@ def _model(title: str, model: Model) -> list[str]:
 
 
 def _list(title: str, lines: Iterable[str]) -> str:
-    return "\n".join([f"## {title}", "", *(f"- {line}" for line in lines)])
+    return f"## {title}\n\n{markdown_list(lines)}"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from odapi_repro.errors import UserError
 from odapi_repro.reporting.evaluation.content import EvaluationReport
 from odapi_repro.reporting.evaluation.csv_files import csv_tables
 from odapi_repro.reporting.evaluation.json_file import render_json
 from odapi_repro.reporting.evaluation.readme import CHAIN_FIGURE, evaluation_readme
-from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.figures import Drawing, write_results
 from odapi_repro.reporting.tables import csv_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from odapi_repro.reporting.evaluation.pages import Page
 
 __all__ = ["EVALUATION_FILE", "check_is_free", "write_evaluation"]
 
@@ -32,10 +39,11 @@ _FILES = (
 def write_evaluation(
     report: EvaluationReport, folder: Path, *, num_pictures: int = 12
 ) -> tuple[Path, ...]:
-    """Writes tables, plots, pictures, evaluation.json and, last, the README.md that shows them.
+    """Writes tables, evaluation.json and README.md, then plots and pictures.
 
-    Each file is replaced whole; files of an earlier evaluation of this name that are not written
-    again are removed. The same detections give the same bytes.
+    README.md is written again as it shows them. Each file is replaced whole; files of an earlier
+    evaluation of this name that are not written again are removed. The same detections give the
+    same bytes.
 
     Args:
         report: what was found.
@@ -47,37 +55,22 @@ def write_evaluation(
 
     Raises:
         UserError: as `check_is_free`, or the folder cannot be written.
+        EnvironmentMissing: the disk is full.
     """
     check_is_free(folder, report.digests)
-    # Matplotlib takes a second to import.
-    from odapi_repro.reporting.evaluation.plots import render_evaluation_plots
-
-    files = {
-        **{name: csv_bytes(table) for name, table in csv_tables(report).items()},
-        **render_evaluation_plots(report),
-        **_chain(report),
-        **_pictures(report, num_pictures),
-        EVALUATION_FILE: render_json(report, written=str(folder)).encode(),
-    }
-    files["README.md"] = evaluation_readme(report, files=files).encode()
-    try:
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        for stale in (folder / "pictures").glob("*.png"):
-            if f"pictures/{stale.name}" not in files:
-                stale.unlink()
-        for name in _FILES:
-            if name not in files:
-                (folder / name).unlink(missing_ok=True)
-        written = tuple(write_atomically(folder / name, content) for name, content in files.items())
-        if not any(name.startswith("pictures/") for name in files):
-            (folder / "pictures").rmdir()
-    except OSError as error:
-        raise UserError(
-            f"the results cannot be written: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="name another one with --results_dir, or leave it out with --no_report",
-            where=str(folder),
-        ) from error
+    earlier = [f"pictures/{path.name}" for path in (folder / "pictures").glob("*.png")]
+    written = write_results(
+        folder,
+        tables={
+            **{name: csv_bytes(table) for name, table in csv_tables(report).items()},
+            EVALUATION_FILE: render_json(report, written=str(folder)).encode(),
+        },
+        drawings=partial(_drawings, report, num_pictures),
+        pages=lambda files: {"README.md": evaluation_readme(report, files=files)},
+        earlier=(*_FILES, *earlier),
+    )
+    with contextlib.suppress(OSError):
+        (folder / "pictures").rmdir()  # Where nothing is left in it.
     return written
 
 
@@ -117,26 +110,25 @@ def check_is_free(folder: Path, digests: Mapping[str, str]) -> None:
         )
 
 
-def _chain(report: EvaluationReport) -> dict[str, bytes]:
-    if report.model.chain is None:
-        return {}
-    from odapi_repro.reporting.evaluation.mask_chain_plot import chain_figure
-    from odapi_repro.reporting.style import encode, plot_style
+def _drawings(report: EvaluationReport, num_pictures: int) -> Iterator[Drawing]:
+    # Matplotlib takes a second to import.
+    from odapi_repro.reporting.evaluation.plots import render_evaluation_plots
 
-    with plot_style():
-        return {CHAIN_FIGURE: encode(chain_figure(report.model.chain), "svg")}
+    yield from render_evaluation_plots(report)
+    if num_pictures and report.read_images is not None:
+        from odapi_repro.reporting.evaluation.pages import pages
+
+        shown = pages(report, num_pictures)
+        wanted = sorted({tile.image for page in shown for tile in page.tiles})
+        images = cache(partial(report.read_images, wanted))
+        yield from (Drawing(page.name, partial(_picture, page, images)) for page in shown)
 
 
-def _pictures(report: EvaluationReport, count: int) -> dict[str, bytes]:
-    if not count or report.read_images is None:
-        return {}
-    from odapi_repro.reporting.evaluation.pages import pages
+def _picture(page: Page, images: Callable[[], Mapping[int, Image.Image]]) -> dict[str, bytes]:
+    """The page as PNG; nothing without any of its images."""
     from odapi_repro.reporting.evaluation.pictures import render_page
 
-    shown = pages(report, count)
-    images = report.read_images(sorted({tile.image for page in shown for tile in page.tiles}))
-    return {
-        f"pictures/{page.name}.png": render_page(page, images)
-        for page in shown
-        if any(tile.image in images for tile in page.tiles)
-    }
+    found = images()
+    if not any(tile.image in found for tile in page.tiles):
+        return {}
+    return {f"pictures/{page.name}.png": render_page(page, found)}

@@ -42,6 +42,9 @@ _MEANINGS: Final = {
 }
 """IoU, area and detections of a class on an image, as pycocotools prints them."""
 
+_WIDEST_NAME: Final = 40
+"""Letters of a class on a terminal."""
+
 _KINDS: Final = {
     "classification": "classification: right place, wrong class",
     "localisation": "localisation: right class, wrong place",
@@ -174,7 +177,7 @@ def class_table(report: EvaluationReport, iou_type: str, *, most: int | None = N
                 ),
             )
         )
-    return Table(header, tuple(rows))
+    return Table(header, tuple(rows), widest=_WIDEST_NAME)
 
 
 def confusion_table(breakdown: Breakdown, *, most: int = 8) -> Table | None:

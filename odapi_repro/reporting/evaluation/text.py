@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from odapi_repro.evaluation.breakdown import Breakdown
+from odapi_repro.foreign_text import shortened_name, shown
 from odapi_repro.reporting.evaluation.content import EvaluationReport, Model
 from odapi_repro.reporting.evaluation.mask_chain_text import chain_text
 from odapi_repro.reporting.evaluation.tables import (
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _WIDTH = 100
+_NAME = 40  # letters of a class in a sentence
 _LEAST_SHOWN = 0.05  # what one decimal shows
 
 
@@ -173,7 +175,10 @@ def _errors(report: EvaluationReport, iou_type: str) -> str:
         f" {errors.found_at_best_f1:,} of them above their class's score of the best F1",
     ]
     if confusions is not None:
-        told = ", ".join(f"{one} as {other} {count}x" for one, other, count in confusions.rows)
+        told = ", ".join(
+            f"{shortened_name(one, _NAME)} as {shortened_name(other, _NAME)} {count}x"
+            for one, other, count in confusions.rows
+        )
         lines += _wrapped([f"taken for another class most often: {told}"], "  ")
     return "\n".join(lines)
 
@@ -217,7 +222,7 @@ def _wrapped(lines: Iterable[str], first: str = "", rest: str | None = None) -> 
         part
         for line in lines
         for part in textwrap.wrap(
-            line,
+            shown(line),
             _WIDTH,
             initial_indent=first,
             subsequent_indent=first if rest is None else rest,

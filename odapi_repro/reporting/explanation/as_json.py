@@ -31,7 +31,7 @@ SCHEMA = 1
 def render(report: ExplanationReport) -> str:
     """The JSON text, with a line feed at its end; what is not known is null."""
     content = _plain(explanation_json(report))
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def explanation_json(report: ExplanationReport) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from odapi_repro.analysis.attribution import Attribution
+from odapi_repro.foreign_text import markdown_code
 from odapi_repro.reporting.explanation.advice import Advice, Change
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.wording import (
@@ -72,7 +73,7 @@ def _change(report: ExplanationReport, change: Change) -> str:
             f"; trainings with it diverge in {effect.row.p_diverged_to:.0%}, without in "
             f"{effect.row.p_diverged_from:.0%}"
         )
-    settings = "; ".join(f"`{field}: {value}`" for field, value in change.settings)
+    settings = "; ".join(markdown_code(f"{field}: {value}") for field, value in change.settings)
     return f"{text}. Write {settings}." if settings else f"{text}."
 
 

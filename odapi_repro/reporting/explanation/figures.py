@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 from matplotlib.figure import Figure
 
@@ -12,32 +14,33 @@ from odapi_repro.reporting.explanation.heat_map import draw_interactions, has_he
 from odapi_repro.reporting.explanation.interactions import end_effects
 from odapi_repro.reporting.explanation.waterfall import draw_waterfall
 from odapi_repro.reporting.explanation.waterfall_bars import has_waterfall
-from odapi_repro.reporting.style import encode, plot_style
+from odapi_repro.reporting.figures import Drawing
+from odapi_repro.reporting.style import drawing
 
 __all__ = ["draw_figures", "render_figures"]
 
 
-def render_figures(report: ExplanationReport) -> dict[str, bytes]:
-    """By name: waterfall (of a grid with more levels: effects) and interactions, PNG and SVG."""
-    files: dict[str, bytes] = {}
-    with plot_style():
-        for name, figure in draw_figures(report).items():
-            for image_format in ("png", "svg"):
-                files[f"{name}.{image_format}"] = encode(figure, image_format)
-    return files
+def render_figures(report: ExplanationReport) -> tuple[Drawing, ...]:
+    """Waterfall (of a grid with more levels: effects) and interactions, PNG and SVG."""
+    return tuple(drawing(name, partial(draw, report)) for name, draw in _figures_of(report).items())
 
 
 def draw_figures(report: ExplanationReport) -> dict[str, Figure]:
     """The figures by name, in the style of whoever draws them."""
-    found: dict[str, Figure] = {}
+    return {name: draw(report) for name, draw in _figures_of(report).items()}
+
+
+def _figures_of(report: ExplanationReport) -> dict[str, Callable[[ExplanationReport], Figure]]:
+    """What draws each figure that there is something to draw for."""
+    found: dict[str, Callable[[ExplanationReport], Figure]] = {}
     if has_waterfall(report):
-        found["waterfall"] = draw_waterfall(report)
+        found["waterfall"] = draw_waterfall
     elif _has_levels(report):
-        found["effects"] = draw_effects(report)
+        found["effects"] = draw_effects
     if has_heat_map(report):
-        found["interactions"] = draw_interactions(report)
+        found["interactions"] = draw_interactions
     elif _has_ends(report):
-        found["interactions"] = draw_ends(report)
+        found["interactions"] = draw_ends
     return found
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from odapi_repro.analysis.attribution import Attribution
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.interactions import end_effects
-from odapi_repro.reporting.style import INK, MUTED
+from odapi_repro.reporting.style import INK, MUTED, legible
 
 __all__ = ["ForestRow", "draw_effects", "draw_ends"]
 
@@ -38,7 +38,7 @@ def draw_effects(report: ExplanationReport) -> Figure:
         for one in report.effects[1:]
         if one.definition.primary
     ]
-    title = f"{report.explanation.reference}: each level against the reference's"
+    title = f"{legible(report.explanation.reference)}: each level against the reference's"
     return _draw(report, rows, ("mean over the levels of the others",), title)
 
 
@@ -86,7 +86,7 @@ def _draw(
 
 
 def _wrapped(label: str) -> list[str]:
-    return textwrap.wrap(label, _WIDTH_OF_NAMES)
+    return textwrap.wrap(legible(label, 4 * _WIDTH_OF_NAMES), _WIDTH_OF_NAMES)
 
 
 def _title(report: ExplanationReport, title: str) -> str:

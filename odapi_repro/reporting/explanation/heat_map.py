@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from odapi_repro.analysis.attribution import Attribution
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.wording import between, decimals
-from odapi_repro.reporting.style import INK, MUTED
+from odapi_repro.reporting.style import INK, MUTED, legible
 from odapi_repro.reporting.wording import signed
 
 __all__ = ["draw_interactions", "has_heat_map"]
@@ -121,4 +121,4 @@ def _square(
 
 
 def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(name.replace("_", "_ "), 14)).replace("_ ", "_")
+    return "\n".join(textwrap.wrap(legible(name).replace("_", "_ "), 14)).replace("_ ", "_")

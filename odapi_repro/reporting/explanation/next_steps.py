@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.foreign_text import command_line, markdown_code
 from odapi_repro.reporting.explanation.advice import MOST_REPLICATES, Advice, Replicates
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.wording import (
@@ -166,10 +167,12 @@ def _evaluation(report: ExplanationReport) -> list[str]:
         for field in one.fields:
             factor = _EVALUATION_FIELDS.get(field.path.rsplit(".", 1)[-1])
             if factor in POST_HOC_FACTORS and field.user and field.reference:
+                levels = f"{field.reference},{field.user}"
+                named = ["--pipeline", record.pipeline, "--ablate", factor, "--levels", levels]
+                command = f"python -m odapi_repro.run {command_line(named)}"
                 lines.append(
-                    f"{factor}, without training: `python -m odapi_repro.run --pipeline "
-                    f"{record.pipeline} --ablate {factor} --levels {field.reference},{field.user} "
-                    "--checkpoint <your training folder>`."
+                    f"{factor}, without training: "
+                    f"{markdown_code(f'{command} --checkpoint <your training folder>')}."
                 )
             else:
                 lines.append(_evaluated_otherwise(report, one))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from odapi_repro.execution.explain_price import ExplanationPrice, ReplicateSpread
+from odapi_repro.foreign_text import shown
 from odapi_repro.reporting.progress import duration
 from odapi_repro.study.explain_plan import ExplanationPlan
 from odapi_repro.study.explanation import Explanation
@@ -53,7 +54,7 @@ def plan_text(
         *_price(plan, price),
         *_detectable(plan, spread, sd),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(shown, lines)) + "\n"
 
 
 def _numbers(explanation: Explanation) -> str:

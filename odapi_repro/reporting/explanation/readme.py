@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from odapi_repro.foreign_text import (
+    command_line,
+    fenced,
+    markdown,
+    markdown_code,
+    markdown_list,
+    markdown_sentence,
+)
 from odapi_repro.reporting.explanation.advice import Advice
 from odapi_repro.reporting.explanation.cells import cells_table
 from odapi_repro.reporting.explanation.changes import change_lines
@@ -38,7 +46,7 @@ def readme_text(report: ExplanationReport, *, files: Collection[str]) -> str:
     """The whole README; `files` are the names of those beside it."""
     advice = Advice(report)
     sections = [
-        f"# {report.explanation.study}\n\n**{headline(report)}**",
+        f"# {markdown(report.explanation.study)}\n\n**{markdown_sentence(headline(report))}**",
         _parts(report),
         _shares(report, files),
         _estimands(report),
@@ -62,20 +70,21 @@ def readme_text(report: ExplanationReport, *, files: Collection[str]) -> str:
 
 def report_command(report: ExplanationReport) -> str:
     """The command that reports again from the committed files, and trains nothing."""
-    return f"python -m odapi_repro.explain --from results/{report.explanation.study}"
+    folder = f"results/{report.explanation.study}"
+    return command_line(["python", "-m", "odapi_repro.explain", "--from", folder])
 
 
 def _parts(report: ExplanationReport) -> str:
     record = report.explanation
     text = (
-        f"From the number published for `{record.reference}` to the one got with "
-        f"`{record.pipeline}`, in {record.metric} lost on the way. Only `config` is shared out "
-        "among deviations below."
+        f"From the number published for {markdown_code(record.reference)} to the one got with "
+        f"{markdown_code(record.pipeline)}, in {record.metric} lost on the way. Only `config` is "
+        "shared out among deviations below."
     )
     if record.scale != "full":
         text += (
-            f" It was measured at {record.scale} scale, on {record.data}, and is not comparable "
-            "with the other parts."
+            f" It was measured at {record.scale} scale, on {markdown(record.data)}, and is not "
+            "comparable with the other parts."
         )
     return f"## The gap in four parts\n\n{parts_table(report).markdown()}\n\n{text}"
 
@@ -130,7 +139,7 @@ def _interactions(report: ExplanationReport, files: Collection[str]) -> str:
             "before it.",
         ]
     if lines:
-        parts.append("\n".join(f"- {line}" for line in lines))
+        parts.append(markdown_list(lines))
     return "\n\n".join(parts) if len(parts) > 1 else ""
 
 
@@ -145,11 +154,11 @@ def _cells(report: ExplanationReport) -> str:
 
 def _again(report: ExplanationReport) -> str:
     return (
-        f"## Run it again\n\n```\n{report.explanation.command}\n```\n\n"
+        f"## Run it again\n\n{fenced(report.explanation.command)}\n\n"
         "From the files of this folder, without training:\n\n"
-        f"```\n{report_command(report)}\n```"
+        f"{fenced(report_command(report))}"
     )
 
 
 def _list(title: str, lines: Collection[str]) -> str:
-    return "\n".join([f"## {title}", "", *(f"- {line}" for line in lines)]) if lines else ""
+    return f"## {title}\n\n{markdown_list(lines)}" if lines else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from odapi_repro.execution.explain_subsets import EVALUATION_COLUMNS
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.readme import readme_text
 from odapi_repro.reporting.explanation.tables import effects_frame
-from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.figures import Drawing, write_results
 from odapi_repro.reporting.tables import csv_bytes, read_trials
 from odapi_repro.study.explanation import Explanation
 
@@ -30,9 +31,10 @@ _FIGURES: Final = tuple(
 
 
 def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
-    """Writes trials.csv, explanation.json, the tables, the figures and, last, README.md.
+    """Writes trials.csv, explanation.json, the tables and README.md, then the figures.
 
-    Each file is replaced whole; a figure of an earlier report that there is no longer is removed.
+    README.md is written again as it shows them. Each file is replaced whole; a figure of an
+    earlier report that there is no longer is removed.
     The same record and trials give the same bytes.
 
     Returns:
@@ -40,10 +42,8 @@ def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
 
     Raises:
         UserError: the folder holds the results of something else, or cannot be written.
+        EnvironmentMissing: the disk is full.
     """
-    # Matplotlib takes a second to import.
-    from odapi_repro.reporting.explanation.figures import render_figures
-
     if (folder / "README.md").exists() and not (folder / EXPLANATION_FILE).exists():
         raise UserError(
             "this folder holds the results of something else",
@@ -51,28 +51,27 @@ def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
             mend="choose another --name",
             where=str(folder),
         )
-    files = {
+    tables = {
         _TRIALS: csv_bytes(report.table),
         EXPLANATION_FILE: report.explanation.to_json().encode(),
         "effects.csv": csv_bytes(effects_frame(report)),
     }
     if report.evaluation is not None:
-        files[_EVALUATION] = csv_bytes(report.evaluation)
-    files |= render_figures(report)
-    files["README.md"] = readme_text(report, files=sorted(files)).encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = tuple(write_atomically(folder / name, content) for name, content in files.items())
-        for stale in {*_FIGURES, _EVALUATION} - files.keys():
-            (folder / stale).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the results cannot be written: {error.strerror or error}",
-            expected="a folder that can be written, with space left",
-            mend="name another one with --results_dir",
-            where=str(folder),
-        ) from error
-    return written
+        tables[_EVALUATION] = csv_bytes(report.evaluation)
+
+    def drawings() -> Iterable[Drawing]:
+        # Matplotlib takes a second to import.
+        from odapi_repro.reporting.explanation.figures import render_figures
+
+        return render_figures(report)
+
+    return write_results(
+        folder,
+        tables=tables,
+        drawings=drawings,
+        pages=lambda files: {"README.md": readme_text(report, files=files)},
+        earlier=(*_FIGURES, _EVALUATION),
+    )
 
 
 def read_report(folder: Path) -> ExplanationReport:
@@ -82,9 +81,10 @@ def read_report(folder: Path) -> ExplanationReport:
         UserError: the folder has no record or no trials.
         StudyMismatch: they are damaged, do not belong together, or a newer version wrote them.
     """
-    explanation = Explanation.from_json(
-        _text(folder / EXPLANATION_FILE), where=str(folder / EXPLANATION_FILE)
-    )
+    try:
+        explanation = Explanation.read(folder / EXPLANATION_FILE)
+    except FileNotFoundError as error:
+        raise _missing(folder / EXPLANATION_FILE, error) from error
     trials = _table(folder / _TRIALS)
     evaluation = _evaluation(folder / _EVALUATION)
     report = ExplanationReport(explanation, trials, evaluation)
@@ -99,15 +99,6 @@ def read_report(folder: Path) -> ExplanationReport:
             where=str(folder / _TRIALS),
         ) from error
     return report
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise _damaged(path, str(error)) from error
-    except OSError as error:
-        raise _missing(path, error) from error
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Final
 
 import pandas as pd
 
+from odapi_repro.foreign_text import markdown, markdown_code, markdown_list
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.wording import count_of
 from odapi_repro.reporting.progress import duration
@@ -44,7 +45,8 @@ def unvaried_section(report: ExplanationReport) -> str:
             one.factor,
             _KINDS[one.kind],
             "<br>".join(
-                f"`{field.path}`: {_value(field.user)} (reference: {_value(field.reference)})"
+                f"{markdown_code(field.path)}: {_value(field.user)}"
+                f" (reference: {_value(field.reference)})"
                 for field in one.fields
             )
             or "-",
@@ -74,7 +76,8 @@ def mapping_section(report: ExplanationReport) -> str:
     header = ("factor", "in the configs, reference → yours", "here", "relation", "why")
     groups = [one for one in record.deviations if len(one.factors) > 1]
     notes = "".join(
-        f"\n\n`{one.name}` moves {', '.join(one.factors)} together, as one deviation."
+        f"\n\n{markdown_code(one.name)} moves {markdown(', '.join(one.factors))} together, as one"
+        " deviation."
         for one in groups
     )
     table = Table(header, rows, numeric_from=5).markdown()
@@ -108,7 +111,7 @@ def reported_section(report: ExplanationReport) -> str:
         (one.metric, f"{one.value:g}", one.source, one.protocol) for one in record.reported
     )
     table = Table(("metric", "reported", "source", "protocol"), rows, numeric_from=4)
-    text = f"## What is reported for {record.reference}\n\n{table.markdown()}"
+    text = f"## What is reported for {markdown(record.reference)}\n\n{table.markdown()}"
     if record.scale != "full":
         text += (
             f"\n\nThese numbers must not be compared with the {record.scale} AP above: other "
@@ -152,7 +155,7 @@ def cost_section(report: ExplanationReport) -> str:
     ]
     if versions:
         lines.append(f"Versions: {', '.join(versions)}.")
-    return "\n".join(["## What it cost", "", *(f"- {line}" for line in lines)])
+    return f"## What it cost\n\n{markdown_list(lines)}"
 
 
 def _told(table: pd.DataFrame, column: str) -> Sequence[str]:
@@ -160,4 +163,4 @@ def _told(table: pd.DataFrame, column: str) -> Sequence[str]:
 
 
 def _value(text: str) -> str:
-    return f"`{text}`" if text else "not set"
+    return markdown_code(text) if text else "not set"

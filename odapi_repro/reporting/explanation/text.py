@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
+from odapi_repro.foreign_text import shown
 from odapi_repro.reporting.explanation.advice import Advice
 from odapi_repro.reporting.explanation.cells import cells_table
 from odapi_repro.reporting.explanation.changes import change_lines
@@ -66,7 +67,7 @@ def _parts(report: ExplanationReport) -> str:
         if value != "unknown" and remark:
             told += f"; {remark}"
         lines += textwrap.wrap(
-            told, _WIDTH - 2, initial_indent=f"{name:13}", subsequent_indent=" " * 13
+            shown(told), _WIDTH - 2, initial_indent=f"{name:13}", subsequent_indent=" " * 13
         )
     return "\n".join(lines)
 
@@ -102,7 +103,7 @@ def _listed(lines: Sequence[str]) -> str:
         part
         for line in lines
         for part in textwrap.wrap(
-            line.translate(_ASCII),
+            shown(line).translate(_ASCII),
             _WIDTH - 2,
             initial_indent="- ",
             subsequent_indent="  ",
@@ -117,6 +118,6 @@ def _wrapped(lines: Iterable[str]) -> list[str]:
         part
         for line in lines
         for part in textwrap.wrap(
-            line.translate(_ASCII), _WIDTH, break_on_hyphens=False, break_long_words=False
+            shown(line).translate(_ASCII), _WIDTH, break_on_hyphens=False, break_long_words=False
         )
     ]

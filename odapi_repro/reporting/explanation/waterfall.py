@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.waterfall_bars import WaterfallBar, waterfall_bars
 from odapi_repro.reporting.explanation.wording import SHARE_KINDS
-from odapi_repro.reporting.style import INK, MUTED
+from odapi_repro.reporting.style import INK, MUTED, legible
 
 __all__ = ["draw_waterfall", "verdict_style"]
 
@@ -22,6 +22,7 @@ _RETURNS: Final = "#0072b2"
 _TAKES: Final = "#d55e00"
 _DIVERGED: Final = "#b3261e"
 _WIDTH_OF_NAMES: Final = 37
+_MOST_LETTERS: Final = 4 * _WIDTH_OF_NAMES
 _SOFT_BREAK: Final = "\u200b"
 _HALF: Final = 0.31
 # Where everything lies above this share of the largest AP, an axis from 0 would leave slivers.
@@ -90,9 +91,9 @@ def verdict_style(style: str, colour: str) -> dict[str, Any]:
 
 def _label(bar: WaterfallBar) -> str:
     # A name may break after an underscore.
-    name = bar.title.replace("_", f"_{_SOFT_BREAK} ")
+    name = legible(bar.title, _MOST_LETTERS).replace("_", f"_{_SOFT_BREAK} ")
     lines = textwrap.wrap(name, _WIDTH_OF_NAMES)
-    for text in bar.detail.split("; "):
+    for text in (legible(one, _MOST_LETTERS) for one in bar.detail.split("; ")):
         # The levels of the trials go below those of the configs where both do not fit.
         fits = len(text) <= _WIDTH_OF_NAMES
         parts = [text] if fits else text.replace(" (here ", "\n(here ").split("\n")
@@ -167,13 +168,14 @@ def _mark_cut(axes: Axes, centers: Sequence[float]) -> None:
 def _axis_text(report: ExplanationReport, cut: bool) -> str:
     record = report.explanation
     unit = f" ({report.unit})" if report.unit else ""
-    text = f"{record.metric} on {record.data}{unit}"
+    text = f"{record.metric} on {legible(record.data)}{unit}"
     return f"{text}; the axis does not begin at 0" if cut else text
 
 
 def _title(report: ExplanationReport) -> str:
     record = report.explanation
-    text = f"From {record.pipeline} to {record.reference}: what mending each deviation returns"
+    ends = f"From {legible(record.pipeline, _MOST_LETTERS)} to {legible(record.reference)}"
+    text = f"{ends}: what mending each deviation returns"
     lines = textwrap.wrap(text, 92)
     if record.scale != "full":
         lines.append(f"{record.scale} scale: differences only")

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from odapi_repro.execution.post_hoc_runner import SweepEvent
 from odapi_repro.execution.post_hoc_sweep import Sweep, checkpoint_label
+from odapi_repro.foreign_text import shown
 from odapi_repro.reporting.progress import duration
 
 __all__ = ["SweepProgress", "post_hoc_plan_text"]
@@ -39,11 +40,12 @@ def post_hoc_plan_text(sweep: Sweep, *, study: str, warnings: Sequence[str] = ()
     lines += [f"  {_text(levels)} is the same as {_text(into)}" for levels, into in plan.merged]
     lines += ["", f"forward passes over {sweep.truth.num_images:,} images each:"]
     lines += [f"  {sweep.about(one)}: {_count(len(one.variants))}" for one in plan.passes]
+    lines.append("")
     lines.append(
-        f"\n{len(plan.passes)} forward passes in one process, without those that earlier commands"
+        f"{len(plan.passes)} forward passes in one process, without those that earlier commands"
         f" have made; then {len(plan.cells)} cells are scored and compared on the same images"
     )
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 class SweepProgress:
@@ -81,7 +83,7 @@ class SweepProgress:
         if not news and now - self._shown < wait and event.images < self._num_images:
             return
         self._shown = now
-        text = self._line(event, now)
+        text = shown(self._line(event, now))
         if self._live:
             self._stream.write("\r" + text.ljust(self._width))
             self._width = len(text)

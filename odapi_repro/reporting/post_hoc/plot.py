@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from odapi_repro.analysis.image_effects import ImageEffect
+from odapi_repro.reporting.figures import Drawing
 from odapi_repro.reporting.post_hoc.content import PostHocReport
-from odapi_repro.reporting.style import INK, MUTED, encode, plot_style
+from odapi_repro.reporting.style import INK, MUTED, drawing, legible
 
 __all__ = ["post_hoc_figure", "render_post_hoc_plots"]
 
@@ -25,13 +27,9 @@ _TITLES: Final = {"AP": "AP of boxes", "mask_AP": "AP of masks", "mask_AR100": "
 _ROW_INCHES: Final = 0.26
 
 
-def render_post_hoc_plots(report: PostHocReport) -> dict[str, bytes]:
-    """Image files by name: effects.png and effects.svg; none without an effect."""
-    with plot_style():
-        figure = post_hoc_figure(report)
-        if figure is None:
-            return {}
-        return {f"effects.{kind}": encode(figure, kind) for kind in ("png", "svg")}
+def render_post_hoc_plots(report: PostHocReport) -> tuple[Drawing, ...]:
+    """Gives the drawing of effects.png and effects.svg; no files without an effect."""
+    return (drawing("effects", partial(post_hoc_figure, report)),)
 
 
 def post_hoc_figure(report: PostHocReport) -> Figure | None:
@@ -54,10 +52,10 @@ def post_hoc_figure(report: PostHocReport) -> Figure | None:
         axes.set_title(_TITLES[metric])
         axes.set_xlabel(f"difference in points, {100 * report.confidence:g} % interval", loc="left")
     first: Axes = shared[0]
-    first.set_yticks(list(places.values()), [f"{name}  {level}" for name, level in places])
+    first.set_yticks(list(places.values()), [f"{name}  {legible(level)}" for name, level in places])
     first.set_ylim(max(places.values()) + 0.7, -0.7)
     figure.suptitle(
-        f"{report.study}\nagainst the pipeline's own setting, on {report.data}",
+        f"{legible(report.study)}\nagainst the pipeline's own setting, on {legible(report.data)}",
         x=0.01,
         ha="left",
         fontsize=9,

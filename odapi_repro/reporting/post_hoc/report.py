@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
 from odapi_repro.analysis.image_effects import image_effects_table
-from odapi_repro.reporting.files import write_atomically
+from odapi_repro.reporting.figures import Drawing, write_results
 from odapi_repro.reporting.post_hoc.content import PostHocReport
 from odapi_repro.reporting.post_hoc.text import post_hoc_readme, post_hoc_terminal
 from odapi_repro.reporting.tables import csv_bytes
@@ -16,21 +17,29 @@ __all__ = ["print_post_hoc_report", "write_post_hoc_report"]
 
 
 def write_post_hoc_report(report: PostHocReport, folder: Path) -> tuple[Path, ...]:
-    """Writes trials.csv, effects.csv, the plot and, last, the README.md that shows them.
+    """Writes trials.csv, effects.csv and README.md, then the plot, and README.md as it shows it.
 
     Returns:
         The paths written, README.md last.
-    """
-    from odapi_repro.reporting.post_hoc.plot import render_post_hoc_plots  # imports matplotlib
 
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "trials.csv": csv_bytes(report.table),
-        "effects.csv": csv_bytes(image_effects_table(report.effects)),
-        **render_post_hoc_plots(report),
-    }
-    files["README.md"] = post_hoc_readme(report, plots=sorted(files)).encode()
-    return tuple(write_atomically(folder / name, content) for name, content in files.items())
+    Raises:
+        UserError, EnvironmentMissing: as `write_results`.
+    """
+
+    def drawings() -> Iterable[Drawing]:
+        from odapi_repro.reporting.post_hoc.plot import render_post_hoc_plots  # imports matplotlib
+
+        return render_post_hoc_plots(report)
+
+    return write_results(
+        folder,
+        tables={
+            "trials.csv": csv_bytes(report.table),
+            "effects.csv": csv_bytes(image_effects_table(report.effects)),
+        },
+        drawings=drawings,
+        pages=lambda files: {"README.md": post_hoc_readme(report, plots=files)},
+    )
 
 
 def print_post_hoc_report(report: PostHocReport, stream: TextIO | None = None) -> None:

@@ -11,6 +11,14 @@ import pandas as pd
 
 from odapi_repro.analysis.effects import Verdict
 from odapi_repro.analysis.image_effects import ImageEffect
+from odapi_repro.foreign_text import (
+    fenced,
+    markdown,
+    markdown_code,
+    markdown_list,
+    markdown_sentence,
+    shown,
+)
 from odapi_repro.reporting.post_hoc.content import PostHocReport
 from odapi_repro.reporting.tables import Table, number
 
@@ -65,14 +73,14 @@ def post_hoc_headline(report: PostHocReport) -> str:
 
 def post_hoc_terminal(report: PostHocReport, *, ascii_only: bool = True) -> str:
     """The table and the headline, for a terminal."""
-    text = f"{post_hoc_level_table(report).text()}\n\n{post_hoc_headline(report)}\n"
+    text = f"{post_hoc_level_table(report).text()}\n\n{shown(post_hoc_headline(report))}\n"
     return text.encode("ascii", "replace").decode() if ascii_only else text
 
 
 def post_hoc_readme(report: PostHocReport, *, plots: Collection[str]) -> str:
     """The whole README; `plots` are the names of the image files beside it."""
     sections = [
-        f"# {report.study}\n\n**{post_hoc_headline(report)}**",
+        f"# {markdown(report.study)}\n\n**{markdown_sentence(post_hoc_headline(report))}**",
         _levels(report),
         "## Effects\n\n![Differences from the pipeline's own setting](effects.png)"
         if "effects.png" in plots
@@ -80,7 +88,7 @@ def post_hoc_readme(report: PostHocReport, *, plots: Collection[str]) -> str:
         _list("What was held constant", report.held),
         _made(report),
         _list("What may not be concluded", _caveats(report)),
-        f"## Run it again\n\n```\n{report.command}\n```",
+        f"## Run it again\n\n{fenced(report.command)}",
         _cost(report),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -149,9 +157,9 @@ def _grid_table(report: PostHocReport) -> Table:
 def _levels(report: PostHocReport) -> str:
     percent = f"{100 * report.confidence:g} %"
     note = (
-        f"Pipeline `{report.pipeline}`, {report.scale} scale. AP and AR in points, on"
-        f" {report.data}. Differences are from the pipeline's own setting, on the same images;"
-        f" {percent} intervals are those of a paired bootstrap over the images"
+        f"Pipeline {markdown_code(report.pipeline)}, {report.scale} scale. AP and AR in points, on"
+        f" {markdown(report.data)}. Differences are from the pipeline's own setting, on the same"
+        f" images; {percent} intervals are those of a paired bootstrap over the images"
         f" ({report.resamples:,} resamples), for one contrast each. Verdicts are adjusted for all"
         " contrasts of a metric (Holm); `equivalent` is within"
         f' ±{report.margin:g} points, and `unresolved` is not "no effect". `n` in'
@@ -166,7 +174,7 @@ def _levels(report: PostHocReport) -> str:
 def _made(report: PostHocReport) -> str:
     """How detections came about: checkpoints, forward passes, remarks."""
     checkpoints = [
-        f"Checkpoint {index}: `{one.label}`"
+        f"Checkpoint {index}: {markdown_code(one.label)}"
         + (f", step {one.step:,}" if one.step is not None else "")
         + f", digest {one.digest}."
         for index, one in enumerate(report.checkpoints, start=1)
@@ -180,7 +188,7 @@ def _made(report: PostHocReport) -> str:
         for one in report.passes
     )
     table = Table(("forward pass", "post-processings", "seconds"), rows, numeric_from=1)
-    listed = "\n".join(f"- {line}" for line in (*checkpoints, *report.notes))
+    listed = markdown_list((*checkpoints, *report.notes))
     return f"## How the detections were made\n\n{listed}\n\n{table.markdown()}"
 
 
@@ -217,11 +225,11 @@ def _cost(report: PostHocReport) -> str:
         lines.append(f"Device: {'; '.join(devices)}.")
     if report.versions:
         lines.append(f"Versions: {', '.join(f'{k} {v}' for k, v in report.versions.items())}.")
-    return "\n".join(["## What it cost", "", *(f"- {line}" for line in lines)])
+    return f"## What it cost\n\n{markdown_list(lines)}"
 
 
 def _list(title: str, lines: Collection[str]) -> str:
-    return "\n".join([f"## {title}", "", *(f"- {line}" for line in lines)]) if lines else ""
+    return f"## {title}\n\n{markdown_list(lines)}" if lines else ""
 
 
 def _value(row: pd.Series, name: str) -> float:

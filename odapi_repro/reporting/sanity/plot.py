@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from odapi_repro.reporting.figures import Drawing
 from odapi_repro.reporting.sanity.wording import TITLES
-from odapi_repro.reporting.style import INK, MUTED, encode, plot_style
+from odapi_repro.reporting.style import INK, MUTED, drawing
 from odapi_repro.study.sanity.outcome import Outcome, Run
 from odapi_repro.study.sanity.trainings import HOLD, OVERFIT, OVERFIT_SAFE
 
-__all__ = ["CURVES", "render_curves"]
+__all__ = ["render_curves"]
 
-CURVES = "curves.png"
 _COLOURS = {HOLD: "#0072b2", OVERFIT: "#d55e00", OVERFIT_SAFE: "#009e73"}
 _LEAST_TOP = 10.0
 _HEADROOM = 1.06
@@ -25,8 +26,12 @@ _WIDE = 50.0
 _MOST_ABOVE = 30.0
 
 
-def render_curves(outcome: Outcome) -> dict[str, bytes]:
-    """Gives the picture by file name; nothing where nothing was measured."""
+def render_curves(outcome: Outcome) -> tuple[Drawing, ...]:
+    """Gives the drawing of curves.png; no file where nothing was measured."""
+    return (drawing("curves", partial(_figure, outcome), ("png",)),)
+
+
+def _figure(outcome: Outcome) -> Figure | None:
     panels: list[Any] = []
     if outcome.hold is not None and (outcome.hold.points or outcome.hold.losses):
         panels.append(_hold)
@@ -36,12 +41,11 @@ def render_curves(outcome: Outcome) -> dict[str, bytes]:
     if any(run.losses for run in overfits):
         panels.append(_overfit_loss)
     if not panels:
-        return {}
-    with plot_style():
-        figure = Figure(figsize=(3.9 * len(panels), 3.4), layout="constrained")
-        for index, draw in enumerate(panels):
-            draw(figure.add_subplot(1, len(panels), index + 1), outcome)
-        return {CURVES: encode(figure, "png")}
+        return None
+    figure = Figure(figsize=(3.9 * len(panels), 3.4), layout="constrained")
+    for index, draw in enumerate(panels):
+        draw(figure.add_subplot(1, len(panels), index + 1), outcome)
+    return figure
 
 
 def _hold(axes: Axes, outcome: Outcome) -> None:

@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from odapi_repro.execution.sanity.record import SanityRecord
-from odapi_repro.reporting.files import write_atomically
-from odapi_repro.reporting.sanity.plot import CURVES, render_curves
+from odapi_repro.foreign_text import (
+    fenced,
+    markdown,
+    markdown_code,
+    markdown_list,
+    markdown_sentence,
+)
+from odapi_repro.reporting.figures import Drawing, write_results
 from odapi_repro.reporting.sanity.wording import TITLES, points_table, runs_table, scores_table
 from odapi_repro.reporting.tables import csv_bytes
 
-__all__ = ["readme_text", "write_sanity_report"]
+__all__ = ["CURVES", "readme_text", "write_sanity_report"]
+
+CURVES = "curves.png"
 
 
 def write_sanity_report(record: SanityRecord, folder: Path) -> None:
-    """Writes sanity.json, trials.csv, curve.csv, the curves and, last, the README.md.
+    """Writes sanity.json, trials.csv, curve.csv and README.md, then the curves that it shows.
 
     Each file is replaced whole. The same outcome gives the same bytes.
     """
     record.write(folder)
-    files = {
-        "trials.csv": csv_bytes(_trials(record)),
-        "curve.csv": csv_bytes(_curve(record)),
-        **render_curves(record.outcome),
-    }
-    files["README.md"] = readme_text(record, files=files).encode()
-    for name, content in files.items():
-        write_atomically(folder / name, content)
+
+    def drawings() -> Iterable[Drawing]:
+        # Matplotlib takes a second to import.
+        from odapi_repro.reporting.sanity.plot import render_curves
+
+        return render_curves(record.outcome)
+
+    write_results(
+        folder,
+        tables={
+            "trials.csv": csv_bytes(_trials(record)),
+            "curve.csv": csv_bytes(_curve(record)),
+        },
+        drawings=drawings,
+        pages=lambda files: {"README.md": readme_text(record, files=files)},
+        earlier=(CURVES,),
+    )
 
 
 def readme_text(record: SanityRecord, *, files: Collection[str]) -> str:
     """The whole README; `files` are the names of what lies beside it."""
     verdict, outcome = record.verdict, record.outcome
     parts = [
-        f"# {record.study}",
-        f"**{verdict.headline}**",
-        f"Verdict: `{', '.join(verdict.causes)}`. Pipeline `{record.pipeline}`, {outcome.scale} "
-        "scale. AP of boxes in points.",
-        "\n".join(f"- {reason}" for reason in (*record.notes, *verdict.reasons)),
+        f"# {markdown(record.study)}",
+        f"**{markdown_sentence(verdict.headline)}**",
+        f"Verdict: `{', '.join(verdict.causes)}`. Pipeline {markdown_code(record.pipeline)}, "
+        f"{outcome.scale} scale. AP of boxes in points.",
+        markdown_list((*record.notes, *verdict.reasons)),
     ]
     if verdict.next_steps:
-        parts += ["## What to do", "\n".join(f"- {step}" for step in verdict.next_steps)]
+        parts += [
+            "## What to do",
+            markdown_list(verdict.next_steps),
+        ]
     if CURVES in files:
         parts += ["## Curves", f"![AP and loss by step]({CURVES})"]
     scores, runs = scores_table(outcome), runs_table(outcome)
     if scores:
-        about = f"The checkpoint is {outcome.checkpoint}."
+        about = f"The checkpoint is {markdown(outcome.checkpoint)}."
         parts += ["## Before anything is trained", about, scores.markdown()]
     if runs:
         parts += ["## Trainings", runs.markdown()]
-        parts.append("\n".join(f"- {TITLES[run.name]}: {run.rate_note}" for run in outcome.runs))
+        parts.append(markdown_list(f"{TITLES[run.name]}: {run.rate_note}" for run in outcome.runs))
     for run in outcome.runs:
         points = points_table(run)
         if points:
@@ -60,9 +80,9 @@ def readme_text(record: SanityRecord, *, files: Collection[str]) -> str:
     parts += ["## What may not be concluded", _CAVEATS[outcome.scale], _CAVEAT]
     parts += [
         "## What it was made of",
-        "\n".join(f"- {name}: {text}" for name, text in record.foundation.items()),
+        markdown_list(f"{name}: {text}" for name, text in record.foundation.items()),
         "## Run it again",
-        f"```\n{record.command}\n```",
+        fenced(record.command),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from odapi_repro.execution.sanity.job import SanityJob
 from odapi_repro.execution.sanity.record import SanityRecord
+from odapi_repro.foreign_text import shown
 from odapi_repro.reporting.progress import duration
 from odapi_repro.reporting.sanity.wording import TITLES, points_table, runs_table, scores_table
 from odapi_repro.study.cost import CostEstimate
@@ -70,7 +71,7 @@ def plan_text(
         f"{_count(len(expected))}, {len(expected) - todo} finished before, {todo} to run; "
         f"expected time without evaluations: {time} ({cost.source})",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(shown, lines)) + "\n"
 
 
 def render_text(record: SanityRecord, *, ascii_only: bool = True) -> str:
@@ -86,10 +87,10 @@ def render_text(record: SanityRecord, *, ascii_only: bool = True) -> str:
         points = points_table(run)
         if points:
             lines += [f"{TITLES[run.name]}:", points.text(), ""]
-    lines += [f"verdict: {', '.join(verdict.causes)}", verdict.headline, ""]
-    lines += [f"- {reason}" for reason in (*record.notes, *verdict.reasons)]
+    lines += [f"verdict: {', '.join(verdict.causes)}", shown(verdict.headline), ""]
+    lines += [f"- {shown(reason)}" for reason in (*record.notes, *verdict.reasons)]
     if verdict.next_steps:
-        lines += ["", "next:", *(f"- {step}" for step in verdict.next_steps)]
+        lines += ["", "next:", *(f"- {shown(step)}" for step in verdict.next_steps)]
     lines += ["", "A screen, and no proof: docs/sanity.md says what it can miss."]
     text = "\n".join(lines) + "\n"
     return text.replace("±", "+-").encode("ascii", "replace").decode() if ascii_only else text

@@ -22,6 +22,7 @@ from odapi_repro.execution.sanity.job import SanityJob
 from odapi_repro.execution.sanity.runner import SanityRunner
 from odapi_repro.execution.store import TrialState, TrialStore
 from odapi_repro.factors import factor_named
+from odapi_repro.files import write_json
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.study.groundwork import TrialConditions, lay_groundwork
 from odapi_repro.study.sanity.trainings import SanityTrainings
@@ -57,7 +58,7 @@ class FakeExecutor:
         check = trial.cell["check"]
         self.ran.append(check)
         ending = self.endings.get(check, 60.0)
-        folder = self.store.prepare(trial)
+        folder = self.store.prepare(trial).folder
         if ending == "interrupt":
             self.store.set_state(trial.trial_id, TrialState("interrupted", "by the user"))
             raise KeyboardInterrupt
@@ -69,7 +70,7 @@ class FakeExecutor:
             for number, step in enumerate((0, trial.num_steps // 2, trial.num_steps), start=1):
                 write_training_checkpoint(folder, number, step)
             metrics = {"metrics": {"AP": ending}, "num_images": 6}
-            self.store.write_json(trial.trial_id, "metrics.json", metrics)
+            write_json(folder / "metrics.json", metrics)
             (folder / "detections.json.gz").write_bytes(EMPTY_RESULTS)
         self.store.set_state(trial.trial_id, state)
         return state

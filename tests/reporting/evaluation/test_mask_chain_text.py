@@ -101,7 +101,7 @@ def test_without_objects_the_findings_say_so() -> None:
     report = chain_of(Scene(objects=()))
     assert chain_findings(report) == ["There is no object to find."]
     assert {row[2] for row in chain_table(report).rows} == {"-"}
-    assert render_chain(report)["recall_chain.png"].startswith(b"\x89PNG")
+    assert render_chain(report).render()["recall_chain.png"].startswith(b"\x89PNG")
 
 
 def test_proposals_are_counted_from_few_to_all(report: ChainReport) -> None:
@@ -118,7 +118,7 @@ def test_the_tidy_table_holds_every_share_once(report: ChainReport) -> None:
 
 
 def test_the_picture_is_the_same_for_the_same_report(report: ChainReport) -> None:
-    first, second = render_chain(report), render_chain(report)
+    first, second = render_chain(report).render(), render_chain(report).render()
     assert sorted(first) == ["recall_chain.png", "recall_chain.svg"]
     assert first == second
     for stage in STAGES:

@@ -52,3 +52,9 @@ def test_a_terminal_has_one_line_that_is_rewritten_and_ended() -> None:
     lines = shown(stream)
     assert lines[-2].strip() == "ckpt-7: 480 of 480 images, 4.0 images/s, 0 s left"
     assert stream.getvalue().count("\n") == 1
+
+
+def test_a_label_is_shown_as_text() -> None:
+    stream = io.StringIO()
+    EvaluationProgress("ckpt\x1b[2J\n7", 480, stream=stream)({"event": "started"})
+    assert stream.getvalue() == "ckpt\\x1b[2J\\n7: starting TensorFlow\n"

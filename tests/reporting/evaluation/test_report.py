@@ -26,7 +26,7 @@ from odapi_repro.reporting.evaluation.content import EvaluationReport
 from odapi_repro.reporting.evaluation.csv_files import csv_tables
 from odapi_repro.reporting.evaluation.json_file import evaluation_json, render_json
 from odapi_repro.reporting.evaluation.mask_chain_text import chain_rows, chain_section, chain_text
-from odapi_repro.reporting.evaluation.pages import Page, pages
+from odapi_repro.reporting.evaluation.pages import DrawnObject, Page, Tile, pages
 from odapi_repro.reporting.evaluation.pictures import render_page
 from odapi_repro.reporting.evaluation.plots import error_figure, precision_recall_figure
 from odapi_repro.reporting.evaluation.report import write_evaluation
@@ -470,3 +470,35 @@ def test_many_and_long_labels_stay_inside_their_tile() -> None:
     )
     beside = drawn.crop((14 + 320, 46, 14 + 334, 46 + 320)).getcolors()
     assert beside == [(14 * 320, (0xF5, 0xF5, 0xF5))]
+
+
+@pytest.fixture
+def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("odapi_repro.reporting.style.encode", refuse)
+
+
+@pytest.mark.usefixtures("broken_figures")
+def test_plots_and_pages_that_fail_leave_the_tables(
+    one: EvaluationReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(positions: Sequence[int]) -> Mapping[int, Image.Image]:
+        raise OSError("an image went away")
+
+    folder = tmp_path / "try"
+    write_evaluation(dataclasses.replace(one, read_images=read), folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("README.md", "confusions.csv", "errors.csv", "evaluation.json"),
+        *("metrics.csv", "per_class.csv", "recall.csv"),
+    ]
+    readme = (folder / "README.md").read_text()
+    for name in ("pr_curves", "error_types", "best", "worst", "confident_errors"):
+        assert f"- {name} could not be drawn and is left out" in readme
+
+
+def test_boxes_far_away_on_an_image_that_is_not_there_take_no_memory() -> None:
+    far = DrawnObject((0.0, 0.0, 1e9, 1e9), "far", "missed")
+    tile = Tile(0, "gone.jpg", "", (far,), ())
+    assert render_page(Page("best", "best", (tile,)), {}).startswith(b"\x89PNG")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -208,7 +209,7 @@ def test_a_missing_file_is_named(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("explanation.json", b"{", "parse"),
+        ("explanation.json", b"{", "cannot be read"),
         ("explanation.json", b'{"version": 99}', "format 99"),
         ("trials.csv", b"", "damaged"),
         ("trials.csv", b"a,b\n1,2\n", "damaged"),
@@ -248,3 +249,48 @@ def test_the_results_of_something_else_are_not_written_over(tmp_path: Path) -> N
 def test_no_number_is_told_that_is_not_there(design: str) -> None:
     words = re.findall(r"\w+", readme(report(record(4, design))))
     assert not {"nan", "None", "inf"} & set(words)
+
+
+def test_an_explanation_of_a_config_with_an_odd_path_is_drawn(tmp_path: Path) -> None:
+    found = report()
+    record = dataclasses.replace(
+        found.explanation, pipeline="$a$ $\\b{\n|.config", data="$x$ <img>", study="# $z$"
+    )
+    written = write_report(dataclasses.replace(found, explanation=record), tmp_path / "one")
+    names = {path.name for path in written}
+    assert {"waterfall.png", "waterfall.svg", "interactions.svg"} <= names
+    readme = (tmp_path / "one" / "README.md").read_text()
+    assert readme.startswith("# \\# \\$z\\$\n")
+    assert "\n|.config" not in readme
+
+
+@pytest.fixture
+def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("odapi_repro.reporting.style.encode", refuse)
+
+
+@pytest.mark.usefixtures("broken_figures")
+def test_figures_that_fail_leave_what_can_be_read_back(tmp_path: Path) -> None:
+    write_report(report(), tmp_path / "one")
+    assert set(contents(tmp_path / "one")) == {
+        *("README.md", "trials.csv", "effects.csv", "explanation.json"),
+    }
+    assert "waterfall could not be drawn" in (tmp_path / "one" / "README.md").read_text()
+    assert read_report(tmp_path / "one").explanation == report().explanation
+
+
+def test_a_terminal_gets_the_names_of_a_record_as_text(tmp_path: Path) -> None:
+    found = report()
+    record = dataclasses.replace(
+        found.explanation, pipeline="a\x1b[2J\nb.config", reference="c\x9b", data="d\u202e"
+    )
+    for ascii_only in (True, False):
+        told = render_terminal(
+            dataclasses.replace(found, explanation=record), ascii_only=ascii_only
+        )
+        assert not {"\x1b", "\x9b", "\u202e"} & set(told)
+    found = dataclasses.replace(found, explanation=record)
+    assert not {"\x1b", "\x9b", "\u202e"} & set(readme(found))

@@ -189,3 +189,32 @@ def test_a_cell_that_appears_twice_is_refused() -> None:
     rows = pd.concat([make_report().trials, make_report().trials.assign(trial_id=list("abcd"))])
     with pytest.raises(ValueError, match="twice"):
         make_report(trials=rows)
+
+
+@pytest.fixture
+def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("odapi_repro.reporting.style.encode", refuse)
+
+
+@pytest.mark.usefixtures("broken_figures")
+def test_a_plot_that_fails_leaves_the_tables(tmp_path: Path) -> None:
+    write_post_hoc_report(make_report(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("README.md", "effects.csv", "trials.csv")
+    ]
+    assert "effects could not be drawn" in (tmp_path / "README.md").read_text()
+
+
+def test_levels_and_names_from_outside_are_text(tmp_path: Path) -> None:
+    made = make_report(study="# $x$", pipeline="a`b\n|c", data="<img> two\nlines")
+    write_post_hoc_report(made, tmp_path)
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("# \\# \\$x\\$\n")
+    assert "``a`b\\n\\|c``" in readme
+    assert "\\<img> two\\\\nlines" in readme
+    stream = io.StringIO()
+    print_post_hoc_report(made, stream)
+    assert "\nlines" not in stream.getvalue()

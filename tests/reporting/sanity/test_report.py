@@ -121,7 +121,8 @@ def test_a_run_without_anything_has_a_report_and_no_picture(
 
 def test_there_is_a_panel_for_each_thing_that_was_measured(folder: Path) -> None:
     whole = (folder / "curves.png").read_bytes()
-    alone = render_curves(dataclasses.replace(OUTCOME, hold=None))["curves.png"]
+    (drawing,) = render_curves(dataclasses.replace(OUTCOME, hold=None))
+    alone = drawing.render()["curves.png"]
     assert width(whole) > width(alone) > 0
 
 
@@ -148,3 +149,36 @@ def test_a_record_that_does_not_read_is_one_message(
     (tmp_path / "sanity.json").write_text(content)
     with pytest.raises(StudyMismatch, match=r"sanity\.json"):
         record.check_same(tmp_path)
+
+
+@pytest.fixture
+def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("odapi_repro.reporting.style.encode", refuse)
+
+
+@pytest.mark.usefixtures("broken_figures")
+def test_curves_that_fail_leave_the_verdict(record: SanityRecord, tmp_path: Path) -> None:
+    write_sanity_report(record, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("README.md", "curve.csv", "sanity.json", "trials.csv")
+    ]
+    assert "curves could not be drawn" in (tmp_path / "README.md").read_text()
+
+
+def test_names_from_outside_are_text(record: SanityRecord) -> None:
+    odd = dataclasses.replace(
+        record,
+        study="# $x$",
+        pipeline="a`b\n|c",
+        command="run\n```\n# heading",
+        foundation={"data": "<img src=x>\x1b[2J"},
+    )
+    text = readme_text(odd, files=[])
+    assert text.startswith("# \\# \\$x\\$\n")
+    assert "``a`b\\n\\|c``" in text
+    assert "- data: \\<img src=x>\\\\x1b[2J" in text
+    assert text.endswith("````\nrun\n```\n# heading\n````\n")
+    assert "\x1b" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.rules.config.encoding import NotInUtf8
 from odapi_repro.diagnosis.rules.config.eval_input import EvalInputNotConfigured
 from odapi_repro.diagnosis.rules.config.feature_extractor import FeatureExtractorUnknown
 from odapi_repro.diagnosis.rules.config.model_missing import ModelMissing
@@ -21,4 +22,5 @@ RULES: tuple[Rule, ...] = (
     EvalInputNotConfigured(),
     FeatureExtractorUnknown(),
     ModelMissing(),
+    NotInUtf8(),
 )

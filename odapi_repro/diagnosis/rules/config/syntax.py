@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+
+if TYPE_CHECKING:
+    from odapi_repro.pipeline.text_repeats import Repeat
 
 __all__ = ["SyntaxErrors", "places", "where"]
 
@@ -41,12 +45,23 @@ class SyntaxErrors(Rule):
     A field twice is no error, because the OD API merges (text_format.Merge): the last one counts,
     whichever was edited.
 
+        data_augmentation_options {
+          random_horizontal_flip {}
+          random_crop_image {}
+        }
+
+    Nor are two kinds of one thing: two resizers, two optimizers, two learning rates. The last one
+    counts, and the steps of a block are kinds of one thing, too: here nothing is flipped.
+
     Best practice
 
         fine_tune_checkpoint: "models/ckpt-0"
+        data_augmentation_options { random_horizontal_flip {} }
+        data_augmentation_options { random_crop_image {} }
 
-    Every text in one pair of quotes, as many `}` as `{`, every field once. The rest of the
-    diagnosis reads the text as if each error had been mended in the likeliest way.
+    Every text in one pair of quotes, as many `}` as `{`, every field once, one block for each step
+    of augmentation. The rest of the diagnosis reads the text as if each error had been mended in
+    the likeliest way, and of what stands twice the last, as the OD API does.
 
     Source
 
@@ -81,20 +96,63 @@ class SyntaxErrors(Rule):
             )
         twice = [one for one in text.problems if one.kind == "duplicate_field"]
         if twice:
-            names = ", ".join(dict.fromkeys(one.name for one in twice))
+            yield from self._given_twice(text, twice)
+
+    def _given_twice(self, text: ConfigText, twice: Sequence[ParseProblem]) -> Iterator[Finding]:
+        """Yields one finding for fields, and one for every message with several kinds."""
+        kinds = [one for one in _repeats(text.mended) if one.sort in ("kinds", "steps")]
+        of_kinds = {(line, name) for one in kinds for line, name in one.places}
+        fields = [one for one in twice if (one.line, one.name) not in of_kinds]
+        if fields:
+            names = ", ".join(dict.fromkeys(one.name for one in fields))
             yield self.finding(
                 "field_given_twice",
                 Severity.WARNING,
-                fields=tuple(dict.fromkeys(f"{one.message_type}.{one.name}" for one in twice)),
-                found=f"{names} given more than once, again in {places(twice)}",
-                expected="every field, and one of a kind, once",
-                why=(
-                    "The OD API merges what it reads: of a value given twice the last one counts, "
-                    "and of two kinds of one thing only the last is kept."
-                ),
-                where=where(text, twice[0]),
-                count=len(twice),
+                fields=tuple(dict.fromkeys(f"{one.message_type}.{one.name}" for one in fields)),
+                found=f"{names} given more than once, again in {places(fields)}",
+                expected="every field once",
+                why="The OD API merges what it reads: of a value given twice the last one counts.",
+                where=where(text, fields[0]),
+                count=len(fields),
             )
+        for one in kinds:
+            first = next((p for p in twice if (p.line, p.name) in one.places), twice[0])
+            yield self._several_kinds(one, where(text, first))
+
+    def _several_kinds(self, repeat: Repeat, place: str) -> Finding:
+        dropped = ", ".join(repeat.dropped)
+        lines = list(map(str, dict.fromkeys(repeat.lines)))
+        listed = (
+            f"lines {', '.join(lines[:-1])} and {lines[-1]}" if lines[1:] else f"line {lines[0]}"
+        )
+        is_step = repeat.sort == "steps"
+        number, block = len(repeat.names), "one block of " if is_step else ""
+        found = f"of {number} {repeat.sort} in {block}{repeat.thing} only the last counts"
+        found += f", {repeat.counts}, not {dropped} ({listed})"
+        return self.finding(
+            "field_given_twice",
+            Severity.WARNING,
+            fields=tuple(f"{repeat.holder}.{name}" for name in dict.fromkeys(repeat.names)),
+            found=found,
+            expected=f"a {repeat.thing} block for each step" if is_step else "one of them",
+            why=(
+                "They are members of one oneof, of which a message keeps the last that it reads; "
+                "the OD API does not say so."
+            ),
+            where=place,
+            count=len(repeat.names) - repeat.counted,
+            mend=f"one {repeat.thing} block for each step" if is_step else f"remove {dropped}",
+        )
+
+
+def _repeats(text: str) -> Sequence[Repeat]:
+    from odapi_repro.pipeline.text_repeats import find_repeats  # a clean config does without
+    from odapi_repro.pipeline.text_tree import TextTreeError
+
+    try:
+        return find_repeats(text)
+    except TextTreeError:
+        return ()
 
 
 def _visible(text: str) -> str:

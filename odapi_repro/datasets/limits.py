@@ -1,7 +1,8 @@
-"""How large packed things may be: known from headers and counted while unpacking, never afterwards.
+"""How large packed things may be, and outlines: known before memory is taken, never afterwards.
 
 A small file may stand for any number of bytes: a PNG of 20 KB for a gigabyte of pixels, a zip of
 1 MB for a gigabyte of zeros. No ordinary data set comes near these limits; a flag raises each.
+Those of outlines are pycocotools' own: it takes anything, and crashes or fills the memory beyond.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ __all__ = [
     "IMAGE_BYTES",
     "IMAGE_PIXELS",
     "JSON_BYTES",
+    "MOST_MASK_PIXELS",
     "PIXELS_FLAG",
     "UNPACKED_FLAG",
     "TooLarge",
     "check_pixels",
     "check_unpacked",
+    "furthest_corner",
     "json_too_large",
 ]
 
@@ -26,6 +29,11 @@ IMAGE_BYTES = 512 << 20
 """Bytes of an image file, unpacked from an archive. A record holds less than 2 GiB in all."""
 JSON_BYTES = 2 << 30
 """Bytes of a json, unpacked by gzip: about 20 million boxes."""
+
+MOST_MASK_PIXELS = 2**32
+"""A mask has fewer: run lengths are unsigned and of 32 bits (`uint` in maskApi.h)."""
+
+_FURTHEST_SIDES, _FURTHEST_PIXELS = 100.0, 1e7
 
 PIXELS_FLAG, UNPACKED_FLAG = "--max_image_pixels", "--max_unpacked_bytes"
 
@@ -68,3 +76,11 @@ def json_too_large(path: object, packed: int, most: int) -> DataError:
         mend=f"{UNPACKED_FLAG} with a larger number, if the file is what it should be",
         where=str(path),
     )
+
+
+def furthest_corner(height: int, width: int) -> float:
+    """Gives how many pixels a polygon's corner may lie away from the corner of its image.
+
+    `rleFrPoly` (maskApi.c) takes memory for the whole way there, five points a pixel.
+    """
+    return min(_FURTHEST_SIDES * max(height, width), _FURTHEST_PIXELS)

@@ -1,0 +1,289 @@
+"""One way to write a file, whole or not at all, and one strict reader of our own JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
+from odapi_repro.foreign_text import shown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = [
+    "cannot_write",
+    "damaged",
+    "digest_of",
+    "json_text",
+    "put_in_place",
+    "read_json",
+    "read_record",
+    "replacing",
+    "sync_files",
+    "typed",
+    "write_json",
+    "write_record",
+    "write_whole",
+]
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""A full disk, a spent quota, a limit on the size of a file."""
+
+_MOST_JSON_BYTES = 256 << 20
+_SUM = "sum"
+_T = TypeVar("_T")
+_Record = TypeVar("_Record", bound="DataclassInstance")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Gives a file to write that takes the place of `path` once the block has ended well.
+
+    It is made beside `path` under a name that nobody can know before, and is on the disk before
+    it is renamed. A link at `path` is replaced, never written through. A new file has the mode
+    that the umask leaves, one that is replaced keeps its own.
+
+    Raises:
+        EnvironmentMissing: no space left; what was at `path` is still there.
+        UserError: it cannot be written for another reason; the same holds.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    made = False
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(beside, flags, 0o666), "wb") as file:
+            made = True
+            _keep_mode(path, file)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        made = False
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        if made:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Writes a file, text as UTF-8 with its line ends as they are; see `replacing`."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+def put_in_place(made: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Renames a finished file or folder of the same disk, with its content on the disk before.
+
+    Raises:
+        OSError: from the system.
+    """
+    made = Path(made)
+    sync_files([made] if made.is_file() else made.rglob("*"))
+    os.replace(made, path)
+    _sync_folder(Path(path).parent)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Waits until what these files hold is on the disk; not every file system can."""
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def json_text(value: object) -> str:
+    """Gives our files' JSON: indented by one, with a newline at the end."""
+    return json.dumps(value, indent=1) + "\n"
+
+
+def write_json(path: str | os.PathLike[str], value: object) -> Path:
+    """Writes a JSON file; see `replacing`."""
+    return write_whole(path, json_text(value))
+
+
+def write_record(path: str | os.PathLike[str], fields: Mapping[str, Any], *, version: int) -> Path:
+    """Writes what `read_record` reads: the fields, their version, and a sum over both.
+
+    The sum tells a file that was changed since from one that was not, where both read well.
+    """
+    # As it will be read: keys are texts then.
+    content = json.loads(json.dumps({"version": version, **fields}))
+    return write_json(path, {**content, _SUM: _sum_of(content)})
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """Gives 16 hex digits that stand for a file's content; empty where there is none to read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def cannot_write(path: str | os.PathLike[str], error: OSError) -> UserError:
+    """Gives the error to raise for a file or folder that the system does not let be written."""
+    if error.errno in NO_SPACE:
+        return EnvironmentMissing(
+            "no space left on the disk"
+            if error.errno != errno.EFBIG
+            else "the file would be larger than this process may write (ulimit -f)",
+            expected="room for the file",
+            mend="free some space and give the same command again; what was finished is kept",
+            where=str(path),
+        )
+    return UserError(
+        f"cannot be written: {error.strerror or error}",
+        expected="a place in a folder that exists and may be written to",
+        mend="mend the folder, or name another one",
+        where=str(path),
+    )
+
+
+def read_json(path: str | os.PathLike[str], *, mend: str) -> dict[str, Any]:
+    """Reads one of our JSON files, which hold an object each.
+
+    Args:
+        path: of the file.
+        mend: what the user can do about a damaged one.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFile: it cannot be read, or is not an object.
+    """
+    path = Path(path)
+    try:
+        # A pipe in its place would hold a reader that waits.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise damaged(path, "it is no file", mend)
+            if found.st_size > _MOST_JSON_BYTES:
+                raise damaged(path, f"it is larger than {_MOST_JSON_BYTES:,} bytes", mend)
+            content = file.read()
+        value = json.loads(content.decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"byte {error.start} is not UTF-8", mend) from error
+    except RecursionError as error:
+        raise damaged(path, "it is nested too deep", mend) from error
+    except OSError as error:
+        raise damaged(path, error.strerror or str(error), mend) from error
+    except ValueError as error:
+        raise damaged(path, str(error), mend) from error
+    if not isinstance(value, dict):
+        raise damaged(path, f"it holds {_kind(value)}, not an object", mend)
+    return value
+
+
+def read_record(
+    path: str | os.PathLike[str],
+    kind: type[_Record],
+    *,
+    version: int,
+    mend: str,
+    partly: bool = False,
+) -> _Record:
+    """Reads a versioned JSON file as a dataclass.
+
+    Args:
+        path: of the file.
+        kind: the dataclass; fields of JSON's kinds, of other dataclasses, mappings, lists and
+            tuples of them.
+        version: the newest that can be read.
+        mend: what the user can do about a damaged one.
+        partly: whether the file holds more than `kind` has fields for.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFile: it cannot be read, lacks a field or has another, a value is of another kind
+            or not what was written, or a newer version wrote it.
+    """
+    path = Path(path)
+    fields = read_json(path, mend=mend)
+    told = fields.pop(_SUM, None)
+    found = _sum_of(fields)
+    written = fields.pop("version", None)
+    if type(written) is not int:
+        raise damaged(path, f"its version is {_kind(written)}, not a number", mend)
+    if written > version:
+        raise DamagedFile(
+            f"{path.name} has format {written}",
+            expected=f"format {version} or older",
+            mend="use the version of odapi_repro that wrote it",
+            where=str(path),
+        )
+    if told is not None and told != found:
+        raise damaged(path, "it was changed after it was written", mend)
+    unknown = sorted(fields.keys() - kind.__dataclass_fields__.keys())
+    if unknown and not partly:
+        raise damaged(path, f"it holds {', '.join(unknown)}, which is never written there", mend)
+    try:
+        return typed(fields, kind)
+    except ValueError as error:
+        raise damaged(path, str(error), mend) from error
+
+
+def typed(value: object, kind: type[_T]) -> _T:
+    """Gives a JSON value as the type it was written from.
+
+    Raises:
+        ValueError: says what is wrong and where, e.g. "Expected `int`, got `str` - at `$.step`".
+    """
+    import msgspec
+
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+
+
+def damaged(path: Path, problem: str, mend: str) -> DamagedFile:
+    """Gives the error to raise for one of our files that somebody or something changed."""
+    return DamagedFile(
+        f"{path.name} cannot be read: {shown(problem)}",
+        expected="the file as odapi_repro wrote it",
+        mend=mend,
+        where=str(path),
+    )
+
+
+def _sum_of(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _keep_mode(path: Path, file: BinaryIO) -> None:
+    """Gives a file the mode of the one that it replaces."""
+    with contextlib.suppress(OSError):
+        before = path.lstat().st_mode
+        if stat.S_ISREG(before):
+            os.fchmod(file.fileno(), stat.S_IMODE(before))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Puts a rename on the disk; not every file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    return {list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")

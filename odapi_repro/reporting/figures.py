@@ -1,0 +1,131 @@
+"""The order in which a report is written: numbers first, then each figure for itself.
+
+What was measured may have taken days. No figure can lose it: tables and README.md are on the disk
+before the first is drawn, and one that cannot be drawn is left out, with a line that says why.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from odapi_repro.files import cannot_write, write_whole
+from odapi_repro.foreign_text import markdown_list, shown
+
+__all__ = ["Drawing", "drawn", "write_results"]
+
+README: Final = "README.md"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Image files that are drawn together.
+
+    Attributes:
+        name: what a person calls them: their file's name without its ending.
+        render: gives them by file name; nothing where there is nothing to draw.
+    """
+
+    name: str
+    render: Callable[[], Mapping[str, bytes]]
+
+
+def write_results(
+    folder: Path,
+    *,
+    tables: Mapping[str, bytes],
+    drawings: Callable[[], Iterable[Drawing]],
+    pages: Callable[[Collection[str]], Mapping[str, str]],
+    earlier: Iterable[str] = (),
+    tell: Callable[[str], None] | None = None,
+) -> tuple[Path, ...]:
+    """Writes tables and pages, then each figure, then the pages again as they show the figures.
+
+    Args:
+        folder: made if it is not there.
+        tables: files of numbers, by name.
+        drawings: gives what is to be drawn; called last, for matplotlib takes a second to import.
+        pages: gives README.md, and whatever else names the figures, from the files that are there.
+        earlier: files of an earlier report, which go where this one does not write them.
+        tell: gets a line for each figure that is left out; stderr by default.
+
+    Returns:
+        The paths written, the pages last.
+
+    Raises:
+        UserError, EnvironmentMissing: the folder cannot be written to, or the disk is full.
+    """
+    tell = tell or _to_stderr
+    written = [_write(folder, name, content) for name, content in tables.items()]
+    first = pages(sorted(tables))
+    for name, text in first.items():
+        _write(folder, name, text)
+    figures: list[str] = []
+    left_out: list[str] = []
+    for files, problem in map(drawn, _drawings(drawings)):
+        written += [_write(folder, name, content) for name, content in files.items()]
+        figures += files
+        if problem:
+            left_out.append(problem)
+            tell(problem)
+    final = dict(pages(sorted([*tables, *figures])))
+    if left_out:
+        final[README] = f"{final[README].rstrip()}\n\n{_section(left_out)}"
+    for name, text in final.items():
+        if text != first.get(name):
+            _write(folder, name, text)
+    _remove(folder, {*earlier} - {*tables, *figures, *final})
+    return (*written, *(folder / name for name in final))
+
+
+def drawn(drawing: Drawing) -> tuple[Mapping[str, bytes], str]:
+    """Gives the files of a drawing, or none and a sentence that says why."""
+    try:
+        return drawing.render(), ""
+    except Exception as error:
+        why = shown(str(error).strip().split("\n", 1)[0][:200]) or "no reason given"
+        name = shown(drawing.name)
+        return {}, f"{name} could not be drawn and is left out: {type(error).__name__}: {why}"
+
+
+def _drawings(drawings: Callable[[], Iterable[Drawing]]) -> Iterable[Drawing]:
+    """Gives the drawings; where they cannot even be listed, one that says why."""
+    try:
+        yield from drawings()
+    except Exception as error:
+        problem = error
+
+        def fail() -> Mapping[str, bytes]:
+            raise problem
+
+        yield Drawing("a figure", fail)
+
+
+def _write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    # Halves of surrogate pairs are bytes of a name that are not UTF-8.
+    content = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    return write_whole(path, content)
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(folder / name, error) from error
+
+
+def _section(left_out: Iterable[str]) -> str:
+    return f"## Figures that are left out\n\n{markdown_list(f'{one}.' for one in left_out)}\n"
+
+
+def _to_stderr(problem: str) -> None:
+    print(f"warning: {problem}", file=sys.stderr, flush=True)
