@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["MOST_COMPARED", "BoxSample", "lie_in_corner", "misread_boxes", "share_beyond", "spread"]
 
-MOST_COMPARED = 20_000
+MOST_COMPARED = 5_000
 """Boxes that are looked at: more tell nothing new."""
 
 # All boxes of a data set in the corner of so many pixels are shares of the image.
