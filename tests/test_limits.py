@@ -26,7 +26,7 @@ from odapi_repro import data_check, data_convert, data_show, evaluate
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.image_file import opened_image
 from odapi_repro.datasets.limits import TooLarge
-from odapi_repro.datasets.tfrecord import write_records
+from odapi_repro.datasets.tfrecord import masked_crc32c, read_records, write_records
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import read_ground_truth
 from odapi_repro.evaluation.coco_data.json_file import read_json
@@ -268,3 +268,15 @@ def test_pillow_opens_images_in_one_place_only() -> None:
     ]
     assert opening == ["datasets/image_file.py"]
     assert Image.MAX_IMAGE_PIXELS is None, "its own check has no flag"
+
+
+def test_a_record_that_claims_more_bytes_than_its_file_has_takes_no_memory(tmp_path: Path) -> None:
+    length = struct.pack("<Q", 2**62)
+    path = tmp_path / "one.tfrecord"
+    path.write_bytes(length + struct.pack("<I", masked_crc32c(length)) + bytes(100))
+
+    def refused() -> None:
+        with pytest.raises(DataError, match="truncated TFRecord"):
+            list(read_records(path))
+
+    assert peak_of(refused) < 1e6
