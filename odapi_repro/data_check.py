@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import ConfigError, EnvironmentMissing, UserError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ _integer(
 )
 _integer("seed", 0, "of the choice of these images, and of augmentation", lower_bound=0)
 _integer("workers", None, "processes; as many as there are cores by default", lower_bound=1)
+_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
 _enum("format", "text", FORMATS, "how to print it")
 _enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least this severe")
 
@@ -86,6 +88,7 @@ def _run(positional: list[str]) -> int:
         annotations={split: path for split, path in given.items() if path},
         workers=FLAGS.workers or available_cores(),
         show_progress=sys.stderr.isatty(),
+        max_pixels=FLAGS.max_image_pixels,
     )
     checked = _with_augmentation(checked, config)
     diagnosis = examine_records(checked.subject, checked.facts, rules=records.RULES)

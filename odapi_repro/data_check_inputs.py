@@ -23,6 +23,7 @@ from odapi_repro.datasets.census.source_annotations import read_source_annotatio
 from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
 from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.diagnosis.named_paths import folder_of, input_patterns
@@ -102,6 +103,7 @@ def check_data(
     annotations: Mapping[str, str],
     workers: int = 1,
     show_progress: bool = False,
+    max_pixels: int = IMAGE_PIXELS,
 ) -> CheckedData:
     """Reads everything once.
 
@@ -110,6 +112,7 @@ def check_data(
         config: the pipeline to hold it against.
         annotations: split -> the COCO json that it was made from, before `named.annotations`.
         workers: processes.
+        max_pixels: pixels that an image may have.
         show_progress: whether to say on stderr how far it is.
 
     Raises:
@@ -132,6 +135,7 @@ def check_data(
             workers=workers,
             progress=_Progress(split) if show_progress else None,
             say=_say,
+            max_pixels=max_pixels,
         )
         for split, inventory in named.inventories.items()
     )

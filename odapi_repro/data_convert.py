@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.datasets.worker_pool import available_cores, start_server
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown
@@ -63,6 +64,7 @@ flags.DEFINE_float(
 _integer("images", None, "number of images of --annotations to take, likewise", lower_bound=1)
 _integer("seed", 0, "of the choice of images", lower_bound=0)
 _enum("bad_images", "refuse", ("refuse", "drop"), "images that are missing or do not decode")
+_boolean("check_boxes", True, "refuse boxes that are no x, y, width, height in pixels")
 _enum(
     "bad_annotations", "refuse", ("refuse", "drop"),
     "annotations of images or categories that the json does not hold",
@@ -72,6 +74,8 @@ _enum(
     "images of another size than the json says; rescale: annotations go to the file's size",
 )  # fmt: skip
 _boolean("decode_images", False, "decode each image, not just its header and end")
+_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
+_integer("max_unpacked_bytes", IMAGE_BYTES, "bytes that an image file may unpack to", lower_bound=1)
 _integer(
     "workers", None, "processes; one a core by default", lower_bound=1, upper_bound=_MOST_WORKERS
 )
@@ -180,9 +184,12 @@ def _request() -> ConversionRequest:
         class_ids=FLAGS.class_ids,
         empty_images=FLAGS.empty_images,
         bad_images=FLAGS.bad_images,
+        check_boxes=FLAGS.check_boxes,
         bad_annotations=FLAGS.bad_annotations,
         size_mismatch=FLAGS.size_mismatch,
         decode_images=FLAGS.decode_images,
+        max_image_pixels=FLAGS.max_image_pixels,
+        max_unpacked_bytes=FLAGS.max_unpacked_bytes,
         seed=FLAGS.seed,
         workers=FLAGS.workers or available_cores(),
         overwrite=FLAGS.overwrite,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.foreign_text import command_line, shown
 
@@ -49,6 +50,7 @@ flags.DEFINE_list(
 flags.DEFINE_list("source_ids", [], "show these images", flag_values=FLAGS)
 flags.DEFINE_bool("masks", True, "tint the masks", flag_values=FLAGS)
 _integer("tile", 320, "side of an image on the sheets, in pixels", lower_bound=96, upper_bound=2048)
+_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
 _integer("boxes_limit", None, "compare at most so many objects with the anchors", lower_bound=1)
 _integer("seed", 0, "of the choice of images and of augmentation", lower_bound=0)
 _string("output_dir", "data_show", "where pictures, README.md and show.json go")
@@ -89,7 +91,7 @@ def _run(positional: list[str], command: str) -> int:
     showing = Showing(
         pipeline=pipeline,
         label_map_path=shown.label_map_path,
-        look=Look(label_map, FLAGS.tile, FLAGS.masks),
+        look=Look(label_map, FLAGS.tile, FLAGS.masks, FLAGS.max_image_pixels),
         is_wanted=image_filter(FLAGS.only, FLAGS.source_ids, label_map),
         asked=_asked(),
         none_is_good=FLAGS.only == ["wrong"] and not FLAGS.source_ids,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.coco_data import detections_of
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
@@ -77,6 +78,8 @@ _string("name", None, "name of the folder in --results_dir; made of what is eval
 _string("results_dir", "results", "where tables, plots and pictures go")
 _bool("no_report", False, "print only, write nothing to --results_dir")
 _integer("pictures", 12, "images on each page of pictures; 0: no pictures", lower_bound=0)
+_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image or a mask may have", lower_bound=1)
+_integer("max_unpacked_bytes", JSON_BYTES, "bytes that a .json.gz may unpack to", lower_bound=1)
 _string("runs_dir", "runs", "where detections are kept, so that they are not made again")
 _enum("device", "auto", ("auto", "cpu", "gpu"), "where the checkpoint runs")
 _integer("batch_size", None, "images in a batch of the checkpoint", lower_bound=1)
@@ -96,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(positional: list[str], command: str) -> int:
     subjects = [_subject(positional)]
     if FLAGS.against:
-        subjects.append(Subject.of(FLAGS.against))
+        subjects.append(Subject.of(FLAGS.against, FLAGS.max_unpacked_bytes))
     choice = DataChoice(
         data=FLAGS.data or "",
         eval_records=FLAGS.eval_records or "",
@@ -104,6 +107,8 @@ def _run(positional: list[str], command: str) -> int:
         label_map=FLAGS.label_map or "",
         images=FLAGS.images or "",
         sample_1_of_n=FLAGS.sample_1_of_n_eval_examples,
+        max_bytes=FLAGS.max_unpacked_bytes,
+        max_pixels=FLAGS.max_image_pixels,
     )
     choice.check(needs_images=not all(one.is_results for one in subjects))
     pipelines = _pipelines(subjects)
@@ -113,6 +118,7 @@ def _run(positional: list[str], command: str) -> int:
         with_masks=_wants_masks(subjects, pipelines),
         where=subjects[0].path,
     )
+    data = dataclasses.replace(data, warn=_warn)
     names = labels(subjects)
     name = FLAGS.name or _default_name(names, data)
     pairs = zip(("model", "against"), subjects, pipelines, strict=False)
@@ -159,8 +165,8 @@ def _subject(positional: Sequence[str]) -> Subject:
             "into --against",
         )
     if FLAGS.detections or FLAGS.checkpoint:
-        return Subject(named[0], bool(FLAGS.detections))
-    return Subject.of(named[0])
+        return Subject(named[0], bool(FLAGS.detections), FLAGS.max_unpacked_bytes)
+    return Subject.of(named[0], FLAGS.max_unpacked_bytes)
 
 
 def _pipelines(subjects: Sequence[Subject]) -> list[Pipeline | None]:

@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "odapi_repro"
 # Data flows down this list.
 ROOMS = (
+    "files",
     "pipeline",
     "reference",
     "factors",

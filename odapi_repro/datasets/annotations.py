@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -227,12 +226,12 @@ def _image_size(example: ParsedExample, encoded: bytes, name: str) -> tuple[int,
     height, width = example.ints("image/height"), example.ints("image/width")
     if len(height) and len(width) and height[0] > 0 and width[0] > 0:
         return int(height[0]), int(width[0])
-    from PIL import Image, UnidentifiedImageError
+    from odapi_repro.datasets.image_file import opened_image
 
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with opened_image(encoded, max_pixels=None) as image:
             return image.height, image.width
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(
             f"{name}: no image/height and image/width, and the image does not decode ({error})",
             expected="a JPEG or PNG under 'image/encoded'",

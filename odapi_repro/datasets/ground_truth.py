@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
@@ -24,6 +24,7 @@ def coco_ground_truth(
     *,
     with_masks: bool,
     integer_ids: bool = False,
+    max_pixels: int = IMAGE_PIXELS,
 ) -> dict[str, Any]:
     """Gives a COCO instances data set (`images`, `annotations`, `categories`), in record order.
 
@@ -36,7 +37,8 @@ def coco_ground_truth(
     map does not hold are dropped, and their annotation ids stay unused.
 
     Raises:
-        DataError: files that do not read, or `with_masks` and an object has no PNG mask.
+        DataError: files that do not read, or `with_masks` and an object has no PNG mask, or one of
+            more than `max_pixels`.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -46,7 +48,7 @@ def coco_ground_truth(
     for file in files:
         for data in read_records(file):
             image = AnnotatedImage.from_example(data, label_map)
-            for annotation in _annotations(image, label_map, next_id, with_masks, file):
+            for annotation in _annotations(image, label_map, next_id, with_masks, file, max_pixels):
                 annotations.append(annotation)
                 owners.append(len(images))
             next_id += len(image.boxes)
@@ -66,18 +68,20 @@ def coco_ground_truth(
     }
 
 
-def decode_mask(mask_png: bytes, *, where: str) -> NDArray[np.uint8]:
+def decode_mask(
+    mask_png: bytes, *, where: str, max_pixels: int = IMAGE_PIXELS
+) -> NDArray[np.uint8]:
     """Gives a PNG mask as uint8 [height, width] of 0 and 1; any non-zero pixel counts.
 
     Raises:
         DataError: the PNG does not decode.
     """
-    from PIL import Image
+    from odapi_repro.datasets.image_file import opened_image
 
     try:
-        with Image.open(io.BytesIO(mask_png)) as image:
+        with opened_image(mask_png, max_pixels) as image:
             pixels = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(
             f"a mask does not decode: {error}",
             expected="PNG masks under 'image/object/mask'",
@@ -95,6 +99,7 @@ def _annotations(
     next_id: int,
     with_masks: bool,
     file: str | os.PathLike[str],
+    max_pixels: int,
 ) -> list[dict[str, Any]]:
     if with_masks and len(image.boxes) and not image.masks_png:
         raise DataError(
@@ -119,15 +124,17 @@ def _annotations(
             "iscrowd": int(image.is_crowd[i]),
         }
         if with_masks:
-            annotation["segmentation"] = _rle(image, i, file)
+            annotation["segmentation"] = _rle(image, i, file, max_pixels)
         found.append(annotation)
     return found
 
 
-def _rle(image: AnnotatedImage, i: int, file: str | os.PathLike[str]) -> dict[str, Any]:
+def _rle(
+    image: AnnotatedImage, i: int, file: str | os.PathLike[str], max_pixels: int
+) -> dict[str, Any]:
     from pycocotools import mask as coco_mask
 
-    mask = decode_mask(image.masks_png[i], where=str(file))
+    mask = decode_mask(image.masks_png[i], where=str(file), max_pixels=max_pixels)
     if mask.shape != (image.height, image.width):
         raise DataError(
             f"image '{image.source_id or image.filename}': a mask of {mask.shape[0]} x "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.source import resolve_eval_source
 from odapi_repro.errors import UserError
@@ -30,6 +31,8 @@ class DataChoice:
         label_map: of `eval_records` or of a folder.
         images: folder of the images of `ground_truth`.
         sample_1_of_n: every n-th image; None for the config's own.
+        max_bytes: how many a gzipped ground truth may unpack to.
+        max_pixels: how many an image or a mask may have.
     """
 
     data: str = ""
@@ -38,6 +41,8 @@ class DataChoice:
     label_map: str = ""
     images: str = ""
     sample_1_of_n: int | None = None
+    max_bytes: int = JSON_BYTES
+    max_pixels: int = IMAGE_PIXELS
 
     def check(self, *, needs_images: bool) -> None:
         """Refuses flags that contradict each other, before anything is read.
@@ -96,7 +101,13 @@ def choose_data(
     """
     one_of = choice.sample_1_of_n
     if choice.ground_truth:
-        return data_of_json(choice.ground_truth, choice.images or None, sample_1_of_n=one_of or 1)
+        return data_of_json(
+            choice.ground_truth,
+            choice.images or None,
+            sample_1_of_n=one_of or 1,
+            max_bytes=choice.max_bytes,
+            max_pixels=choice.max_pixels,
+        )
     if choice.data:
         source = resolve_eval_source(choice.data, choice.label_map or None)
         name, patterns, label_map = source.name, source.eval_patterns, source.label_map_path
@@ -114,6 +125,7 @@ def choose_data(
         read_label_map(label_map),
         with_masks=with_masks,
         sample_1_of_n=one_of or 1,
+        max_pixels=choice.max_pixels,
     )
 
 

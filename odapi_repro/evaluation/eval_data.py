@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.ground_truth import coco_ground_truth
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES, TooLarge
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.datasets.tfrecord import read_records
@@ -47,6 +47,8 @@ class EvalData:
         record_files: TFRecord files that hold the images.
         image_files: one an image of `truth`.
         sample_1_of_n: of the records or the json, every n-th image is evaluated.
+        max_pixels: how many an image may have that is shown.
+        warn: hears of images that have more.
     """
 
     name: str
@@ -54,6 +56,8 @@ class EvalData:
     record_files: tuple[Path, ...] = ()
     image_files: tuple[Path, ...] = ()
     sample_1_of_n: int = 1
+    max_pixels: int = IMAGE_PIXELS
+    warn: Callable[[str], None] = lambda text: None
 
     @property
     def description(self) -> str:
@@ -96,13 +100,18 @@ class EvalData:
         return set(self.truth.category_ids) == ids and names[0] == "person"
 
     def read_images(self, positions: Sequence[int]) -> Mapping[int, Image.Image]:
-        """Gives the images (RGB) at some positions of `truth`, without those that do not decode."""
+        """Gives the images (RGB) at some positions of `truth`, without those that do not decode.
+
+        One of more than `max_pixels` is not decoded.
+        """
         wanted = sorted(set(positions))
         if self.image_files:
             encoded: dict[int, bytes | Path] = {at: self.image_files[at] for at in wanted}
         else:
             encoded = dict(self._from_records(wanted))
-        images = {at: _decoded(source) for at, source in encoded.items()}
+        images = {
+            at: _decoded(source, self.max_pixels, self.warn) for at, source in encoded.items()
+        }
         return {at: image for at, image in images.items() if image is not None}
 
     def _from_records(self, wanted: Sequence[int]) -> Mapping[int, bytes]:
@@ -127,13 +136,16 @@ def data_of_records(
     *,
     with_masks: bool,
     sample_1_of_n: int = 1,
+    max_pixels: int = IMAGE_PIXELS,
 ) -> EvalData:
     """Gives the data of records; image ids are the records' source ids, see `coco_ground_truth`.
 
     Raises:
         DataError: records that do not read, without objects, or without masks that are asked for.
     """
-    content = coco_ground_truth(files, label_map, with_masks=with_masks, integer_ids=True)
+    content = coco_ground_truth(
+        files, label_map, with_masks=with_masks, integer_ids=True, max_pixels=max_pixels
+    )
     where = ", ".join(map(str, files[:2])) + (", ..." if len(files) > 2 else "")
     if not content["annotations"]:
         raise DataError(
@@ -144,7 +156,9 @@ def data_of_records(
             where=where,
         )
     truth = _sampled(ground_truth_of(content, where=where), sample_1_of_n)
-    return EvalData(name, truth, record_files=tuple(files), sample_1_of_n=sample_1_of_n)
+    return EvalData(
+        name, truth, record_files=tuple(files), sample_1_of_n=sample_1_of_n, max_pixels=max_pixels
+    )
 
 
 def data_of_json(
@@ -152,17 +166,25 @@ def data_of_json(
     images: str | os.PathLike[str] | None = None,
     *,
     sample_1_of_n: int = 1,
+    max_bytes: int = JSON_BYTES,
+    max_pixels: int = IMAGE_PIXELS,
 ) -> EvalData:
     """Gives the data of a COCO instances file; `images` is the folder of its `file_name`s.
 
     Raises:
         DataError: as `read_ground_truth`, or an image is not in the folder.
     """
-    truth = _sampled(read_ground_truth(path), sample_1_of_n)
+    truth = _sampled(read_ground_truth(path, max_bytes=max_bytes), sample_1_of_n)
     files: tuple[Path, ...] = ()
     if images is not None:
         files = _image_files(truth, Path(images).expanduser())
-    return EvalData(Path(path).name, truth, image_files=files, sample_1_of_n=sample_1_of_n)
+    return EvalData(
+        Path(path).name,
+        truth,
+        image_files=files,
+        sample_1_of_n=sample_1_of_n,
+        max_pixels=max_pixels,
+    )
 
 
 def _sampled(truth: GroundTruth, one_of: int) -> GroundTruth:
@@ -218,12 +240,18 @@ def _image_files(truth: GroundTruth, folder: Path) -> tuple[Path, ...]:
     return files
 
 
-def _decoded(source: bytes | Path) -> Image.Image | None:
-    from PIL import Image
+def _decoded(
+    source: bytes | Path, max_pixels: int, warn: Callable[[str], None]
+) -> Image.Image | None:
+    from odapi_repro.datasets.image_file import opened_image
 
     try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+        with opened_image(source, max_pixels) as image:
             return image.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except TooLarge as error:
+        name = source.name if isinstance(source, Path) else "the image of a record"
+        warn(f"{name} is not shown: it {error}")
+        return None
+    except (OSError, ValueError, SyntaxError):
         # A picture of the report; what cannot be shown was scored all the same.
         return None

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from odapi_repro.datasets.limits import JSON_BYTES
+
 if TYPE_CHECKING:
     from odapi_repro.evaluation.checkpoint import CheckpointSource
     from odapi_repro.pipeline import Pipeline
@@ -34,15 +36,17 @@ class Subject:
     Attributes:
         path: as it was named.
         is_results: whether it is a results file.
+        max_bytes: how many a gzipped results file may unpack to.
     """
 
     path: str
     is_results: bool
+    max_bytes: int = JSON_BYTES
 
     @classmethod
-    def of(cls, path: str) -> Subject:
+    def of(cls, path: str, max_bytes: int = JSON_BYTES) -> Subject:
         """Tells a results file by its name, whether it exists or not."""
-        return cls(path, path.lower().endswith((".json", ".json.gz")))
+        return cls(path, path.lower().endswith((".json", ".json.gz")), max_bytes)
 
     @cached_property
     def results(self) -> Any:
@@ -53,7 +57,7 @@ class Subject:
         """
         from odapi_repro.evaluation.coco_data.json_file import read_json
 
-        return read_json(self.path, "detections")
+        return read_json(self.path, "detections", max_bytes=self.max_bytes)
 
     @cached_property
     def checkpoint(self) -> CheckpointSource:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,8 @@ from odapi_repro.datasets.census.columns import (
     THUMBNAIL,
 )
 from odapi_repro.datasets.ground_truth import decode_mask
+from odapi_repro.datasets.image_file import opened_image
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import DataError
 
 __all__ = ["MaskFacts", "Picture", "look_at_image", "look_at_mask"]
@@ -60,14 +61,14 @@ class MaskFacts:
     pixels: int = 0
 
 
-def look_at_image(encoded: bytes) -> Picture:
+def look_at_image(encoded: bytes, max_pixels: int = IMAGE_PIXELS) -> Picture:
     """Decodes an image to its last byte and gives what it is; never raises for bad data.
 
     A JPEG is decoded at an eighth to a half of its size, which reads all of its entropy-coded data:
     one that is truncated is found, as tf.io.decode_jpeg refuses it.
     """
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with opened_image(encoded, max_pixels) as image:
             if image.format not in _DECODED_BY_TENSORFLOW:
                 return _faulty(f"{image.format} is no format that the OD API decodes")
             if image.format == "BMP" and (fault := bmp_fault(encoded)):
@@ -76,17 +77,19 @@ def look_at_image(encoded: bytes) -> Picture:
             orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
             image.draft("RGB", (_LEAST_SIDE, _LEAST_SIDE))
             small = image.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         return _faulty(_said(error))
     turned = int(orientation) if orientation in range(1, 9) else 1
     return Picture(height, width, turned, np.asarray(small))
 
 
-def look_at_mask(mask_png: bytes, height: int, width: int) -> MaskFacts:
+def look_at_mask(
+    mask_png: bytes, height: int, width: int, max_pixels: int = IMAGE_PIXELS
+) -> MaskFacts:
     """Gives the facts of a PNG mask on an image of `height` x `width`."""
     try:
-        mask = _one_channel(mask_png)
-    except (DataError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        mask = _one_channel(mask_png, max_pixels)
+    except (DataError, OSError, ValueError, SyntaxError):
         return MaskFacts(MASK_UNREADABLE)
     if mask.size != (width, height):
         return MaskFacts(MASK_OTHER_SIZE)
@@ -98,13 +101,13 @@ def look_at_mask(mask_png: bytes, height: int, width: int) -> MaskFacts:
     return MaskFacts(MASK_OK, (top, left, bottom, right), pixels)
 
 
-def _one_channel(mask_png: bytes) -> Image.Image:
+def _one_channel(mask_png: bytes, max_pixels: int) -> Image.Image:
     """Gives a mask in which what is not 0 belongs to the object; as `decode_mask` has it."""
-    with Image.open(io.BytesIO(mask_png)) as image:
+    with opened_image(mask_png, max_pixels) as image:
         if image.mode in _ONE_CHANNEL:  # nearly all; Pillow finds the edges faster than numpy
             image.load()
             return image
-    return Image.fromarray(decode_mask(mask_png, where=""))
+    return Image.fromarray(decode_mask(mask_png, where="", max_pixels=max_pixels))
 
 
 def _said(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from odapi_repro.datasets.census.columns import (
     MASK_NONE,
@@ -26,6 +24,7 @@ from odapi_repro.datasets.census.columns import (
 )
 from odapi_repro.datasets.census.pictures import MaskFacts, Picture, look_at_image, look_at_mask
 from odapi_repro.datasets.example import ParsedExample, parse_example
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import masked_crc32c
 from odapi_repro.errors import DataError
 
@@ -45,6 +44,7 @@ class Stretch:
         first: number of the first record in its file, from 0.
         offset: byte at which the first record begins.
         frames: (length, checksum of the data) of each record.
+        max_pixels: pixels that an image may have; one that has more is not decoded.
     """
 
     path: Path
@@ -52,6 +52,7 @@ class Stretch:
     first: int
     offset: int
     frames: tuple[tuple[int, int], ...]
+    max_pixels: int = IMAGE_PIXELS
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +67,8 @@ class Portion:
 
 def read_portion(stretch: Stretch) -> Portion:
     """Reads a stretch; nothing that a record may hold stops it."""
-    rows = _Rows()
-    with warnings.catch_warnings(), open(stretch.path, "rb") as file:
-        # The size of an image is its owner's affair, as long as it decodes.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    rows = _Rows(stretch.max_pixels)
+    with open(stretch.path, "rb") as file:
         for number, data in _records(file, stretch, rows):
             rows.read(data, stretch.file, f"{stretch.path.name} record {number + 1}")
     return rows.portion()
@@ -96,6 +95,7 @@ def _records(file: BinaryIO, stretch: Stretch, rows: _Rows) -> Iterator[tuple[in
 class _Rows:
     """Columns while they grow."""
 
+    max_pixels: int = IMAGE_PIXELS
     images: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     boxes: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     vocabulary: dict[str, int] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class _Rows:
             if not encoded:
                 self.fault("no_image", name)
                 return
-            picture = look_at_image(encoded)
+            picture = look_at_image(encoded, self.max_pixels)
             if picture.fault:
                 self.fault("not_decodable", name, picture.fault)
             self._add_image(example, encoded, picture, file)
@@ -158,7 +158,8 @@ class _Rows:
         if not count:
             return
         names = [self.vocabulary.setdefault(n, len(self.vocabulary)) for n in objects.names]
-        masks = [look_at_mask(png, picture.height, picture.width) for png in objects.masks]
+        size = picture.height, picture.width
+        masks = [look_at_mask(png, *size, self.max_pixels) for png in objects.masks]
         masks = masks or [MaskFacts(MASK_NUMERICAL if objects.numerical else MASK_NONE)] * count
         columns = {
             "image": np.full(count, len(self.images["file"]) - 1, np.int64),

@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odapi_repro.datasets.json_numbers import (
+    LARGEST_SIDE,
+    float_of,
+    is_number,
+    is_whole,
+    json_fault,
+    side_of,
+)
 from odapi_repro.errors import DataError, shortened
 
 __all__ = ["SourceAnnotations", "read_source_annotations"]
@@ -66,7 +74,8 @@ def read_source_annotations(path: str | os.PathLike[str]) -> SourceAnnotations:
     try:
         return _columns(Path(path), images or [], annotations or [], categories or [])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _refused(path, f"an entry is not as COCO has it ({error!r})") from error
+        found = f"an entry is not as COCO has it ({error!r})"
+        raise _refused(path, shortened(found)) from error
 
 
 _KEYS = ("images", "annotations", "categories")
@@ -84,7 +93,7 @@ def _parsed(path: Path) -> Any:
             where=str(path),
         ) from error
     except (ValueError, RecursionError) as error:
-        raise _refused(path, f"no JSON: {shortened(str(error))}") from error
+        raise _refused(path, f"no JSON: {shortened(json_fault(error))}") from error
 
 
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
 def _columns(
     path: Path, images: list[Any], annotations: list[Any], categories: list[Any]
 ) -> SourceAnnotations:
-    sizes = {str(one["id"]): (float(one["height"]), float(one["width"])) for one in images}
+    sizes = {str(one["id"]): (_side(one, "height"), _side(one, "width")) for one in images}
     rows: dict[str, list[int]] = {name: [] for name in sizes}
     kept: list[Any] = []
     for one in annotations:
@@ -107,7 +116,7 @@ def _columns(
         rows[name].append(len(kept))
         kept.append(one)
     size = np.array([sizes[str(one["image_id"])] for one in kept], np.float64).reshape(-1, 2)
-    boxes = np.array([one["bbox"] for one in kept], np.float64).reshape(-1, 4)
+    boxes = np.array([_box(one) for one in kept], np.float64).reshape(-1, 4)
     corners = np.stack(
         [boxes[:, 1], boxes[:, 0], boxes[:, 1] + boxes[:, 3], boxes[:, 0] + boxes[:, 2]], axis=1
     )
@@ -127,11 +136,36 @@ def _columns(
         overruns=(corners != clipped).any(axis=1),
         flat=flat,
         outside=outside & ~flat,
-        category=np.array([one["category_id"] for one in kept], np.int64),
+        category=np.array([_whole(one, "category_id") for one in kept], np.int64),
         crowd=np.array([bool(one.get("iscrowd", 0)) for one in kept], np.bool_),
-        area=np.array([one.get("area", np.nan) for one in kept], np.float64),
-        names={int(one["id"]): str(one["name"]) for one in categories},
+        area=np.array([float_of(one.get("area")) for one in kept], np.float64),
+        names={_whole(one, "id"): str(one["name"]) for one in categories},
     )
+
+
+def _side(image: dict[str, Any], name: str) -> float:
+    side = side_of(image[name])
+    if side is None:
+        raise ValueError(f"{name} {image[name]!r}, not whole pixels from 1 to {LARGEST_SIDE:,}")
+    return float(side)
+
+
+def _box(annotation: dict[str, Any]) -> list[float]:
+    """Gives the four numbers of a box; what is beyond all floats is infinite."""
+    box = annotation["bbox"]
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        raise ValueError(f"bbox {box!r}, not four numbers")
+    return [float_of(side) for side in box]
+
+
+def _whole(entry: dict[str, Any], name: str) -> int:
+    """Gives an id; 7 for 7.0, which pandas writes."""
+    value = entry[name]
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if not is_whole(value):
+        raise ValueError(f"{name} {value!r}, not a whole number of at most 64 bits")
+    return int(value)
 
 
 def _refused(path: str | os.PathLike[str], found: str) -> DataError:

@@ -12,6 +12,7 @@ from odapi_repro.datasets.census.columns import NO_NAME, BoxColumns, Tally, conc
 from odapi_repro.datasets.census.inventory import Inventory
 from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion, read_portion
 from odapi_repro.datasets.census.split import FileFacts, SplitCensus
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.datasets.worker_pool import WorkerPool
 from odapi_repro.errors import DataError
@@ -36,6 +37,7 @@ def take_census(
     workers: int = 1,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda message: None,
+    max_pixels: int = IMAGE_PIXELS,
 ) -> SplitCensus:
     """Reads every record of a split, once, and gives what is there.
 
@@ -48,11 +50,13 @@ def take_census(
         workers: processes; small sets are read in this one.
         progress: called with records read and records there are.
         say: told why there are no processes.
+        max_pixels: pixels that an image may have; one that has more counts as not decodable.
 
     Raises:
         DataError: a worker was killed.
     """
     files, stretches = _shared_out(inventory.files)
+    stretches = [replace(one, max_pixels=max_pixels) for one in stretches]
     total = sum(file.records for file in files)
     if sum(file.bytes for file in files) < _ALONE_BYTES:
         workers = 1

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.conversion.json_elements import Cut, JsonReader
-from odapi_repro.errors import DataError
+from odapi_repro.datasets.json_numbers import float_of, is_text, side_of
+from odapi_repro.errors import DataError, shortened
 
 __all__ = ["UNKNOWN", "Category", "CocoIndex", "read_coco"]
 
@@ -23,6 +24,7 @@ UNKNOWN = -1
 _SHOWN = 10
 _MOST_ID = 2**62
 _KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints")
+_IMAGE_KEYS = ("id", "file_name", "height", "width")
 _FLAGS = {0, 1, None}
 _WANTED: Mapping[str, Sequence[str]] = {
     "images": (),
@@ -125,47 +127,60 @@ def _image_fields(path: Path, item: dict[str, Any]) -> dict[str, Any]:
     """Gives what is used of an image's entry, so that the rest need not stay in memory."""
     if type(item.get("id")) is float:
         item = {**item, "id": _without_fraction(item["id"])}
-    missing = [key for key in ("id", "file_name", "height", "width") if key not in item]
-    kinds = (("id", (int, str)), ("file_name", str), ("height", (int, float)),
-             ("width", (int, float)))  # fmt: skip
-    wrong = [key for key, kind in kinds if key in item and not isinstance(item[key], kind)]
-    if missing or wrong or min(item["height"], item["width"]) < 1:
-        raise DataError(
-            f"image {item.get('id', '?')!r} "
-            + (f"has no {missing[0]!r}" if missing else _wrong_value(item, wrong)),
-            expected="images with id (a whole number or text), file_name, height and width (in "
-            "pixels, from 1)",
-            mend="correct the json",
-            where=str(path),
-        )
-    return {key: item[key] for key, _ in kinds}
+    missing = [key for key in _IMAGE_KEYS if key not in item]
+    height, width = side_of(item.get("height")), side_of(item.get("width"))
+    if not missing:
+        number, name = item["id"], item["file_name"]
+        is_id = type(number) is int or is_text(number)
+        if is_id and is_text(name) and height is not None and width is not None:
+            return {"id": number, "file_name": name, "height": height, "width": width}
+        wrong = [key for key, sound in (("id", is_id), ("file_name", is_text(name))) if not sound]
+        if height is None or width is None:
+            wrong += ["height", "width"]
+        found = "has " + " and ".join(f"{key} {_given(item[key])}" for key in wrong)
+    else:
+        found = f"has no {missing[0]!r}"
+    raise DataError(
+        f"image {_given(item.get('id', '?'))} {found}",
+        expected="images with id (a whole number or text), file_name, height and width (whole "
+        "pixels, from 1)",
+        mend="correct the json",
+        where=str(path),
+    )
 
 
-def _wrong_value(item: dict[str, Any], wrong: Sequence[str]) -> str:
-    keys = wrong or ("height", "width")
-    return "has " + " and ".join(f"{key} {item[key]!r}" for key in keys)
+def _given(value: Any) -> str:
+    """Gives a value as Python writes it, its beginning where it is long."""
+    return shortened(repr(value))
 
 
 def _categories(path: Path, items: Sequence[dict[str, Any]]) -> tuple[Category, ...]:
     found: list[Category] = []
     for item in items:
         number, name = _without_fraction(item.get("id")), item.get("name")
-        if isinstance(number, bool) or not isinstance(number, int):
+        if type(number) is not int or abs(number) >= _MOST_ID:
             raise DataError(
-                f"category {name!r} has id {number!r}, a {type(number).__name__}",
-                expected="category ids that are whole numbers, from 1",
+                f"category {_given(name)} has id {_given(number)}, a {type(number).__name__}",
+                expected="category ids that are whole numbers, from 1, of at most 62 bits",
                 mend="number the categories in the json, and the annotations with them",
                 where=str(path),
             )
-        if not isinstance(name, str) or not name:
+        if not name or not is_text(name):
             raise DataError(
-                f"category {number} has no name",
-                expected="categories with id and name",
+                f"category {number} has " + (f"the name {_given(name)}" if name else "no name"),
+                expected="categories with id and name, a text",
                 mend="correct the json",
                 where=str(path),
             )
-        keypoints = item.get("keypoints") or ()
-        found.append(Category(number, name, tuple(map(str, keypoints))))
+        keypoints = item.get("keypoints") or []
+        if not isinstance(keypoints, list) or not all(map(is_text, keypoints)):
+            raise DataError(
+                f"category {number} has the keypoints {_given(keypoints)}",
+                expected="'keypoints' of a category: a list of their names",
+                mend="correct the json",
+                where=str(path),
+            )
+        found.append(Category(number, name, tuple(keypoints)))
     for what, values in (
         ("id", [one.id for one in found]),
         ("name", [one.name for one in found]),
@@ -208,11 +223,12 @@ class _Columns:
         self._image_ids.append(np.array(image_ids) if _are_whole(image_ids) else image_ids)
         add["category"].append(self._category_ids(categories, items, first))
         add["boxes"].append(self._boxes(boxes, items, first))
-        add["areas"].append(np.array([_number(area) for area in areas], np.float64))
+        add["areas"].append(np.array([float_of(area) for area in areas], np.float64))
         self._without_crowd += flags.count(None)
         if not set(map(type, flags)) <= {int, bool, float, type(None)} or not set(flags) <= _FLAGS:
             number = next(i for i, flag in enumerate(flags) if flag not in (0, 1, None))
-            raise self._wrong(items[number], first + number, f"iscrowd {flags[number]!r}", "0 or 1")
+            found = f"iscrowd {_given(flags[number])}"
+            raise self._wrong(items[number], first + number, found, "0 or 1")
         add["crowd"].append(np.array([bool(flag) for flag in flags], np.bool_))
         add["num_keypoints"].append(_whole_or_unknown(_without_fractions(num_keypoints)))
         for name, cut in cuts.items():
@@ -227,7 +243,7 @@ class _Columns:
         numbers = []
         for number, value in enumerate(values):
             if type(value) not in (int, float) or not abs(value) <= _MOST_ID:
-                found = "no category_id" if value is None else f"category_id {value!r}"
+                found = "no category_id" if value is None else f"category_id {_given(value)}"
             elif value != int(value):
                 found = f"category_id {value!r}"
             else:
@@ -244,14 +260,14 @@ class _Columns:
         if set(map(type, values)) == {list} and set(map(len, values)) == {4}:
             flat = list(itertools.chain.from_iterable(values))
             if set(map(type, flat)) <= {int, float}:
-                return np.array(flat, np.float64).reshape(-1, 4)
+                return _floats(flat).reshape(-1, 4)
         for number, value in enumerate(values):
             if not isinstance(value, list):
-                found = "no bbox" if value is None else f"bbox {value!r}"
+                found = "no bbox" if value is None else f"bbox {_given(value)}"
             elif len(value) != 4:
                 found = f"a bbox of {len(value)} values"
             elif not set(map(type, value)) <= {int, float}:
-                found = f"bbox {value!r}"
+                found = f"bbox {_given(value)}"
             else:
                 continue
             raise self._wrong(
@@ -261,7 +277,9 @@ class _Columns:
         return np.zeros((0, 4))
 
     def _wrong(self, item: dict[str, Any], number: int, found: str, expected: str) -> DataError:
-        name = f"annotation {item['id']!r}" if "id" in item else f"annotation number {number}"
+        name = f"annotation number {number}"
+        if "id" in item:
+            name = f"annotation {_given(item['id'])}"
         return DataError(
             f"{name} has {found}", expected=expected, mend="correct the json",
             where=str(self._path),
@@ -315,7 +333,7 @@ class _Columns:
         if twice:
             raise DataError(
                 f"{len(twice)} image id(s) are given more than once: "
-                + ", ".join(twice[:_SHOWN]) + (", ..." if len(twice) > _SHOWN else ""),
+                + shortened(", ".join(twice[:_SHOWN])) + (", ..." if len(twice) > _SHOWN else ""),
                 expected="each image id once; annotations name their image by it",
                 mend="renumber the images, in the annotations too",
                 where=str(self._path),
@@ -372,6 +390,8 @@ def _without_fractions(values: list[Any]) -> list[Any]:
     return list(map(_without_fraction, values)) if float in set(map(type, values)) else values
 
 
-def _number(value: Any) -> float:
-    """Gives a float of a JSON number, NaN of anything else."""
-    return float(value) if type(value) in (int, float) else float("nan")
+def _floats(values: Sequence[int | float]) -> NDArray[np.float64]:
+    try:
+        return np.array(values, np.float64)
+    except OverflowError:  # a whole number beyond all floats
+        return np.array(list(map(float_of, values)), np.float64)

@@ -19,7 +19,7 @@ from odapi_repro.datasets.conversion.manifest import (
 from odapi_repro.datasets.conversion.output_folder import LABEL_MAP_NAME, OutputFolder
 from odapi_repro.datasets.conversion.plan import SplitPlan, planned
 from odapi_repro.datasets.conversion.pool import Job, ShardPool
-from odapi_repro.datasets.conversion.problems import bad_images
+from odapi_repro.datasets.conversion.problems import bad_images, check_boxes
 from odapi_repro.datasets.conversion.request import ConversionRequest
 from odapi_repro.datasets.conversion.shard_task import ShardOutcome
 from odapi_repro.datasets.label_map import read_label_map, write_label_map
@@ -112,7 +112,10 @@ def _plans(
     indexes = []
     for split in request.splits:
         say(f"reading {split.annotations}")
-        indexes.append(read_coco(split.annotations))
+        index = read_coco(split.annotations)
+        if request.check_boxes:
+            check_boxes(index)
+        indexes.append(index)
     classes = classes_of(indexes, request.classes, request.class_ids)
     plans = []
     for split, index in zip(request.splits, indexes, strict=True):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass
 
 from odapi_repro.datasets.bmp import bmp_fault
+from odapi_repro.datasets.limits import IMAGE_PIXELS
 
 __all__ = ["ImageHeader", "decode", "is_resized", "read_header", "size_mismatch"]
 
@@ -96,18 +96,18 @@ def is_resized(header: ImageHeader, height: int, width: int) -> bool:
     )
 
 
-def decode(data: bytes) -> None:
+def decode(data: bytes, max_pixels: int = IMAGE_PIXELS) -> None:
     """Decodes all pixels.
 
     Raises:
         ValueError: they do not decode.
     """
-    from PIL import Image
+    from odapi_repro.datasets.image_file import opened_image
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with opened_image(data, max_pixels) as image:
             image.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError) as error:
         raise ValueError(f"does not decode ({error})") from error
 
 

@@ -216,9 +216,12 @@ class ImageReader:
         data = archive.read(image.packed_bytes)
         if image.method == zipfile.ZIP_DEFLATED:
             try:
-                data = zlib.decompress(data, -zlib.MAX_WBITS)
+                # It may hold more than the directory says: one byte more tells, and is the last.
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, image.bytes + 1)
             except zlib.error as error:
                 raise ValueError(f"does not unpack ({error})") from error
+            if len(data) > image.bytes:
+                raise ValueError(f"unpacks to more than the {image.bytes:,} bytes of the directory")
         if zlib.crc32(data) != image.version:
             raise ValueError("does not match its checksum in the zip archive")
         return data

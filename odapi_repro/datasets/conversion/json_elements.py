@@ -27,6 +27,7 @@ from odapi_repro.datasets.conversion.json_errors import (
     unreadable,
 )
 from odapi_repro.datasets.conversion.json_scan import Brackets, brackets_of, named_values
+from odapi_repro.datasets.json_numbers import json_fault
 
 __all__ = ["Cut", "Elements", "JsonReader"]
 
@@ -266,14 +267,11 @@ class JsonReader:
                 json.loads(window[first : last + 1])
             except (ValueError, RecursionError) as wrong:
                 at = offset + first + getattr(wrong, "pos", 0)
-                reason = getattr(wrong, "msg", str(wrong))
-                return no_json(
-                    self.path, at, f"{reason} (element {place.read + number} of '{place.key}')"
-                )
+                element = f"element {place.read + number} of '{place.key}'"
+                return no_json(self.path, at, f"{json_fault(wrong)} ({element})")
         return no_json(
-            self.path, offset + begin, f"{getattr(error, 'msg', error)} between elements of "
-            f"'{place.key}'"
-        )  # fmt: skip
+            self.path, offset + begin, f"{json_fault(error)} between elements of '{place.key}'"
+        )
 
 
 def _without(window: bytes, begin: int, end: int, starts: list[int], ends: list[int]) -> bytes:

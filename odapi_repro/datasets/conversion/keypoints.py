@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.conversion.coco_index import UNKNOWN, Category
 from odapi_repro.datasets.conversion.shard_task import Slots
+from odapi_repro.datasets.json_numbers import are_within
 
 __all__ = ["ImageKeypoints", "image_keypoints", "slots_of"]
+
+_FURTHEST_PIXEL = 1e9  # beyond it is no pixel of any image, and no visibility
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ def image_keypoints(
         zip(categories, values, given_counts, strict=True)
     ):
         own = slots.of_category.get(category, ())
-        listed = json.loads(text) if text else []
+        listed = _parsed(text) if text else []
         if not listed or not own:
             continue
         if not _are_triples(listed, len(own)):
@@ -88,10 +91,17 @@ def image_keypoints(
     return ImageKeypoints(places, visibility, counts, known, damaged)
 
 
+def _parsed(text: bytes) -> Any:
+    """Gives a JSON value; one that Python does not read (a number too long) is damaged, too."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return {"unreadable": True}
+
+
 def _are_triples(values: Any, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == 3 * count
-        and all(type(value) in (int, float) for value in values)
-        and bool(np.isfinite(values).all())
+        and are_within(values, _FURTHEST_PIXEL)
     )

@@ -8,6 +8,8 @@ again; here the runs are unpacked within the object's columns only, packed to bi
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import struct
 import zlib
 from typing import Any
@@ -16,13 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-__all__ = ["Rle", "empty_mask", "png_of", "rescaled_polygons", "rescaled_rle", "rle_of"]
+from odapi_repro.datasets.json_numbers import are_within, is_whole
+from odapi_repro.datasets.limits import MOST_MASK_PIXELS, furthest_corner
+
+__all__ = [
+    "Rle",
+    "empty_mask",
+    "outline_bounds",
+    "png_of",
+    "rescaled_polygons",
+    "rescaled_rle",
+    "rle_of",
+]
 
 Rle = dict[str, Any]
 """A compressed RLE as pycocotools has it: `size` [height, width] and `counts` bytes."""
 
+_NO_EDGES = (math.nan, math.nan, math.nan, math.nan)
 _LEAST_POLYGON = 6  # numbers: three corners
-_FURTHEST = 100.0  # times the image's side; pycocotools needs memory for the whole way there
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Black, and the darkest colour that is not: decoded as grey the mask is 0 and 1, as PIL's is.
 _PALETTE = bytes((0, 0, 0, 1, 1, 1))
@@ -54,6 +67,37 @@ def rle_of(segmentation: Any, height: int, width: int) -> Rle | None:
     parts = coco_mask.frPyObjects(polygons, height, width)
     merged: Rle = parts[0] if len(parts) == 1 else coco_mask.merge(parts)
     return merged
+
+
+def outline_bounds(segmentation: Any, height: int, width: int) -> tuple[float, float, float, float]:
+    """Gives left, top, right and bottom of polygons or an RLE; NaN for none and for damaged ones.
+
+    `height` and `width` are the image's.
+    """
+    if isinstance(segmentation, dict):
+        return _of_rle(segmentation, height, width)
+    if not isinstance(segmentation, list) or not segmentation:
+        return _NO_EDGES
+    polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    if not all(isinstance(one, list) for one in polygons):
+        return _NO_EDGES
+    numbers = list(itertools.chain.from_iterable(polygons))
+    is_even = all(len(one) % 2 == 0 for one in polygons)
+    if not numbers or not is_even or not are_within(numbers, furthest_corner(height, width)):
+        return _NO_EDGES
+    x, y = numbers[0::2], numbers[1::2]
+    return min(x), min(y), max(x), max(y)
+
+
+def _of_rle(
+    segmentation: dict[str, Any], height: int, width: int
+) -> tuple[float, float, float, float]:
+    try:
+        rle = _rle(segmentation, height, width)
+    except ValueError:
+        return _NO_EDGES
+    x, y, wide, high = map(float, coco_mask.toBbox(rle))
+    return (x, y, x + wide, y + high) if wide and high else _NO_EDGES
 
 
 def png_of(rle: Rle) -> tuple[bytes, int]:
@@ -104,10 +148,10 @@ def _is_polygon(polygon: Any, height: int, width: int) -> bool:
         return False
     try:
         furthest = max(map(abs, polygon))
-        is_number = sum(polygon) == sum(polygon)  # NaN is not itself
-    except TypeError as error:
-        raise ValueError("a polygon is no list of numbers") from error
-    if not is_number or furthest > _FURTHEST * max(height, width):
+        is_finite = -math.inf < sum(polygon) < math.inf
+    except (TypeError, OverflowError) as error:
+        raise ValueError("a polygon is no list of numbers, or one is beyond all floats") from error
+    if not is_finite or furthest > furthest_corner(height, width):
         raise ValueError("a polygon's corner is not finite, or far away from the image")
     if len(polygon) % 2:
         raise ValueError(f"a polygon has {len(polygon)} numbers, which make no pairs")
@@ -116,20 +160,20 @@ def _is_polygon(polygon: Any, height: int, width: int) -> bool:
 
 def _rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
     size, counts = segmentation.get("size"), segmentation.get("counts")
-    if size != [height, width]:
+    pixels = height * width
+    if size != [height, width] or pixels >= MOST_MASK_PIXELS:
         raise ValueError(f"the RLE has size {size}, the image [{height}, {width}]")
     if isinstance(counts, str):
-        rle: Rle = {"size": size, "counts": counts.encode("ascii", errors="replace")}
+        rle: Rle = {"size": [height, width], "counts": counts.encode("ascii", errors="replace")}
         runs = _runs(rle["counts"])
-    elif isinstance(counts, list) and all(type(count) is int for count in counts):
+    elif isinstance(counts, list) and all(map(is_whole, counts)):
         runs = np.array(counts, np.int64)
         rle = {}
     else:
         raise ValueError("the RLE's counts are neither text nor whole numbers")
-    if (runs < 0).any() or runs.sum() != height * width:
-        raise ValueError(
-            f"the RLE's counts make {runs.sum():,} pixels, the image has {height * width:,}"
-        )
+    # Each by itself first: the sum of long ones may come round to the right number.
+    if ((runs < 0) | (runs > pixels)).any() or runs.sum() != pixels:
+        raise ValueError(f"the RLE's counts do not make the image's {pixels:,} pixels")
     return rle or coco_mask.frPyObjects(segmentation, height, width)
 
 

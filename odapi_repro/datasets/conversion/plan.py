@@ -34,7 +34,7 @@ from odapi_repro.errors import UserError
 __all__ = ["SplitPlan", "planned"]
 
 _IMAGES_PER_SHARD, _MOST_SHARDS = 100, 100
-_POLICIES = ("bad_images", "size_mismatch")
+_POLICIES = ("bad_images", "size_mismatch", "max_image_pixels", "max_unpacked_bytes")
 _EMPTY_LIST = 4  # bytes: "[]" and some space hold no outline
 
 
@@ -290,6 +290,8 @@ def _recipe(
         drop_bad_images=request.bad_images == "drop",
         size_mismatch=request.size_mismatch,
         decode_images=request.decode_images,
+        max_image_pixels=request.max_image_pixels,
+        max_unpacked_bytes=request.max_unpacked_bytes,
     )
 
 
@@ -298,8 +300,8 @@ def _settings(
 ) -> dict[str, Any]:
     """Gives what decides the records, but for the images.
 
-    What becomes of bad images stands apart: a shard without any is the same either way, so that
-    it is kept when a conversion that refused them is called again to drop them.
+    What becomes of bad images, and how large one may be, stands apart: a shard without any is the
+    same either way, so that it is kept when a conversion that refused them is called again.
     """
     return {
         "conversion": FORMAT,
@@ -307,7 +309,7 @@ def _settings(
         "keypoints": keypoint_digest,
         "class_ids": {str(number): one for number, one in classes.ids.items()},
         "flags": {name: value for name, value in flags.items() if name not in _POLICIES},
-        "policy": {name: flags[name] for name in _POLICIES},
+        "policy": {name: flags[name] for name in _POLICIES if name in flags},
     }
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from odapi_repro.datasets.box_units import MOST_COMPARED, BoxSample, misread_boxes, spread
 from odapi_repro.datasets.conversion.coco_index import UNKNOWN, CocoIndex
+from odapi_repro.datasets.conversion.masks import outline_bounds
 from odapi_repro.datasets.conversion.objects import REASONS, Objects
 from odapi_repro.datasets.conversion.request import SplitRequest
 from odapi_repro.datasets.conversion.shard_task import Bad
 from odapi_repro.errors import DataError
 from odapi_repro.files import write_whole
 
-__all__ = ["bad_images", "missing_images", "unknown_owners"]
+__all__ = ["bad_images", "check_boxes", "missing_images", "unknown_owners"]
 
+_MOST_OUTLINES = 1000
+_LARGEST_BOX = 1e9  # pixels; beyond it is no box of any image
 _SHOWN = 10
 
 
@@ -91,6 +99,54 @@ def unknown_owners(index: CocoIndex, objects: Objects) -> None:
             mend="correct the json, or leave them out with --bad_annotations drop",
             where=str(index.path),
         )
+
+
+def check_boxes(index: CocoIndex) -> None:
+    """Looks whether the boxes are x, y, width, height in pixels.
+
+    Raises:
+        DataError: they are something else.
+    """
+    rows = spread(np.arange(len(index.ids)), 4 * MOST_COMPARED)
+    boxes = index.boxes[rows]
+    with np.errstate(invalid="ignore"):
+        sound = (np.abs(boxes) < _LARGEST_BOX).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    rows = spread(rows[sound & (index.images[rows] != UNKNOWN) & ~index.crowd[rows]])
+    images = index.images[rows]
+    sample = BoxSample(
+        boxes=index.boxes[rows],
+        sizes=np.stack([index.widths[images], index.heights[images]], axis=1).astype(np.float64),
+        areas=index.areas[rows],
+        outlines=_outlines(index, rows),
+    )
+    if found := misread_boxes(sample):
+        raise DataError(
+            f"the boxes are not x, y, width, height in pixels: {found}",
+            expected="bbox: [x, y, width, height], x and y of the upper left corner, in pixels of "
+            "the image",
+            mend="write them so; or take them as they are, with --nocheck_boxes",
+            where=str(index.path),
+        )
+
+
+def _outlines(index: CocoIndex, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Gives the edges of some outlines, float64 [rows, 4]; NaN where none was looked at."""
+    edges = np.full((len(rows), 4), np.nan)
+    starts, lengths = index.segmentations.starts[rows], index.segmentations.lengths[rows]
+    with open(index.path, "rb", buffering=0) as file:
+        for place in spread(np.flatnonzero(starts >= 0), _MOST_OUTLINES).tolist():
+            text = os.pread(file.fileno(), int(lengths[place]), int(starts[place]))
+            image = index.images[rows[place]]
+            size = int(index.heights[image]), int(index.widths[image])
+            edges[place] = outline_bounds(_parsed(text), *size)
+    return edges
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _listed(output_dir: Path, name: str, lines: Sequence[str]) -> Path:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
+
 __all__ = ["ConversionRequest", "SplitRequest"]
 
 
@@ -44,9 +46,12 @@ class ConversionRequest:
         class_ids: `keep` the json's, or number them `consecutive` from 1.
         empty_images: `keep` or `drop` images without any object.
         bad_images: `refuse` or `drop` images that are missing or do not decode.
+        check_boxes: refuse boxes that are no x, y, width, height in pixels.
         bad_annotations: `refuse` or `drop` annotations of unknown images and categories.
         size_mismatch: `refuse`, `rescale` or `drop` images of another size than the json says.
         decode_images: decode every image to see that it can be.
+        max_image_pixels: pixels that an image may have.
+        max_unpacked_bytes: bytes that an image file may have, unpacked.
         seed: of the subset.
         workers: processes.
         overwrite: replace what an earlier conversion of these splits left in the folder.
@@ -59,16 +64,27 @@ class ConversionRequest:
     class_ids: str = "keep"
     empty_images: str = "keep"
     bad_images: str = "refuse"
+    check_boxes: bool = True
     bad_annotations: str = "refuse"
     size_mismatch: str = "refuse"
     decode_images: bool = False
+    max_image_pixels: int = IMAGE_PIXELS
+    max_unpacked_bytes: int = IMAGE_BYTES
     seed: int = 0
     workers: int = 1
     overwrite: bool = False
 
     def flags_of(self, split: SplitRequest) -> dict[str, Any]:
-        """Gives what decides the records of a split beside its input, by flag."""
+        """Gives what decides the records of a split beside its input, by flag.
+
+        Limits are named where they are not the usual ones, which all earlier conversions had.
+        """
+        limits = {
+            "max_image_pixels": (self.max_image_pixels, IMAGE_PIXELS),
+            "max_unpacked_bytes": (self.max_unpacked_bytes, IMAGE_BYTES),
+        }
         return {
+            **{name: given for name, (given, usual) in limits.items() if given != usual},
             "include_masks": self.include_masks,
             "classes": list(self.classes),
             "class_ids": self.class_ids,

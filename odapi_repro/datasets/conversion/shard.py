@@ -32,6 +32,7 @@ from odapi_repro.datasets.conversion.masks import (
 )
 from odapi_repro.datasets.conversion.shard_task import Bad, Recipe, ShardOutcome, ShardTask
 from odapi_repro.datasets.conversion.wire import serialised
+from odapi_repro.datasets.limits import check_pixels, check_unpacked
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.tfrecord import write_records
 
@@ -108,10 +109,12 @@ class _Maker:
         task = self._task
         file, is_size = task.files[number], False
         try:
+            check_unpacked(file.bytes, self._recipe.max_unpacked_bytes)
             data = self._reader.read(file)
             header = read_header(data)
+            check_pixels(header.width, header.height, self._recipe.max_image_pixels)
             if self._recipe.decode_images:
-                decode(data)
+                decode(data, self._recipe.max_image_pixels)
             size = int(task.heights[number]), int(task.widths[number])
             if (header.height, header.width) == size:
                 return data, header
@@ -184,7 +187,7 @@ class _Maker:
                     if rle is not None and file_size != size:
                         rle = rescaled_rle(rle, *file_size)
                 self.counts["no mask"] += rle is None
-            except ValueError:
+            except (ValueError, RecursionError):
                 self.counts["damaged mask"] += 1
             png, pixels = (empty_mask(*file_size), np.nan) if rle is None else png_of(rle)
             self.counts["empty mask"] += pixels == 0

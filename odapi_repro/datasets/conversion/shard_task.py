@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.conversion.image_source import ImageFile
+from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.datasets.records import RecordFile
 
 __all__ = ["Bad", "Recipe", "ShardOutcome", "ShardTask", "Slots"]
@@ -40,6 +41,8 @@ class Recipe:
         drop_bad_images: leave images out that cannot be used, or make no shard that has any.
         size_mismatch: `refuse`, `rescale` or `drop` where the file's size is not the json's.
         decode_images: decode every image, instead of a look at its header and end.
+        max_image_pixels: pixels that an image may have.
+        max_unpacked_bytes: bytes that an image file may have.
     """
 
     annotations: str
@@ -51,6 +54,8 @@ class Recipe:
     drop_bad_images: bool
     size_mismatch: str
     decode_images: bool
+    max_image_pixels: int = IMAGE_PIXELS
+    max_unpacked_bytes: int = IMAGE_BYTES
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,13 @@
 """COCO data sets and results: as columns, and their readers, which refuse what cannot be scored."""
 
-from odapi_repro.evaluation.coco_data.box_units import box_oddities
+from odapi_repro.evaluation.coco_data.box_units import box_oddities, misread_truth
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.ground_truth import ground_truth_of, read_ground_truth
-from odapi_repro.evaluation.coco_data.masks import compressed_masks, mask_areas
+from odapi_repro.evaluation.coco_data.masks import (
+    check_all_masked,
+    compressed_masks,
+    mask_areas,
+)
 from odapi_repro.evaluation.coco_data.results import detections_of, read_detections
 
 __all__ = [
@@ -11,10 +15,12 @@ __all__ = [
     "GroundTruth",
     "Segmentation",
     "box_oddities",
+    "check_all_masked",
     "compressed_masks",
     "detections_of",
     "ground_truth_of",
     "mask_areas",
+    "misread_truth",
     "read_detections",
     "read_ground_truth",
 ]

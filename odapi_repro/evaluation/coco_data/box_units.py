@@ -1,19 +1,25 @@
-"""Tells boxes that were written otherwise than COCO's x, y, width, height in pixels."""
+"""Boxes of detections and of ground truth that seem to be no x, y, width, height in pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odapi_repro.datasets.box_units import (
+    BoxSample,
+    lie_in_corner,
+    misread_boxes,
+    share_beyond,
+    spread,
+)
+from odapi_repro.datasets.conversion.masks import outline_bounds
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
 
-__all__ = ["box_oddities"]
+__all__ = ["box_oddities", "misread_truth"]
 
-# All boxes of a data set in the corner of so many pixels are shares of the image.
-_MOST_OF_SHARES = 2.0
-# Rounding may put an edge so many pixels beyond the image.
-_SLACK = 1.0
 _MOST = 0.5
+_MOST_OUTLINES = 1000
+_LARGEST = 1e9  # pixels; beyond it is no box of any image
 
 
 def box_oddities(detections: Detections, truth: GroundTruth) -> list[str]:
@@ -24,19 +30,17 @@ def box_oddities(detections: Detections, truth: GroundTruth) -> list[str]:
     boxes = detections.boxes
     if boxes is None or not len(boxes) or not truth.num_annotations:
         return []
-    ends = boxes[:, :2] + boxes[:, 2:]
-    furthest, true_furthest = (
-        float(ends.max()),
-        float((truth.boxes[:, :2] + truth.boxes[:, 2:]).max()),
-    )
-    if furthest <= _MOST_OF_SHARES < true_furthest:
+    if lie_in_corner(boxes).all() and not lie_in_corner(truth.boxes).all():
+        furthest, true_furthest = (
+            float((one[:, :2] + one[:, 2:]).max()) for one in (boxes, truth.boxes)
+        )
         return [
             f"all of its {len(boxes):,} boxes end within {furthest:.3g} pixels of the image's"
             f" corner, the ground truth's within {true_furthest:,.0f}; boxes are x, y, width,"
             " height in pixels, not shares of the image"
         ]
-    beyond = _share_beyond(boxes, detections.images, truth)
-    if beyond > _MOST >= _share_beyond(truth.boxes, truth.images, truth):
+    beyond = share_beyond(boxes, _sizes(truth, detections.images))
+    if beyond > _MOST >= share_beyond(truth.boxes, _sizes(truth, truth.images)):
         return [
             f"{100 * beyond:.0f} % of its {len(boxes):,} boxes end beyond their image; boxes are"
             " x, y, width, height, not two corners"
@@ -44,13 +48,20 @@ def box_oddities(detections: Detections, truth: GroundTruth) -> list[str]:
     return []
 
 
-def _share_beyond(
-    boxes: NDArray[np.float64], images: NDArray[np.int32], truth: GroundTruth
-) -> float:
-    """Of the boxes on images of known size, the share that end beyond the image."""
-    sizes = np.stack([truth.widths[images], truth.heights[images]], axis=1)
-    known = (sizes > 0).all(axis=1)
-    if not known.any():
-        return 0.0
-    ends = boxes[:, :2] + boxes[:, 2:]
-    return float((ends[known] > sizes[known] + _SLACK).any(axis=1).mean())
+def misread_truth(truth: GroundTruth) -> str:
+    """Gives, as a clause, why the ground truth's boxes are no x, y, width, height; else empty."""
+    boxes = truth.boxes
+    sizes = _sizes(truth, truth.images)
+    sound = (np.abs(boxes) < _LARGEST).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    rows = spread(np.flatnonzero(sound & (sizes > 0).all(axis=1) & ~truth.is_crowd))
+    outlines = np.full((len(rows), 4), np.nan)
+    if truth.masks is not None:
+        for place in spread(np.arange(len(rows)), _MOST_OUTLINES).tolist():
+            width, height = sizes[rows[place]].astype(int).tolist()
+            outlines[place] = outline_bounds(truth.masks[int(rows[place])], height, width)
+    return misread_boxes(BoxSample(boxes[rows], sizes[rows], truth.areas[rows], outlines))
+
+
+def _sizes(truth: GroundTruth, images: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Widths and heights, 0 where not known."""
+    return np.stack([truth.widths[images], truth.heights[images]], axis=1).astype(np.float64)

@@ -39,6 +39,7 @@ class GroundTruth:
             medium and large (the area of the mask, in COCO's files).
         is_crowd: bool [A].
         masks: [A] as COCO has them, or None where any annotation has none.
+        unmasked: ids of the annotations without a mask where others have one; `masks` is None then.
         where: the file they come from, for messages; empty for what was made in memory.
     """
 
@@ -56,6 +57,7 @@ class GroundTruth:
     is_crowd: NDArray[np.bool_]
     masks: tuple[Segmentation, ...] | None = None
     where: str = ""
+    unmasked: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if list(self.category_ids) != sorted(set(self.category_ids)):

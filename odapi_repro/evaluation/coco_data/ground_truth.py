@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odapi_repro.datasets.json_numbers import LARGEST_SIDE, writable
+from odapi_repro.datasets.limits import JSON_BYTES
 from odapi_repro.errors import DataError
-from odapi_repro.evaluation.coco_data.columns import GroundTruth, Segmentation
+from odapi_repro.evaluation.coco_data.columns import GroundTruth
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
 
@@ -20,7 +22,7 @@ __all__ = ["ground_truth_of", "read_ground_truth"]
 _EXPECTED = "a COCO instances file: an object of images, annotations and categories"
 
 
-def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
+def read_ground_truth(path: str | os.PathLike[str], *, max_bytes: int = JSON_BYTES) -> GroundTruth:
     """Gives the ground truth of a COCO instances file (.json or .json.gz).
 
     Raises:
@@ -28,7 +30,9 @@ def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth:
             annotation, on which nothing could be scored.
     """
     with collection_paused():
-        truth = ground_truth_of(read_json(path, "ground truth"), where=str(path))
+        truth = ground_truth_of(
+            read_json(path, "ground truth", max_bytes=max_bytes), where=str(path)
+        )
     if not truth.num_annotations:
         raise DataError(
             f"the ground truth holds no annotations ({truth.num_images} images)",
@@ -68,21 +72,25 @@ def ground_truth_of(content: Any, where: str = "") -> GroundTruth:
         raise _of_kind("a captions file", where)
     category_ids = tuple(by_id)
     boxes = annotations.boxes(annotations.values("bbox"))
+    ids = _annotation_ids(annotations)
+    # An empty list is no mask.
+    masks = tuple(row["segmentation"] for row in annotations.rows if row.get("segmentation"))
     return GroundTruth(
         image_ids=image_ids,
-        file_names=tuple(str(row.get("file_name", "")) for row in images.rows),
+        file_names=tuple(writable(str(row.get("file_name", ""))) for row in images.rows),
         heights=_sizes(images, "height"),
         widths=_sizes(images, "width"),
         category_ids=category_ids,
         category_names=tuple(by_id.values()),
-        ids=_annotation_ids(annotations),
+        ids=ids,
         images=_positions(annotations, "image_id", image_ids, "images"),
         categories=_positions(annotations, "category_id", category_ids, "categories"),
         boxes=boxes,
         areas=_areas(annotations),
         is_crowd=_crowds(annotations),
-        masks=_masks(annotations),
+        masks=masks if masks and len(masks) == len(annotations) else None,
         where=where,
+        unmasked=_unmasked(annotations, ids) if masks else (),
     )
 
 
@@ -145,7 +153,8 @@ def _category_names(categories: Rows) -> dict[int, str]:
     if bad:
         raise categories.error(f"'id' is {shown(ids[bad[0]])}", bad, expected="integers")
     _check_unique(categories, ids)
-    names = (str(row.get("name", id_)) for row, id_ in zip(categories.rows, ids, strict=True))
+    given = (str(row.get("name", id_)) for row, id_ in zip(categories.rows, ids, strict=True))
+    names = map(writable, given)
     return dict(sorted(zip(ids, names, strict=True)))
 
 
@@ -178,9 +187,12 @@ def _check_unique(rows: Rows, ids: Sequence[int | str]) -> None:
 def _sizes(images: Rows, name: str) -> NDArray[np.int64]:
     values = [row.get(name) or 0 for row in images.rows]
     column = images.numbers(name, values)
-    bad = np.flatnonzero((column < 0) | (column != np.floor(column))).tolist()
+    is_side = (column >= 0) & (column <= LARGEST_SIDE) & (column == np.floor(column))
+    bad = np.flatnonzero(~is_side).tolist()
     if bad:
-        raise images.error(f"'{name}' is {column[bad[0]]:g}", bad, expected="whole pixels")
+        raise images.error(
+            f"'{name}' is {column[bad[0]]:g}", bad, expected=f"whole pixels, up to {LARGEST_SIDE:,}"
+        )
     return column.astype(np.int64)
 
 
@@ -205,6 +217,11 @@ def _crowds(annotations: Rows) -> NDArray[np.bool_]:
     return np.array(values, np.bool_)
 
 
+def _unmasked(annotations: Rows, ids: NDArray[np.int64]) -> tuple[int, ...]:
+    lacks = [not row.get("segmentation") for row in annotations.rows]
+    return tuple(ids[np.array(lacks, np.bool_)].tolist())
+
+
 def _positions(
     annotations: Rows, name: str, ids: Sequence[int | str], listed_in: str
 ) -> NDArray[np.int32]:
@@ -219,9 +236,3 @@ def _positions(
             mend=f"leave out the annotations of other {listed_in}, or list these",
         )
     return found
-
-
-def _masks(annotations: Rows) -> tuple[Segmentation, ...] | None:
-    """Gives the masks; None where an annotation has none (an empty list is none)."""
-    masks = tuple(row["segmentation"] for row in annotations.rows if row.get("segmentation"))
-    return masks if masks and len(masks) == len(annotations) else None

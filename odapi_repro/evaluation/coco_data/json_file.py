@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import gc
 import gzip
+import io
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.datasets.json_numbers import json_fault
+from odapi_repro.datasets.limits import JSON_BYTES, json_too_large
 from odapi_repro.errors import DataError
 
 __all__ = ["collection_paused", "read_json"]
@@ -22,31 +25,36 @@ _GZIP = b"\x1f\x8b"
 # What is left of the text where the parser stops, when it is a number, a word or an escape that
 # lost its end, or nothing.
 _CUT = re.compile(r"[-+.\w\\]*\s*\Z")
+_LONG_NUMBER = re.compile(r"[0-9]{4301}")
 
 
-def read_json(path: str | os.PathLike[str], what: str) -> Any:
+def read_json(path: str | os.PathLike[str], what: str, *, max_bytes: int = JSON_BYTES) -> Any:
     """Gives what a JSON file holds; gzip is known by its first bytes, not by the file's name.
 
     Args:
         path: the file.
         what: what it should hold, for the messages, such as `detections`.
+        max_bytes: how many a gzip file may unpack to.
 
     Raises:
-        DataError: missing, unreadable, cut short, not UTF-8 or not JSON (with line and column).
+        DataError: missing, too large, unreadable, cut short, not UTF-8 or not JSON (with line and
+            column).
     """
     data = _bytes_of(Path(path), what)
     if data.startswith(_GZIP):
-        data = _unpacked(data, path)
+        data = _unpacked(data, path, max_bytes)
     text = _text_of(data, path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise _syntax_error(error, path, what) from error
-    except RecursionError as error:
+    except (ValueError, RecursionError) as error:
+        long = _LONG_NUMBER.search(text)
         raise DataError(
-            "the JSON is nested too deeply to be read",
+            f"the JSON holds {json_fault(error)}",
             expected=f"{what} as COCO writes them",
-            where=str(path),
+            mend="correct that number" if long else "",
+            where=f"{path}{_line_and_column(text, long.start())}" if long else str(path),
         ) from error
 
 
@@ -100,9 +108,13 @@ def _beside(path: Path) -> str:
     return f"did you mean '{path.parent / near[0]}'?" if near else "name an existing file"
 
 
-def _unpacked(data: bytes, path: str | os.PathLike[str]) -> bytes:
+def _unpacked(data: bytes, path: str | os.PathLike[str], most: int) -> bytes:
     try:
-        return gzip.decompress(data)
+        with gzip.open(io.BytesIO(data)) as file:
+            unpacked = file.read(most + 1)
+        if len(unpacked) > most:
+            raise json_too_large(path, len(data), most)
+        return unpacked
     except EOFError as error:
         raise DataError(
             f"the gzip file is cut short after {len(data)} bytes",
@@ -131,6 +143,10 @@ def _text_of(data: bytes, path: str | os.PathLike[str]) -> str:
             mend="write it again with encoding='utf-8'" if wide else "name a JSON file",
             where=str(path),
         ) from error
+
+
+def _line_and_column(text: str, at: int) -> str:
+    return f":{text.count(chr(10), 0, at) + 1}:{at - text.rfind(chr(10), 0, at)}"
 
 
 def _syntax_error(

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.errors import DataError
+from odapi_repro.datasets.json_numbers import are_within, float_of, is_number, is_whole, side_of
+from odapi_repro.datasets.limits import MOST_MASK_PIXELS, furthest_corner
+from odapi_repro.errors import DataError, shortened
 from odapi_repro.evaluation.coco_data.columns import GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, shown
 from odapi_repro.evaluation.coco_data.run_lengths import run_length_sums
 
-__all__ = ["compressed_masks", "detection_masks", "mask_areas"]
+__all__ = ["check_all_masked", "compressed_masks", "detection_masks", "mask_areas"]
 
 _EXPECTED = "{'size': [height, width], 'counts': text} as pycocotools.mask.encode gives it"
+_OUTLINES = "polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or run lengths of the image's size"
+_BOXES_ONLY = "correct it, or score boxes only: --iou_type bbox"
 
 
 def detection_masks(
-    rows: Rows, images: NDArray[np.int32], truth: GroundTruth
+    rows: Rows, images: NDArray[np.int32], truth: GroundTruth, *, with_boxes: bool
 ) -> tuple[Mapping[str, Any], ...]:
     """Gives the masks of detections, [D] compressed run lengths.
+
+    Beside boxes, polygons and uncompressed run lengths are drawn, as `COCO.loadRes` and
+    `COCO.annToRLE` of pycocotools do; for masks alone both take compressed ones only.
 
     Args:
         rows: the detections.
         images: [D], index into the images of `truth`.
         truth: gives the images' sizes; where it does not know one, any size is taken.
+        with_boxes: whether the detections have boxes, too.
 
     Raises:
         DataError: one is of another kind or size, or its runs do not fill its size.
     """
     masks = rows.values("segmentation")
+    if with_boxes:
+        masks = _drawn_masks(rows, masks, images, truth)
     kinds = [_wrong_kind(mask) for mask in masks]
     bad = [i for i, kind in enumerate(kinds) if kind]
     if bad:
@@ -39,8 +50,8 @@ def detection_masks(
             f"'segmentation' is {kinds[bad[0]]}",
             bad,
             expected=_EXPECTED,
-            mend="write compressed run lengths, counts decoded to ascii (COCO's results have no "
-            "other masks), or leave 'segmentation' out to score boxes",
+            mend="write compressed run lengths, counts decoded to ascii (COCO's results of masks "
+            "alone have no others), or leave 'segmentation' out to score boxes",
         )
     sizes = np.array([mask["size"] for mask in masks], np.int64).reshape(-1, 2)
     there = np.stack([truth.heights[images], truth.widths[images]], axis=1)
@@ -74,6 +85,37 @@ def detection_masks(
     )
 
 
+def _drawn_masks(
+    rows: Rows, masks: Sequence[Any], images: NDArray[np.int32], truth: GroundTruth
+) -> list[Any]:
+    """Gives the masks with polygons and uncompressed run lengths drawn, all others as they are."""
+    drawn: list[Any] = []
+    heights, widths = truth.heights[images].tolist(), truth.widths[images].tolist()
+    for index, (mask, height, width) in enumerate(zip(masks, heights, widths, strict=True)):
+        if not _is_outline(mask):
+            drawn.append(mask)
+            continue
+        if problem := _problem(mask, height, width):
+            raise rows.error(f"a mask {problem},", [index], expected=_OUTLINES, mend=_BOXES_ONLY)
+        drawn.append(_drawn(mask, height, width))
+    return drawn
+
+
+def _is_outline(mask: Any) -> bool:
+    return isinstance(mask, list) or (
+        isinstance(mask, Mapping) and isinstance(mask.get("counts"), list)
+    )
+
+
+def _drawn(mask: Any, height: int, width: int) -> Mapping[str, Any]:
+    """Gives polygons or uncompressed run lengths as `COCO.annToRLE` draws them."""
+    from pycocotools import mask as mask_api
+
+    drawn = mask_api.frPyObjects(mask, height, width)
+    result: Mapping[str, Any] = mask_api.merge(drawn) if isinstance(drawn, list) else drawn
+    return result
+
+
 def _wrong_kind(mask: Any) -> str:
     """Gives what a mask is instead of compressed run lengths; empty where it is that."""
     if isinstance(mask, list):
@@ -82,16 +124,18 @@ def _wrong_kind(mask: Any) -> str:
         return kind_of(mask)
     if isinstance(mask.get("counts"), list):
         return "uncompressed run lengths"
-    if not isinstance(mask.get("counts"), str | bytes) or not _is_size(mask.get("size")):
-        return f"an object of {', '.join(map(str, mask)) or 'nothing'}"
-    return ""
+    if not isinstance(mask.get("counts"), str | bytes) or "size" not in mask:
+        return f"an object of {shortened(', '.join(map(str, mask))) or 'nothing'}"
+    return "" if _is_size(mask["size"]) else f"of size {shown(mask['size'])}"
 
 
 def _is_size(size: Any) -> bool:
+    """Whether it is a height and a width of so many pixels as run lengths can count."""
     return (
         isinstance(size, Sequence)
         and len(size) == 2
-        and all(isinstance(length, int) and length > 0 for length in size)
+        and all(type(side) is int and side_of(side) for side in size)
+        and math.prod(size) < MOST_MASK_PIXELS
     )
 
 
@@ -104,34 +148,31 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
         DataError: no masks, or one that is none, is of another size than its image, or on an image
             of unknown size.
     """
-    from pycocotools import mask as mask_api
-
     if truth.masks is None:
         if not truth.num_annotations:
             return ()
+        check_all_masked(truth)
         raise DataError(
             "the ground truth holds boxes, and masks are asked for",
             expected="'segmentation' in every annotation",
             mend="score boxes, or name ground truth with masks",
             where=truth.where,
         )
-    masks = []
+    masks: list[Mapping[str, Any]] = []
     for index, (mask, image) in enumerate(zip(truth.masks, truth.images.tolist(), strict=True)):
         height, width = int(truth.heights[image]), int(truth.widths[image])
         problem = _problem(mask, height, width)
         if problem:
             raise DataError(
                 f"the mask of annotation {truth.ids[index]} {problem}",
-                expected="polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or run lengths of the "
-                "image's size",
-                mend="correct it, or score boxes only",
+                expected=_OUTLINES,
+                mend=_BOXES_ONLY,
                 where=truth.where,
             )
-        if isinstance(mask, Mapping) and not isinstance(mask["counts"], list):
+        if isinstance(mask, Mapping) and not _is_outline(mask):
             masks.append(mask)
-            continue
-        drawn = mask_api.frPyObjects(mask, height, width)
-        masks.append(mask_api.merge(drawn) if isinstance(drawn, list) else drawn)
+        else:
+            masks.append(_drawn(mask, height, width))
     covered, _ = run_length_sums([mask["counts"] for mask in masks])
     wanted = truth.heights[truth.images] * truth.widths[truth.images]
     bad = np.flatnonzero(covered != wanted)
@@ -140,10 +181,28 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
             f"the run lengths of the mask of annotation {truth.ids[bad[0]]} do not cover the "
             f"{wanted[bad[0]]} pixels of its image",
             expected="sound run lengths",
-            mend="write the masks again, or score boxes only",
+            mend="write the masks again, or score boxes only: --iou_type bbox",
             where=truth.where,
         )
     return tuple(masks)
+
+
+def check_all_masked(truth: GroundTruth) -> None:
+    """Looks for annotations without a mask in a ground truth where others have one.
+
+    Raises:
+        DataError: there are some. pycocotools stops there with a KeyError.
+    """
+    without = truth.unmasked
+    if without:
+        count = len(without)
+        raise DataError(
+            f"{count:,} annotation{' has' if count == 1 else 's have'} no mask (the first is id "
+            f"{without[0]}), others have, and masks are to be scored",
+            expected="'segmentation' in every annotation",
+            mend="draw the masks that are missing, or score boxes only: --iou_type bbox",
+            where=truth.where,
+        )
 
 
 def mask_areas(masks: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
@@ -157,19 +216,40 @@ def mask_areas(masks: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
 def _problem(mask: Segmentation, height: int, width: int) -> str:
     if not height or not width:
         return "is on an image whose height and width the ground truth does not give"
+    if height * width >= MOST_MASK_PIXELS:
+        return f"is on an image of {height:,} x {width:,}, more pixels than run lengths count"
     if isinstance(mask, Mapping):
-        if list(mask.get("size", ())) != [height, width]:
-            return f"is of size {mask.get('size')}, its image of [{height}, {width}]"
+        size: Any = mask.get("size")
+        if not _is_size(size) or list(size) != [height, width]:
+            return f"is of size {shown(size)}, its image of [{height}, {width}]"
         counts = mask.get("counts")
         if isinstance(counts, list):
-            sound = all(type(c) is int and c >= 0 for c in counts) and sum(counts) == height * width
+            sound = all(is_whole(c) and c >= 0 for c in counts) and sum(counts) == height * width
             return "" if sound else "has run lengths that do not fill its size"
         return "" if isinstance(counts, str | bytes) else "has no run lengths"
-    for polygon in mask:
-        if not isinstance(polygon, list | tuple) or len(polygon) < 4:
-            return "has a polygon that is no list of at least four numbers"
-        if not all(isinstance(number, int | float) for number in polygon):
-            return "has a polygon of something else than numbers"
-        if not np.isfinite(polygon).all():
-            return "has a polygon of numbers that are not finite"
-    return ""
+    if not isinstance(mask, list | tuple):
+        return f"is {kind_of(mask)}"
+    return _polygons_problem(mask, height, width)
+
+
+def _polygons_problem(polygons: Sequence[Any], height: int, width: int) -> str:
+    if not polygons:
+        return "is an empty list"
+    furthest = furthest_corner(height, width)
+    problem = next((p for one in polygons if (p := _polygon_problem(one, furthest))), "")
+    if not problem and len(polygons[0]) == 4:
+        # frPyObjects takes all for boxes then, and its frBbox takes no lists.
+        return "has a polygon of two points, which encloses nothing"
+    return problem
+
+
+def _polygon_problem(polygon: Any, furthest: float) -> str:
+    if not isinstance(polygon, list | tuple) or len(polygon) < 4:
+        return "has a polygon that is no list of at least four numbers"
+    if are_within(polygon, furthest):
+        return ""
+    if not all(map(is_number, polygon)):
+        return "has a polygon of something else than numbers"
+    if not all(map(math.isfinite, map(float_of, polygon))):
+        return "has a polygon of numbers that are not finite"
+    return f"has a polygon with a corner {max(map(abs, polygon)):.3g} pixels away from its image"

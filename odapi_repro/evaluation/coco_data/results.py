@@ -36,14 +36,14 @@ def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detectio
 
     What the first one holds, boxes (`bbox`), masks (`segmentation`) or both, every one must hold;
     an empty `bbox` is none, as in pycocotools' `loadRes`, and so is an empty mask beside a box.
-    Unlike there, detections of a class that
-    the ground truth does not list are refused, not dropped. An empty list is no detections, with
-    masks where the ground truth has them.
+    Beside boxes masks may be polygons or uncompressed run lengths, as there. Unlike there,
+    detections of a class that the ground truth does not list are refused, not dropped. An empty
+    list is no detections, with masks where the ground truth has them.
 
     Raises:
         DataError: a file of another kind, ids that the ground truth does not list, scores that are
             not finite, boxes that are not four finite numbers or of negative size, masks that are
-            not run lengths of the image's size.
+            no outlines of the image's size.
     """
     _check_kind(content, where)
     rows = Rows(content, "detection", "detections", where)
@@ -80,7 +80,7 @@ def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detectio
             "score",
             rows.values("score", mend="write results; are these a ground truth's annotations?"),
         ),
-        masks=detection_masks(rows, images, truth) if has_masks else None,
+        masks=detection_masks(rows, images, truth, with_boxes=has_boxes) if has_masks else None,
         where=where,
     )
 

@@ -164,7 +164,8 @@ def _out_of_range(areas: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _areas(detections: Detections) -> NDArray[np.float64]:
     if detections.boxes is None:
         return mask_areas(detections.masks or ())
-    return np.asarray(detections.boxes[:, 2] * detections.boxes[:, 3])
+    with np.errstate(over="ignore"):  # infinite, as in C: larger than large
+        return np.asarray(detections.boxes[:, 2] * detections.boxes[:, 3])
 
 
 def _greedy(

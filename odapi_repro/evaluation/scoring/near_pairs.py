@@ -90,15 +90,17 @@ def _box_ious(
     assert chosen.boxes is not None
     x, y, width, height = chosen.boxes[rows].T
     truth_x, truth_y, truth_width, truth_height = truth.boxes[truths].T
-    wide = np.minimum(width + x, truth_width + truth_x) - np.maximum(x, truth_x)
-    high = np.minimum(height + y, truth_height + truth_y) - np.maximum(y, truth_y)
-    apart = (wide <= 0) | (high <= 0)
-    common = wide * high
-    area = width * height
-    # Against a crowd, the share of the detection that lies in it.
-    union = np.where(truth.is_crowd[truths], area, area + truth_width * truth_height - common)
-    union[apart] = 1.0
-    return np.where(apart, 0.0, common / union)
+    # Areas beyond all floats are infinite in C, too, and their IoU is NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = np.minimum(width + x, truth_width + truth_x) - np.maximum(x, truth_x)
+        high = np.minimum(height + y, truth_height + truth_y) - np.maximum(y, truth_y)
+        apart = (wide <= 0) | (high <= 0)
+        common = wide * high
+        area = width * height
+        # Against a crowd, the share of the detection that lies in it.
+        union = np.where(truth.is_crowd[truths], area, area + truth_width * truth_height - common)
+        union[apart] = 1.0
+        return np.where(apart, 0.0, common / union)
 
 
 def _mask_ious(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from typing import Final
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import UNKNOWN_CLASS, AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS, TooLarge
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord
 from odapi_repro.reporting.data_show.tiles import DrawnObject, Tile
@@ -30,17 +30,26 @@ def name_of(record: PickedRecord) -> str:
     return f"record {record.position}"
 
 
-def record_tile(record: PickedRecord, label_map: LabelMap, *, with_masks: bool) -> Tile:
-    """Gives the record as it is: its own image, boxes and masks."""
+def record_tile(
+    record: PickedRecord,
+    label_map: LabelMap,
+    *,
+    with_masks: bool,
+    max_pixels: int = IMAGE_PIXELS,
+) -> Tile:
+    """Gives the record as it is: its own image, boxes and masks.
+
+    An image of more than `max_pixels` is not decoded; the tile says so.
+    """
     name = name_of(record)
     image = record.image
     if image is None:
         return Tile(None, title=name, warning="no readable record", message=record.problem)
     title = f"{name}: {len(image.boxes)} object{'' if len(image.boxes) == 1 else 's'}"
-    pixels, problem = _decoded(image.encoded_image)
+    pixels, problem = _decoded(image.encoded_image, max_pixels)
     if pixels is None:
         return Tile(None, title=title, warning="does not decode", message=problem)
-    masks, mask_problem = _masks(image, pixels.shape[:2]) if with_masks else ([], "")
+    masks, mask_problem = _masks(image, pixels.shape[:2], max_pixels) if with_masks else ([], "")
     objects = [
         DrawnObject(
             box=(box[0], box[1], box[2], box[3]),
@@ -137,28 +146,34 @@ def _warnings(
     return found
 
 
-def _decoded(encoded: bytes, mode: str = "RGB") -> tuple[NDArray[np.uint8] | None, str]:
+def _decoded(
+    encoded: bytes, max_pixels: int, mode: str = "RGB"
+) -> tuple[NDArray[np.uint8] | None, str]:
     from PIL import Image
 
+    from odapi_repro.datasets.image_file import opened_image
+
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with opened_image(encoded, max_pixels) as image:
             if not image.mode.startswith("I"):
                 return np.asarray(image.convert(mode)), ""
             # 16 bits: Pillow would clip them at 255, and TensorFlow takes the high byte.
             high = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return np.asarray(high.convert(mode)), ""
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except TooLarge as error:
+        return None, f"the image {error}"
+    except (OSError, ValueError, SyntaxError) as error:
         # Pillow prints the address of its stream.
         return None, "the image does not decode: " + str(error).split("<_io")[0].strip()
 
 
 def _masks(
-    image: AnnotatedImage, size: tuple[int, ...]
+    image: AnnotatedImage, size: tuple[int, ...], max_pixels: int
 ) -> tuple[list[NDArray[np.bool_] | None], str]:
     masks: list[NDArray[np.bool_] | None] = []
     problem = ""
     for encoded in image.masks_png:
-        pixels, _ = _decoded(encoded, "L")
+        pixels, _ = _decoded(encoded, max_pixels, "L")
         if pixels is None:
             problem = "a mask does not decode"
             masks.append(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.limits import IMAGE_PIXELS, TooLarge
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord, Survey
+from odapi_repro.errors import DataError
 from odapi_repro.execution.model_inputs import each_model_input
 from odapi_repro.foreign_text import shortened_name
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.reporting.data_show.content import DrawsReport
-from odapi_repro.reporting.data_show.picked_tiles import input_tile, record_tile
+from odapi_repro.reporting.data_show.picked_tiles import input_tile, name_of, record_tile
 from odapi_repro.reporting.data_show.sheet import LEGEND, render_sheet
 from odapi_repro.reporting.data_show.tiles import Tile, render_tile
 from odapi_repro.reporting.figures import Drawing
@@ -43,11 +46,13 @@ class Look:
         label_map: names the classes.
         side: of a tile, in pixels.
         with_masks: whether masks are tinted.
+        max_pixels: pixels that an image may have.
     """
 
     label_map: LabelMap
     side: int
     with_masks: bool
+    max_pixels: int = IMAGE_PIXELS
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ def record_sheets(split: str, survey: Survey, look: Look) -> tuple[Drawing, ...]
     )
 
     def sheet(part: Sequence[PickedRecord]) -> bytes:
-        tiles = [record_tile(one, look.label_map, with_masks=look.with_masks) for one in part]
+        tiles = [
+            record_tile(one, look.label_map, with_masks=look.with_masks, max_pixels=look.max_pixels)
+            for one in part
+        ]
         return render_sheet(
             f"{split}: records as they are",
             about,
@@ -78,6 +86,33 @@ def record_sheets(split: str, survey: Survey, look: Look) -> tuple[Drawing, ...]
 
     pages = _paged(f"records_{split}", records, _COLUMNS * _ROWS)
     return tuple(png(name, partial(sheet, part)) for name, part in pages)
+
+
+def _check_sizes(picked: Sequence[PickedRecord], max_pixels: int) -> None:
+    """Looks at the headers of the images that TensorFlow is to decode whole.
+
+    Raises:
+        DataError: one has more pixels.
+    """
+    from odapi_repro.datasets.image_file import opened_image
+
+    for one in picked:
+        if one.image is None:
+            continue
+        try:
+            with (
+                contextlib.suppress(OSError, SyntaxError),
+                opened_image(one.image.encoded_image, max_pixels),
+            ):
+                pass
+        except TooLarge as error:
+            raise DataError(
+                f"the image of {name_of(one)} {error}",
+                expected="images that fit into memory, decoded",
+                mend="raise the limit, or leave the image out",
+            ) from error
+        except ValueError:
+            continue  # no image; the input functions say what they make of it
 
 
 def input_sheets(
@@ -94,8 +129,9 @@ def input_sheets(
     """Gives the pages of what the model gets of the records picked, a record a row.
 
     Raises:
-        UserError, EnvironmentMissing: as `each_model_input`.
+        UserError, EnvironmentMissing: as `each_model_input`, and for an image of too many pixels.
     """
+    _check_sizes(picked, look.max_pixels)
     pictures: dict[tuple[int, int], tuple[Tile, Image.Image]] = {}
     counts: list[tuple[int, int]] = []
     refused: list[str] = []
@@ -122,7 +158,9 @@ def input_sheets(
     def sheet(part: Sequence[tuple[int, PickedRecord]]) -> bytes:
         row_by_row = []
         for record, one in part:
-            tile = record_tile(one, look.label_map, with_masks=loads_masks)
+            tile = record_tile(
+                one, look.label_map, with_masks=loads_masks, max_pixels=look.max_pixels
+            )
             row_by_row.append((tile, drawn_tile(tile, look.side)))
             row_by_row += [pictures[record, draw] for draw in range(draws)]
         return render_sheet(

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.breakdown import Resampling, break_down, differences
-from odapi_repro.evaluation.coco_data import Detections, box_oddities, read_detections
+from odapi_repro.evaluation.coco_data import (
+    Detections,
+    box_oddities,
+    check_all_masked,
+    misread_truth,
+    read_detections,
+)
 from odapi_repro.evaluation.eval_data import COCO_VAL_IMAGES, EvalData
 from odapi_repro.evaluation.evaluate import with_image_sizes
 from odapi_repro.evaluation.inference.job import images_path
@@ -111,7 +117,10 @@ def assemble_evaluation(
         reference_name="" if reference is None else reference.name,
         reported=() if reference is None else reference.reported,
         caveats=_caveats(data, reported=reference is not None),
-        oddities=tuple(line for one in every for line in _of_detections(data, one)),
+        oddities=(
+            *_of_truth(data),
+            *(line for one in every for line in _of_detections(data, one)),
+        ),
         digests=digests or {},
         read_images=data.read_images if data.has_images else None,
     )
@@ -182,6 +191,9 @@ def _iou_types(asked: AskedType, data: EvalData, every: Sequence[Found]) -> list
     types: list[IouType] = []
     if all(one.detections.boxes is not None for one in every):
         types.append("bbox")
+    if all(one.detections.masks is not None and one.detections.num for one in every):
+        # Mask AP is not left out in silence because one annotation lacks its mask.
+        check_all_masked(data.truth)
     if data.truth.masks is not None and all(one.detections.masks is not None for one in every):
         types.append("segm")
     if not types:
@@ -203,6 +215,12 @@ def _left_out(found: Found, types: Sequence[IouType]) -> list[str]:
     return ["its masks are not scored"] if has_masks and "segm" not in types else []
 
 
+def _of_truth(data: EvalData) -> list[str]:
+    """What suggests that the ground truth's boxes were not meant as they are read."""
+    found = misread_truth(data.truth)
+    return [f"Anything about a model: of the ground truth's boxes, {found}."] if found else []
+
+
 def _of_detections(data: EvalData, found: Found) -> list[str]:
     """What is odd about detections, and suggests that they were not meant as they are read."""
     truth, detections = data.truth, found.detections
@@ -212,10 +230,12 @@ def _of_detections(data: EvalData, found: Found) -> list[str]:
     ]
     used = set(truth.categories.tolist())
     if used and used.isdisjoint(detections.categories.tolist()):
-        what = f"none of its {detections.num:,} detections is" if detections.num else "nothing is"
         lines.append(
-            f"That {found.label} finds nothing: {what} of a class that has objects here. Are the"
-            " ids of the classes those that it was trained with?"
+            f"That {found.label} finds nothing: none of its {detections.num:,} detections is of a"
+            " class that has objects here. Are the ids of the classes those that it was trained"
+            " with?"
+            if detections.num
+            else f"That {found.label} finds nothing: it holds no detections, an empty list."
         )
     return lines
 

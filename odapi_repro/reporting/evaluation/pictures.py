@@ -156,8 +156,9 @@ def _tinted(image: Image.Image, detections: Sequence[DrawnDetection]) -> Image.I
         return image
     pixels = np.asarray(image.convert("RGB")).astype(np.float32)
     for one in masked:
-        mask: Any = mask_api.decode(one.mask)
-        if mask.shape == pixels.shape[:2]:
+        # Its size first: decoded, it takes a byte a pixel, and it may be of any size.
+        if one.mask is not None and list(one.mask["size"]) == list(pixels.shape[:2]):
+            mask: Any = mask_api.decode(one.mask)
             colour = np.array(ImageColor.getrgb(_COLOURS[one.outcome])[:3], np.float32)
             pixels[mask > 0] += _MASK_OPACITY * (colour - pixels[mask > 0])
     return Image.fromarray(pixels.astype(np.uint8))
