@@ -43,7 +43,7 @@ from PIL import Image
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.example import parse_example
 from odapi_repro.datasets.tfrecord import read_records
-from odapi_repro.datasets.worker_pool import available_cores
+from odapi_repro.datasets.workers.worker_pool import available_cores
 
 LEAST_RATIO = 4.0
 MOST_BYTES = 2 << 30

@@ -33,7 +33,7 @@ from odapi_repro.datasets.label_map import write_label_map
 from odapi_repro.datasets.shapes import draw_scene
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
-from odapi_repro.datasets.worker_pool import available_cores
+from odapi_repro.datasets.workers.worker_pool import available_cores
 from odapi_repro.diagnosis.outcome import examine_records
 from odapi_repro.diagnosis.rules import records
 

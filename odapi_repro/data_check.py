@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(positional: list[str]) -> int:
     from odapi_repro.data_check_inputs import check_data, name_data
-    from odapi_repro.datasets.worker_pool import available_cores
+    from odapi_repro.datasets.workers.worker_pool import available_cores
     from odapi_repro.diagnosis.finding import Severity
     from odapi_repro.diagnosis.outcome import examine_records
     from odapi_repro.diagnosis.rules import records

@@ -15,7 +15,7 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
 from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
-from odapi_repro.datasets.worker_pool import available_cores, start_server
+from odapi_repro.datasets.workers.worker_pool import available_cores, start_server
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown
 

@@ -134,7 +134,7 @@ def test_ctrl_c_and_a_closed_terminal_are_left_to_the_parent_from_the_first_mome
     """The server that workers come from, and so they, never get them, whatever they do then."""
     code = (
         "import multiprocessing.forkserver as f, signal\n"
-        "from odapi_repro.datasets.worker_pool import start_server\n"
+        "from odapi_repro.datasets.workers.worker_pool import start_server\n"
         "start_server('odapi_repro.datasets.conversion.pool')\n"
         "print(f._forkserver._forkserver_pid, signal.pthread_sigmask(signal.SIG_BLOCK, set()))\n"
         "print(open(f'/proc/{f._forkserver._forkserver_pid}/status').read())\n"

@@ -111,7 +111,7 @@ def test_of_two_that_finish_the_same_the_first_one_s_is_kept(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("number", "kind", "message"),
     [
-        (errno.ENOSPC, EnvironmentMissing, "no space left"),
+        (errno.ENOSPC, EnvironmentMissing, "[Nn]o space left"),
         (errno.EROFS, UserError, "cannot be (kept here|written)"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_state_that_could_not_be_replaced_is_still_the_old_one(store, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(EnvironmentMissing, match="no space left"):
+    with pytest.raises(EnvironmentMissing, match=r"[Nn]o space left"):
         store.set_state(TRIAL.trial_id, TrialState("failed", "later"))
     assert store.state(TRIAL.trial_id).message == "earlier"
     assert not list(store.folder(TRIAL.trial_id).glob(".*.tmp"))

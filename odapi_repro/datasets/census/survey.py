@@ -14,7 +14,7 @@ from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion,
 from odapi_repro.datasets.census.split import FileFacts, SplitCensus
 from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import read_frames
-from odapi_repro.datasets.worker_pool import WorkerPool
+from odapi_repro.datasets.workers.worker_pool import WorkerPool
 from odapi_repro.errors import DataError
 
 __all__ = ["take_census"]

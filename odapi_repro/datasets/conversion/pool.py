@@ -10,7 +10,7 @@ from pathlib import Path
 from odapi_repro.datasets.conversion.journal import is_whole
 from odapi_repro.datasets.conversion.shard import make_shard
 from odapi_repro.datasets.conversion.shard_task import Recipe, ShardOutcome, ShardTask
-from odapi_repro.datasets.worker_pool import WorkerPool, tick
+from odapi_repro.datasets.workers.worker_pool import WorkerPool, tick
 
 __all__ = ["Job", "ShardDone", "ShardPool"]
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from odapi_repro.datasets import worker_pool
 from odapi_repro.datasets.tfrecord import read_records, write_records
-from odapi_repro.datasets.worker_pool import WorkerPool, tick
+from odapi_repro.datasets.workers import worker_pool
+from odapi_repro.datasets.workers.worker_pool import WorkerPool, tick
 from odapi_repro.errors import DataError
 
 TASKS = list(range(8))
@@ -121,13 +121,15 @@ def test_where_no_thread_starts_the_work_is_done_in_this_process(
     said: list[str] = []
     assert results_of(2, said)[0] == WHOLE[0]
     assert "can't start new thread" in said[0]
+    # They would be waited for at the end of this process, and wait themselves.
+    assert multiprocessing.active_children() == []
 
 
 def test_a_limit_on_open_files_ends_in_this_process_and_without_a_traceback() -> None:
     """Somewhere in this range the parent, the server or a worker is the one that has none left."""
     code = (
         "import resource, sys\n"
-        "from odapi_repro.datasets.worker_pool import WorkerPool\n"
+        "from odapi_repro.datasets.workers.worker_pool import WorkerPool\n"
         "if __name__ == '__main__':\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)\n"
         "    with WorkerPool(2, 'math', say=print) as pool:\n"

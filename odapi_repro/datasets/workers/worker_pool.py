@@ -24,6 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Final, Generic, Self, TypeVar
 
 from odapi_repro.errors import DataError
@@ -35,7 +36,7 @@ _LEFT_TO_THE_PARENT: Final = (signal.SIGINT, signal.SIGHUP)
 _NO_PROCESS: Final = (OSError, EOFError, RuntimeError, ImportError)
 """What the system's refusal of a process comes as: a limit, no semaphores (/dev/shm is missing or
 cannot be written to), a server that died of it, a thread that cannot be started."""
-_QUIET: Final = "odapi_repro.datasets.quiet_server"
+_QUIET: Final = "odapi_repro.datasets.workers.quiet_server"
 _POLL_SECONDS: Final = 0.2
 _SIGNAL_SECONDS: Final = 1.0
 
@@ -107,6 +108,7 @@ class WorkerPool:
         self._begin = begin
         self._say = say
         self._executor: ProcessPoolExecutor | None = None
+        self._not_ours: set[BaseProcess] = set()
         self._here = _Shared([0], [0])
         self._shared = self._here
 
@@ -172,6 +174,7 @@ class WorkerPool:
             yield Done(place, task, work(task))
 
     def _start(self) -> None:
+        self._not_ours = set(multiprocessing.active_children())
         context = start_server(self._preload)
         self._shared = _Shared(context.RawArray("q", self._workers), context.RawArray("b", 1))
         self._executor = ProcessPoolExecutor(
@@ -204,9 +207,13 @@ class WorkerPool:
     def _end(self) -> None:
         if self._executor is not None:
             self._shared.stop[0] = 1
-            # Its thread may be what could not be started.
-            with contextlib.suppress(RuntimeError):
+            try:
                 self._executor.shutdown(wait=True, cancel_futures=True)
+            except RuntimeError:
+                # Its thread could not be started, and nobody else ends its processes.
+                for process in set(multiprocessing.active_children()) - self._not_ours:
+                    process.terminate()
+                    process.join()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Processes that share a long piece of work on records, and end with their parent."""
