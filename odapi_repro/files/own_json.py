@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import stat
@@ -57,6 +56,8 @@ def write_record(path: str | os.PathLike[str], fields: Mapping[str, Any], *, ver
 
 def digest_of(path: str | os.PathLike[str]) -> str:
     """Gives 16 hex digits that stand for a file's content; empty where there is none to read."""
+    import hashlib  # OpenSSL takes a while to load, and most commands need none of it
+
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
@@ -174,6 +175,8 @@ def damaged(path: Path, problem: str, mend: str) -> DamagedFile:
 
 
 def _sum_of(fields: Mapping[str, Any]) -> str:
+    import hashlib
+
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 

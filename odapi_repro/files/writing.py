@@ -7,7 +7,6 @@ import errno
 import io
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -53,7 +52,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with open(path, "wb") as stream:
             yield stream
         return
-    beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    beside = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.tmp")
     raw: _Raw | None = None
     try:
         with _refusals(path):
