@@ -68,7 +68,7 @@ def run_command(
     name: str,
     summary: str,
 ) -> int:
-    """Runs one command and gives its exit code (docs/exit_codes.md).
+    """Runs one command and gives its exit code (docs/run.md#exit-codes).
 
     `main` gets the positional arguments after the flags were parsed. Whatever it raises is told in
     one message on stderr: no exception leaves this function.

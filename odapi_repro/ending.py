@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TextIO
 
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown, shown_lines
@@ -20,6 +20,7 @@ __all__ = [
     "EXIT_USAGE",
     "guard_imports",
     "guarded",
+    "say",
 ]
 
 EXIT_DONE: Final = 0
@@ -87,9 +88,11 @@ def guarded(run: Callable[[], int], *, name: str) -> int:
             code = run()
             sys.stdout.flush()
             return code
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if not _reader_has_gone():
+            return _code_of(error, name)
         # The reader of our output (head, a pager) has gone; nothing is left to say.
-        _stdout_to_nowhere()
+        _to_nowhere(sys.stdout)
         return EXIT_DONE
     except KeyboardInterrupt as error:
         signum = signal_of(error)
@@ -98,8 +101,10 @@ def guarded(run: Callable[[], int], *, name: str) -> int:
     except BaseException as error:
         return _code_of(error, name)
     finally:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        try:
             sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):
+            _to_nowhere(sys.stderr)
 
 
 def _code_of(error: BaseException, name: str) -> int:
@@ -107,17 +112,44 @@ def _code_of(error: BaseException, name: str) -> int:
     problem = _problem_of(error)
     if problem is not None:
         if isinstance(error, OSError) and _stdout_is_stuck():
-            _stdout_to_nowhere()
+            _to_nowhere(sys.stdout)
         _tell(f"odapi-repro {name}: {problem}")
-        return EXIT_USAGE
+        ended = _signal_before(error)
+        return EXIT_USAGE if ended is None else 128 + signal_of(ended)
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else EXIT_INTERNAL
+        if isinstance(error.code, int):
+            return error.code
+        if error.code is not None:
+            _tell(f"odapi-repro {name}: {error.code}")
+        return EXIT_DONE if error.code is None else EXIT_FAILED
     _tell(
         f"odapi-repro {name}: an error of this program: {type(error).__name__}: {error}\n"
         f"  where: {_where(error)}\n"
         f"  to report it: {_REPORT}"
     )
     return EXIT_INTERNAL
+
+
+def _signal_before(error: BaseException) -> KeyboardInterrupt | None:
+    """Gives the signal that was ending the command when it came to this error."""
+    before = error.__context__
+    while before is not None and not isinstance(before, KeyboardInterrupt):
+        before = before.__context__
+    return before
+
+
+def say(text: str, *, file: TextIO | None = None) -> None:
+    """Prints what a command says beside its work, which goes on where nobody reads it any more.
+
+    Args:
+        text: a plan, for example.
+        file: stdout by default.
+    """
+    stream = sys.stdout if file is None else file
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        _to_nowhere(stream)
 
 
 def _problem_of(error: BaseException) -> UserError | None:
@@ -208,6 +240,18 @@ def _open_standard_streams() -> None:
                 reconfigure(errors="backslashreplace")
 
 
+def _reader_has_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more."""
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def _stdout_is_stuck() -> bool:
     try:
         sys.stdout.flush()
@@ -216,9 +260,9 @@ def _stdout_is_stuck() -> bool:
     return False
 
 
-def _stdout_to_nowhere() -> None:
-    """Drops what stdout still holds, which the interpreter would else try to write at its end."""
+def _to_nowhere(stream: TextIO) -> None:
+    """Drops what a stream still holds, which the interpreter would else try to write at its end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -15,6 +15,7 @@ from absl import flags
 from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.ending import say
 from odapi_repro.errors import UserError
 from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
 from odapi_repro.execution.explain_price import (
@@ -129,7 +130,7 @@ def _run(positional: list[str], command: str) -> int:
     spread = replicate_spread(plan, store)
     sd = math.nan if FLAGS.sd is None else FLAGS.sd
     told = sys.stderr if FLAGS.format == "json" else sys.stdout
-    print(plan_text(plan, price, spread, sd=sd), file=told, flush=True)
+    say(plan_text(plan, price, spread, sd=sd), file=told)
     if FLAGS.plan:
         return EXIT_DONE
     for parent in (Path(FLAGS.runs_dir), folder.parent):

@@ -13,6 +13,7 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, nearest, run_command
 from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.ending import say
 from odapi_repro.errors import UserError
 from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
 from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
@@ -153,7 +154,7 @@ def _run(positional: list[str], command: str) -> int:
         family=pipeline.meta_architecture,
     )
     tell_unread(unread)
-    print(plan_text(plan, study=study, todo=todo, cost=cost), flush=True)
+    say(plan_text(plan, study=study, todo=todo, cost=cost))
     if FLAGS.dry_run:
         return EXIT_DONE
     if todo:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from odapi_repro.command import EXIT_DONE, nearest
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.ending import say
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.evaluation.checkpoint import (
     CheckpointSource,
@@ -134,7 +135,7 @@ def run_post_hoc(
     check_passes(pipeline.proto, sweep.job_passes())
     study = flags.name or _default_name(pipeline, sources, names)
     check_name(study)
-    print(post_hoc_plan_text(sweep, study=study, warnings=list(warnings)), flush=True)
+    say(post_hoc_plan_text(sweep, study=study, warnings=list(warnings)))
     if flags.dry_run:
         return EXIT_DONE
     return _run_and_report(sweep, Path(flags.results_dir) / study, command)
@@ -259,7 +260,7 @@ def _pipeline(
 def _data_choice(flags: Any) -> DataChoice:
     data = flags.data if flags["data"].present else ""
     if data == EMBEDDED:
-        print("data: the embedded shapes set (made once, in about half a minute)", flush=True)
+        say("data: the embedded shapes set (made once, in about half a minute)")
     return DataChoice(
         data=data,
         eval_records=flags.eval_records or "",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED
+from odapi_repro.ending import say
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline
@@ -96,7 +97,7 @@ class _Session:
         plan = plan_text(
             self._job, expected, study=self._study, todo=len(todo), cost=cost, warnings=warnings
         )
-        print(plan, flush=True)
+        say(plan)
         if self._flags.dry_run:
             return EXIT_DONE
         for parent in (self._store.runs_dir, self._folder.parent):

@@ -101,16 +101,16 @@ def held() -> Iterator[None]:
     A second Ctrl-C ends even this.
 
     Raises:
-        Ended: at the end of the block, if a signal came in it.
+        Ended: at the end of the block, if a signal came in it; also where the block failed.
     """
     came: list[int] = []
     _held.append(came)
     try:
         yield
     finally:
-        _held.remove(came)
-    if came:
-        raise Ended(came[0])
+        _held.pop()
+        if came:
+            raise Ended(came[0])
 
 
 def _is_terminal(descriptor: int) -> bool:

@@ -15,6 +15,7 @@ from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.record_check import check_records
 from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
+from odapi_repro.ending import say
 from odapi_repro.errors import EnvironmentMissing, UserError, shortened
 from odapi_repro.execution.executor import Runtime
 from odapi_repro.execution.hardware import count_gpus
@@ -147,7 +148,7 @@ def study_data_of(values: Any, pipeline: Pipeline) -> StudyData:
         UserError: records or a label map that are missing or do not fit the pipeline.
     """
     if values.data == EMBEDDED and not values.train_records:
-        print("data: the embedded shapes set (made once, in about half a minute)", flush=True)
+        say("data: the embedded shapes set (made once, in about half a minute)")
     source = resolve_data_source(
         values.data, values.train_records, values.eval_records, values.label_map
     )
@@ -191,7 +192,7 @@ def tell_unread(damage: Sequence[str]) -> None:
 
 
 def tell_unfinished(store: TrialStore, trials: Iterable[tuple[str, TrialState]]) -> None:
-    """Says on stderr which trials came to no end, why, where their logs are and what to do."""
+    """Says on stderr which trials did not finish, why, where their logs are and what to do."""
     for trial_id, state in trials:
         print(
             f"trial {trial_id} {state.state}: {shown_lines(state.message)}\n"

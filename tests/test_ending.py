@@ -15,7 +15,7 @@ import pytest
 
 from odapi_repro.ending import EXIT_INTERNAL, guarded
 from odapi_repro.errors import UserError
-from odapi_repro.signals import Ended, raised_as_exceptions
+from odapi_repro.signals import Ended, held, raised_as_exceptions
 
 
 def _raise(error: BaseException) -> int:
@@ -216,3 +216,68 @@ def test_a_signal_that_comes_while_an_object_is_finalised_is_not_lost():
 
     with pytest.raises(Ended):
         wait()
+
+
+def test_a_signal_in_a_block_that_fails_counts_and_so_do_later_ones():
+    def fail() -> None:
+        with held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise ValueError("the block fails")
+
+    with pytest.raises(Ended), raised_as_exceptions():
+        fail()
+
+
+def test_blocks_within_blocks_let_a_signal_count_at_the_end_of_the_inner_one():
+    seen = []
+
+    def work() -> None:
+        with held():
+            with held():
+                os.kill(os.getpid(), signal.SIGTERM)
+                seen.append("inner")
+            seen.append("never")
+
+    with pytest.raises(Ended), raised_as_exceptions():
+        work()
+    assert seen == ["inner"]
+
+
+def test_an_error_on_the_way_out_does_not_hide_the_signal(capsys):
+    def run() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            raise OSError(errno.ENOSPC, "No space left on device", "trials.csv")
+
+    assert guarded(run, name="run") == 128 + signal.SIGTERM
+    assert "trials.csv" in capsys.readouterr().err
+
+
+def test_a_pipe_of_the_work_that_breaks_is_not_taken_for_a_reader_who_left(capsys):
+    assert guarded(lambda: _raise(BrokenPipeError(errno.EPIPE, "Broken pipe")), name="run") == 2
+
+
+@pytest.mark.parametrize(("argument", "code"), [((), 0), ((3,), 3), (("why",), 1)])
+def test_an_exit_is_the_interpreters_own(argument, code, capsys):
+    assert guarded(lambda: _raise(SystemExit(*argument)), name="run") == code
+    assert ("why" in capsys.readouterr().err) == (argument == ("why",))
+
+
+def test_a_plan_that_nobody_reads_does_not_end_the_work():
+    program = "from odapi_repro.ending import guarded, say\n" + (
+        "import sys\ndef run():\n    say('x' * 100000)\n    print('worked', file=sys.stderr)\n"
+        "    return 3\nsys.exit(guarded(run, name='run'))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b"worked\n"
+        assert child.wait(60) == 3

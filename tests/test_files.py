@@ -228,3 +228,37 @@ def test_a_file_that_is_not_there_is_no_damage(tmp_path):
     for path in (tmp_path / "none", tmp_path / "none" / "none"):
         with pytest.raises(FileNotFoundError):
             read_json(path, mend="")
+
+
+def test_what_stdout_leads_to_is_added_to_and_not_cut_off(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("precious\n")
+    program = "from odapi_repro.files import write_whole\nwrite_whole('/dev/stdout', 'new\\n')\n"
+    with open(log, "ab") as file:
+        subprocess.run([sys.executable, "-c", program], stdout=file, check=True, cwd=PACKAGE.parent)
+    assert log.read_text() == "precious\nnew\n"
+
+
+def test_a_device_that_is_full_is_a_refusal_with_its_name():
+    with pytest.raises(EnvironmentMissing, match="/dev/full"):
+        write_whole("/dev/full", "x" * 100)
+
+
+def test_a_pipe_gets_what_is_written_and_one_without_a_reader_is_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, "told")
+    assert os.read(reader, 100) == b"told"
+    os.close(reader)
+    write_whole(pipe, "whole")
+    assert pipe.read_text() == "whole"
+
+
+def test_refusals_leave_no_descriptor_open(tmp_path):
+    (tmp_path / "folder").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(DamagedFile):
+            read_json(tmp_path / "folder", mend="")
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -21,10 +21,13 @@ from odapi_repro.diagnosis.finished_run import (
     write_checkpoint_state,
 )
 
-__all__ = ["ASIDE", "Restart", "restart_from", "set_aside"]
+__all__ = ["ASIDE", "TRAINED", "Restart", "restart_from", "set_aside"]
 
 ASIDE: Final = "earlier-"
 """What the names of folders with what was set aside begin with."""
+
+TRAINED: Final = "trained.json"
+"""Written by the worker when the last step is done and saved; holds what the training took."""
 
 _PART_OF: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 
@@ -55,7 +58,9 @@ def set_aside(folder: Path, *, keep: Iterable[str]) -> str:
         The new folder's name; empty where there was nothing to move.
     """
     stays = set(keep)
-    names = [n for n in sorted(os.listdir(folder)) if n not in stays and not n.startswith(ASIDE)]
+    names = [n for n in os.listdir(folder) if n not in stays and not n.startswith(ASIDE)]
+    # What says that the training is done goes before what it says it of.
+    names.sort(key=lambda name: (name != TRAINED, name))
     return _moved(folder, names) if names else ""
 
 
@@ -115,6 +120,7 @@ def _moved(folder: Path, names: Sequence[str]) -> str:
             break
         number += 1
     for name in names:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
         # A link moves as a link; what it leads to stays where it is.
-        os.rename(folder / name, aside / Path(name).name)
+        os.rename(folder / name, aside / name)
     return aside.name

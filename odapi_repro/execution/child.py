@@ -81,6 +81,9 @@ def run_child(
     began, began_unix = time.monotonic(), time.time()
     kills_before = _oom_kills()
     read_end, write_end = os.pipe()
+    events = open(read_end, "rb")  # noqa: SIM115
+    told = contextlib.ExitStack()
+    told.callback(os.close, write_end)
     process: subprocess.Popen[bytes] | None = None
     outcome: dict[str, Any] = {}
     try:
@@ -99,15 +102,14 @@ def run_child(
                 env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
                 start_new_session=True,
             )
-        os.close(write_end)
-        with open(read_end, "rb") as events:
-            for line in events:
-                event = parse_event(line)
-                if event is None:
-                    continue
-                if event["event"] in _OUTCOMES:
-                    outcome = event
-                on_event(event)
+        told.close()
+        for line in events:
+            event = parse_event(line)
+            if event is None:
+                continue
+            if event["event"] in _OUTCOMES:
+                outcome = event
+            on_event(event)
         code = process.wait()
     except BaseException:
         if process is not None:
@@ -115,6 +117,9 @@ def run_child(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         raise
+    finally:
+        events.close()
+        told.close()
     return ChildEnd(
         outcome=outcome,
         code=code,

@@ -10,7 +10,6 @@ made again. The names of passes and variants decide nothing and are left out.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import hashlib
 import json
@@ -24,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
-from odapi_repro.files import NO_SPACE, put_in_place, read_json, write_json, write_whole
+from odapi_repro.files import (
+    NO_SPACE,
+    is_held,
+    locked,
+    put_in_place,
+    read_json,
+    write_json,
+    write_whole,
+)
 
 __all__ = ["DETECTIONS", "IMAGES", "STAGES", "EvaluationStore", "evaluation_id"]
 
@@ -122,8 +129,7 @@ class EvaluationStore:
                         _remove_if_left(left)
                     folder = Path(tempfile.mkdtemp(prefix=_WORK, dir=self.folder))
                     held.callback(shutil.rmtree, folder, ignore_errors=True)
-                    lock = held.enter_context(open(folder / _LOCK, "w", encoding="utf-8"))
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    held.enter_context(locked(folder / _LOCK))
             yield folder
 
     def _set_aside(self, folder: Path) -> None:
@@ -136,8 +142,7 @@ class EvaluationStore:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with open(self.folder / _STORE_LOCK, "a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / _STORE_LOCK, wait=True):
             yield
 
     @contextlib.contextmanager
@@ -206,7 +211,5 @@ def _reads_to_its_end(path: Path) -> bool:
 
 def _remove_if_left(folder: Path) -> None:
     """Removes a work folder whose process is gone, and so its lock."""
-    with contextlib.suppress(OSError):
-        with open(folder / _LOCK, "a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not is_held(folder / _LOCK):
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,8 +15,8 @@ from odapi_repro.datasets.damage import make_edited_records
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.history import memory_advice
-from odapi_repro.execution.store import TRAINED_ONLY, Attempt, TrialState, TrialStore
-from odapi_repro.signals import Ended
+from odapi_repro.execution.store import FINISHED, TRAINED_ONLY, Attempt, TrialState, TrialStore
+from odapi_repro.signals import Ended, held
 from odapi_repro.study.trial import Trial
 from odapi_repro.training.job import Job, is_chief, write_job
 
@@ -78,6 +78,10 @@ class LocalExecutor:
             KeyboardInterrupt: the user's; the child has ended, the trial is `interrupted`.
         """
         with self.store.locked(trial.trial_id):
+            # Another process may have ended it since it was looked at.
+            state = self.store.state(trial.trial_id)
+            if state.state in FINISHED:
+                return state
             attempt = self.store.prepare(trial, fresh_start=self.runtime.fresh_start)
             for note in attempt.notes:
                 on_event(trial, {"event": "note", "text": note})
@@ -96,8 +100,9 @@ class LocalExecutor:
                 provenance["data"] = dict(trial.data)
             if edits is not None:
                 provenance["record_edits"] = edits
-            self.store.write_provenance(trial.trial_id, attempt, provenance)
-            self.store.set_state(trial.trial_id, state)
+            with held():
+                self.store.write_provenance(trial.trial_id, attempt, provenance)
+                self.store.set_state(trial.trial_id, state)
         if state.kind == "disk_full":
             raise EnvironmentMissing(
                 "no space left on the disk while a trial ran",
@@ -109,9 +114,12 @@ class LocalExecutor:
 
     def _job(self, trial: Trial, attempt: Attempt) -> Job:
         spec, folder = trial.spec, attempt.folder
-        # `train_loop` counts blocks from where it goes on.
+        # `train_loop` counts blocks from where it goes on: those of the first attempt where they
+        # fit, so that losses are of the same steps.
         left = trial.num_steps - attempt.from_step or trial.num_steps
-        block = _largest_divisor(left, self.runtime.steps_per_iteration)
+        block = _largest_divisor(trial.num_steps, self.runtime.steps_per_iteration)
+        if left % block:
+            block = _largest_divisor(left, self.runtime.steps_per_iteration)
         return Job(
             pipeline_path=str(folder / "pipeline.config"),
             model_dir=str(folder),

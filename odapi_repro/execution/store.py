@@ -15,18 +15,30 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from odapi_repro.errors import DamagedFile, UserError
-from odapi_repro.execution.attempts import Restart, restart_from, set_aside
+from odapi_repro.execution.attempts import TRAINED, Restart, restart_from, set_aside
 from odapi_repro.execution.events import SCRATCH
-from odapi_repro.execution.file_lock import Busy, is_held, locked
+from odapi_repro.execution.trial_state import (
+    FINISHED,
+    STATE_VERSION,
+    STATES,
+    TRAINED_ONLY,
+    Metrics,
+    Provenance,
+    StateFile,
+    TrialState,
+)
 from odapi_repro.files import (
+    Busy,
     cannot_write,
     damaged,
     digest_of,
+    is_held,
+    locked,
     read_json,
     read_record,
     typed,
@@ -49,15 +61,6 @@ __all__ = [
     "TrialStore",
 ]
 
-STATES = ("planned", "running", "succeeded", "diverged", "failed", "interrupted")
-# What needs no run again: a diverged trial is a result.
-FINISHED = frozenset({"succeeded", "diverged"})
-STATE_VERSION = 1
-# Written by the worker when the last step is done and saved; holds what the training took.
-TRAINED = "trained.json"
-TRAINED_ONLY: Final = "trained_only"
-"""Kind of a success of a worker that is not the chief: it trains, and evaluates nothing."""
-
 _STATE, _SPEC, _METRICS = "state.json", "trial.json", "metrics.json"
 _PROVENANCE, _CONFIG, _LOCK = "provenance.json", "pipeline.config", ".lock"
 _WRITTEN_ANEW: Final = (_STATE, _SPEC, _CONFIG, "job.json", _LOCK)
@@ -71,55 +74,6 @@ _MENDS: Final = {
     _PROVENANCE: "delete the file: what the trial took and where it ran is lost, it does not run "
     "again",
 }
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """Where a trial stands.
-
-    Attributes:
-        state: one of `STATES`.
-        message: why, for `diverged`, `failed` and `interrupted`.
-        step: steps done when it was written.
-        kind: of a failure: `out_of_memory`, `disk_full`, `input`, `error`; `TRAINED_ONLY`.
-    """
-
-    state: str
-    message: str = ""
-    step: int = 0
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What metrics.json holds (`evaluation.evaluate.Evaluation`), as far as tables show it.
-
-    Attributes:
-        metrics: by COCO's names, in points; None where there is nothing to score.
-        num_images: images scored.
-    """
-
-    metrics: Mapping[str, float | None]
-    num_images: int
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What provenance.json holds, as far as anything reads it.
-
-    Attributes:
-        wall_seconds: of all attempts.
-        timings: name -> seconds, of the last attempt.
-        final_loss: of the last step.
-        resumed: whether the last attempt went on from an earlier one.
-        peak_memory_mib: of the first device, or the process.
-    """
-
-    wall_seconds: float | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
-    final_loss: float | None = None
-    resumed: bool = False
-    peak_memory_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,17 +93,6 @@ class Attempt:
     resumed: bool
     from_step: int = 0
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _StateFile:
-    """What state.json holds: a `TrialState`, and digests of the files that it rests on."""
-
-    state: str
-    message: str = ""
-    step: int = 0
-    kind: str = ""
-    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class TrialBusy(Busy):
@@ -187,21 +130,24 @@ class TrialStore:
         Raises:
             DamagedFile: the state does not read, or a newer version wrote it.
         """
-        path = self.folder(trial_id) / _STATE
-        try:
-            held = read_record(path, _StateFile, version=STATE_VERSION, mend=_MENDS[_STATE])
-        except FileNotFoundError:
+        held = self._state_file(trial_id)
+        if held is not None and held.state == "running" and self.is_free(trial_id):
+            # Whoever ran it may have ended it between the two looks.
+            held = self._state_file(trial_id)
+            if held is not None and held.state == "running":
+                return TrialState("interrupted", "killed while it ran", held.step)
+        if held is None:
             return self._without_state(trial_id)
         state = TrialState(held.state, held.message, held.step, held.kind)
-        if state.state not in STATES:
-            raise damaged(path, f"no trial is '{state.state}'", _MENDS[_STATE])
-        if state.state == "running" and not is_held(self.folder(trial_id) / _LOCK):
-            return TrialState("interrupted", "killed while it ran", state.step)
         if state.state == "succeeded" and state.kind != TRAINED_ONLY:
             problem = self._problem_of_metrics(trial_id, held.digests.get(_METRICS))
             if problem:
                 return TrialState("interrupted", problem, state.step)
         return state
+
+    def is_free(self, trial_id: str) -> bool:
+        """Whether nobody runs a trial now."""
+        return not is_held(self.folder(trial_id) / _LOCK)
 
     def set_state(self, trial_id: str, state: TrialState) -> None:
         """Replaces a trial's state; of one that is finished, with digests of what it rests on."""
@@ -249,15 +195,10 @@ class TrialStore:
         """
         path = self.folder(trial_id) / _PROVENANCE
         took = self.provenance(trial_id)
-        with contextlib.suppress(FileNotFoundError):
-            held = read_record(
-                self.folder(trial_id) / _STATE,
-                _StateFile,
-                version=STATE_VERSION,
-                mend=_MENDS[_STATE],
-            )
-            if took is not None and held.digests.get(_PROVENANCE, "") not in ("", digest_of(path)):
-                raise damaged(path, "it was changed after it was written", _MENDS[_PROVENANCE])
+        held = self._state_file(trial_id)
+        digest = held.digests.get(_PROVENANCE, "") if held else ""
+        if took is not None and digest not in ("", digest_of(path)):
+            raise damaged(path, "it was changed after it was written", _MENDS[_PROVENANCE])
         return took
 
     def prepare(self, trial: Trial, *, fresh_start: bool = False) -> Attempt:
@@ -346,6 +287,16 @@ class TrialStore:
             from_step=restart.step,
             notes=_notes(restart, folder),
         )
+
+    def _state_file(self, trial_id: str) -> StateFile | None:
+        path = self.folder(trial_id) / _STATE
+        try:
+            held = read_record(path, StateFile, version=STATE_VERSION, mend=_MENDS[_STATE])
+        except FileNotFoundError:
+            return None
+        if held.state not in STATES:
+            raise damaged(path, f"no trial is '{held.state}'", _MENDS[_STATE])
+        return held
 
     def _without_state(self, trial_id: str) -> TrialState:
         """Gives the state of a folder that does not say: somebody has removed the file."""

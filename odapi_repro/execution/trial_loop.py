@@ -76,7 +76,7 @@ class TrialLoop:
 
     def _run(self, trial: Trial, executor: Executor) -> TrialState | None:
         """Runs a trial; None where another process does."""
-        if self._store.state(trial.trial_id).state != "running":
+        if self._store.is_free(trial.trial_id):
             self._on_event(trial, {"event": "trial_started"})
             try:
                 return executor.run(trial, self._on_event)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from odapi_repro import __version__
-from odapi_repro.execution.store import FINISHED, Provenance, TrialStore
+from odapi_repro.errors import DamagedFile
+from odapi_repro.execution.store import FINISHED, Provenance, TrialState, TrialStore
 from odapi_repro.execution.study_runner import TrialEntry
 
 __all__ = ["trial_row"]
@@ -32,13 +33,21 @@ def trial_row(
         foundation: field -> value of what the study's trials share.
         study, pipeline: their names.
     """
-    state = store.state(trial_id)
+    try:
+        state = store.state(trial_id)
+    except DamagedFile as error:
+        state = TrialState("interrupted", error.found)
     # Metrics count only once the trial is settled; a kill may leave them behind.
     scored = store.metrics(trial_id) if state.state == "succeeded" else None
-    took = store.checked_provenance(trial_id)
     message = state.message.splitlines()[0] if state.message else ""
-    if took is None and state.state in FINISHED:
-        message = message or "provenance.json is gone: what it took and its loss are not known"
+    took = None
+    try:
+        took = store.checked_provenance(trial_id)
+        if took is None and state.state in FINISHED:
+            message = message or "provenance.json is gone: what it took and its loss are not known"
+    except DamagedFile as error:
+        # The table says what there is, whatever has become of one file.
+        message = message or error.found
     took = took or Provenance()
     images = trial["num_steps"] * trial["global_batch_size"]
     train_records = trial.get("train_records", foundation["train_records"])

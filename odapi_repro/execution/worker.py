@@ -92,7 +92,8 @@ def _train_and_detect(job: Job, emit: EventWriter) -> tuple[dict[str, float], di
     if job.train:
         took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
         # What says that the training is done comes after all that it stands for.
-        sync_files(Path(job.model_dir).glob("ckpt-*"))
+        folder = Path(job.model_dir)
+        sync_files([*folder.glob("ckpt-*"), folder / "checkpoint"])
         write_json(trained, took)
     timings.update(_took(trained))
     if job.evaluate and is_chief(job.num_workers):

@@ -1,5 +1,6 @@
 """One way to write a file, whole or not at all, and one strict reader of our own JSON."""
 
+from odapi_repro.files.locks import Busy, is_held, locked
 from odapi_repro.files.own_json import (
     damaged,
     digest_of,
@@ -23,11 +24,14 @@ from odapi_repro.files.writing import (
 
 __all__ = [
     "NO_SPACE",
+    "Busy",
     "append_to",
     "cannot_write",
     "damaged",
     "digest_of",
+    "is_held",
     "json_text",
+    "locked",
     "put_in_place",
     "read_json",
     "read_record",

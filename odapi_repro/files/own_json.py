@@ -79,13 +79,17 @@ def read_json(path: str | os.PathLike[str], *, mend: str) -> dict[str, Any]:
     path = Path(path)
     try:
         # A pipe in its place would hold a reader that waits.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            found = os.fstat(file.fileno())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise damaged(path, "it is no file", mend)
             if found.st_size > _MOST_JSON_BYTES:
                 raise damaged(path, f"it is larger than {_MOST_JSON_BYTES:,} bytes", mend)
-            content = file.read()
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read()
+        finally:
+            os.close(descriptor)
         value = json.loads(content.decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error

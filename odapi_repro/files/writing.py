@@ -30,6 +30,7 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_STANDARD = re.compile(r"/dev/(?:std(out|err)|fd/(\d+))")
 _BESIDE = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
 _BUFFER_BYTES = 1 << 20
 
@@ -48,29 +49,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         UserError: it cannot be written for another reason; the same holds.
     """
     path = Path(path)
-    if _is_stream(path):
-        with open(path, "wb") as stream:
-            yield stream
+    stream = _stream_at(path)
+    if stream is not None:
+        raw = _Raw(stream, path)
+        with raw, io.BufferedWriter(raw, _BUFFER_BYTES) as file:
+            yield file
         return
     beside = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.tmp")
-    raw: _Raw | None = None
+    made: _Raw | None = None
     try:
         with _refusals(path):
-            raw = _Raw(os.open(beside, _NEW_FILE, 0o666), path)
-            _keep_mode(path, raw.fileno())
-        file = io.BufferedWriter(raw, _BUFFER_BYTES)
+            made = _Raw(os.open(beside, _NEW_FILE, 0o666), path)
+            _keep_mode(path, made.fileno())
+        file = io.BufferedWriter(made, _BUFFER_BYTES)
         yield file
         with _refusals(path):
             file.flush()
-            os.fsync(raw.fileno())
+            os.fsync(made.fileno())
             file.close()
             os.replace(beside, path)
         _sync_folder(path.parent)
     finally:
-        with contextlib.suppress(OSError):
-            if raw is not None:
+        if made is not None:
+            with contextlib.suppress(OSError):
                 # Before `file`, which would try to write what it holds.
-                raw.close()
+                made.close()
+        with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
 
 
@@ -159,17 +163,25 @@ def _refusals(path: Path) -> Iterator[None]:
         raise cannot_write(path, error) from error
 
 
-def _is_stream(path: Path) -> bool:
-    if path.parent == Path("/dev/fd") or path in (Path("/dev/stdout"), Path("/dev/stderr")):
-        return True
+def _stream_at(path: Path) -> int | None:
+    """Opens what is written to and never replaced: a device, a pipe that somebody reads.
+
+    Nothing is cut off of a file that stdout leads to: it is written to where it stands.
+    """
+    standard = _STANDARD.fullmatch(str(path))
     try:
+        if standard is not None:
+            names = {"out": 1, "err": 2}
+            return os.dup(names.get(standard[1]) or int(standard[2]))
         mode = path.stat().st_mode
-        if stat.S_ISFIFO(mode):
-            # Refused where nobody reads: a writer would wait for ever.
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            return None
+        # A pipe without a reader is refused; one that waits for it would wait for ever.
+        stream = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        return None
+    os.set_blocking(stream, True)
+    return stream
 
 
 def _keep_mode(path: Path, descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any, TextIO
@@ -66,6 +67,11 @@ class Progress:
 
     def __call__(self, trial: Trial, event: dict[str, Any]) -> None:
         """Takes one event of a trial."""
+        # Whoever reads may have gone, and the disk of a log be full: the training goes on.
+        with contextlib.suppress(OSError):
+            self._hear(trial, event)
+
+    def _hear(self, trial: Trial, event: dict[str, Any]) -> None:
         name = event["event"]
         if name == "trial_started":
             self._trial_began = self._clock()

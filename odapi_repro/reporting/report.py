@@ -45,4 +45,8 @@ def write_report(report: StudyReport, folder: Path) -> tuple[Path, ...]:
         },
         drawings=drawings,
         pages=lambda files: {"README.md": readme_text(report, plots=files)},
+        earlier=(
+            "loss_curves.png",
+            *(f"ap_by_{axis.name}.{ending}" for axis in report.axes for ending in ("png", "svg")),
+        ),
     )

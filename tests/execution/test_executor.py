@@ -17,6 +17,7 @@ from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.execution.executor import _largest_divisor
 from odapi_repro.execution.store import TrialState
 from odapi_repro.files import read_json
+from odapi_repro.signals import Ended, raised_as_exceptions
 
 HERE = Path(__file__).parent
 
@@ -173,3 +174,26 @@ def test_a_compiled_call_takes_a_number_of_steps_that_divides_the_run(
     steps: int, bound: int, expected: int
 ) -> None:
     assert _largest_divisor(steps, bound) == expected
+
+
+def test_a_trial_that_another_process_has_ended_meanwhile_is_not_run_again(tmp_path) -> None:
+    executor, trial = fake_executor(tmp_path), fake_trial()
+    assert executor.run(trial, ignore).state == "succeeded"
+    events: list[str] = []
+    assert executor.run(trial, lambda _, event: events.append(event["event"])).state == "succeeded"
+    assert events == []
+
+
+def test_a_signal_after_the_childs_end_does_not_cost_its_result(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_WORKER", json.dumps({"*": "diverge"}))
+    executor, trial = fake_executor(tmp_path), fake_trial()
+    write = executor.store.write_provenance
+
+    def late(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(*arguments)
+
+    monkeypatch.setattr(executor.store, "write_provenance", late)
+    with pytest.raises(Ended), raised_as_exceptions():
+        executor.run(trial, ignore)
+    assert executor.store.state(trial.trial_id).state == "diverged"

@@ -27,7 +27,6 @@ from odapi_repro.files import write_json
 from odapi_repro.study.trial import TrialSpec
 
 TRIAL = fake_trial()
-INPUTS = Path(__file__).resolve().parents[3] / "shared" / "cases" / "inputs" / "store"
 
 
 @pytest.fixture
@@ -69,15 +68,6 @@ def test_running_without_anybody_who_holds_it_is_interrupted(store: TrialStore) 
     assert store.state(TRIAL.trial_id).state == "interrupted"
 
 
-@pytest.mark.parametrize("path", sorted(INPUTS.glob("state_*.json")), ids=lambda p: p.stem)
-def test_a_damaged_state_is_named_with_what_to_do(store: TrialStore, path: Path) -> None:
-    state = store.folder(TRIAL.trial_id) / "state.json"
-    state.write_bytes(path.read_bytes())
-    with pytest.raises(DamagedFile, match=r"(?s)state\.json.*delete it") as caught:
-        store.state(TRIAL.trial_id)
-    assert caught.value.where == str(state)
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -89,9 +79,11 @@ def test_a_damaged_state_is_named_with_what_to_do(store: TrialStore, path: Path)
     ],
 )
 def test_a_state_that_nobody_wrote_is_never_guessed(store: TrialStore, content: str) -> None:
-    (store.folder(TRIAL.trial_id) / "state.json").write_text(content)
-    with pytest.raises(DamagedFile, match=r"state\.json"):
+    state = store.folder(TRIAL.trial_id) / "state.json"
+    state.write_text(content)
+    with pytest.raises(DamagedFile, match=r"(?s)state\.json.*delete it") as caught:
         store.state(TRIAL.trial_id)
+    assert caught.value.where == str(state)
 
 
 def test_a_trial_whose_state_is_gone_is_interrupted_and_not_begun_anew(store: TrialStore) -> None:
@@ -410,3 +402,48 @@ def test_what_is_no_trial_in_a_runs_folder_is_passed_over(store: TrialStore) -> 
     assert store.trial_ids() == [TRIAL.trial_id]
     assert TrialStore(runs / "notes.txt").trial_ids() == []
     assert TrialStore(runs / "none").trial_ids() == []
+
+
+def test_what_is_set_aside_from_several_folders_keeps_its_place(tmp_path: Path) -> None:
+    store = TrialStore(tmp_path / "runs")
+    folder = store.prepare(RESUMABLE).folder
+    for place in (folder, folder / "temp_worker_001", folder / "temp_worker_002"):
+        place.mkdir(exist_ok=True)
+        write_training_checkpoint(place, 3, 6)
+        _cut(place / "ckpt-3.index")
+    assert store.prepare(RESUMABLE).from_step == 0
+    kept = {path.relative_to(folder).as_posix() for path in folder.rglob("ckpt-3.index")}
+    places = ("", "temp_worker_001/", "temp_worker_002/")
+    assert kept == {f"earlier-1/{place}ckpt-3.index" for place in places}
+
+
+def test_a_set_aside_that_is_cut_short_does_not_leave_a_trial_that_looks_trained(
+    store: TrialStore, monkeypatch
+) -> None:
+    folder = store.folder(TRIAL.trial_id)
+    write_json(folder / "trained.json", {})
+    for name in ("ckpt-2.index", "a.log"):
+        (folder / name).write_text("x")
+    rename, moved = os.rename, []
+
+    def killed(source: Path, aim: Path) -> None:
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(source.name)
+        rename(source, aim)
+
+    monkeypatch.setattr(os, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.prepare(TRIAL, fresh_start=True)
+    assert moved == ["trained.json"]
+
+
+def test_a_trial_that_ends_between_two_looks_has_ended(store: TrialStore, monkeypatch) -> None:
+    store.set_state(TRIAL.trial_id, TrialState("running"))
+
+    def ends(_: Path) -> bool:
+        store.set_state(TRIAL.trial_id, TrialState("diverged", "loss nan", 3))
+        return False
+
+    monkeypatch.setattr("odapi_repro.execution.store.is_held", ends)
+    assert store.state(TRIAL.trial_id).state == "diverged"

@@ -101,3 +101,19 @@ def test_the_reader_is_warned_of_what_the_numbers_cannot_say(tmp_path: Path) -> 
     assert "6 evaluation images" in text
     assert "not deterministic" in text
     assert "random weights" in text
+
+
+def test_one_damaged_file_does_not_cost_the_table(tmp_path: Path) -> None:
+    plan = plan_of("batch_size")
+    executor = fake_executor(tmp_path)
+    run_trials(plan.trials, executor.store, executor, ignore)
+    first, second, _ = plan.trials
+    path = executor.store.folder(first.trial_id) / "provenance.json"
+    path.write_text(path.read_text() + " ")
+    (executor.store.folder(second.trial_id) / "state.json").write_text("[]")
+    rows = trial_rows(StudyRecord.of(plan), plan, executor.store, "mine")
+    assert [row["status"] for row in rows] == ["succeeded", "interrupted", "succeeded"]
+    assert "provenance.json" in rows[0]["message"]
+    assert rows[0]["wall_seconds"] is None
+    assert "state.json" in rows[1]["message"]
+    assert rows[2]["message"] == ""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from odapi_repro.datasets.conversion.manifest import (
     MANIFEST_NAME,
@@ -18,7 +16,7 @@ from odapi_repro.datasets.conversion.manifest import (
     write_manifest,
 )
 from odapi_repro.errors import DataError
-from odapi_repro.files import append_to, cannot_write, remove_leftovers
+from odapi_repro.files import Busy, cannot_write, locked, remove_leftovers
 
 __all__ = ["LABEL_MAP_NAME", "OutputFolder", "shard_name"]
 
@@ -45,7 +43,7 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.manifest: DatasetManifest | None = None
-        self._lock: BinaryIO | None = None
+        self._lock = contextlib.ExitStack()
         self._is_done = False
         self._is_new = False
 
@@ -53,9 +51,8 @@ class OutputFolder:
         try:
             self._is_new = not self.path.exists()
             (self.path / _WORK).mkdir(parents=True, exist_ok=True)
-            self._lock = append_to(self.path / _WORK / "lock")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._lock.enter_context(locked(self.path / _WORK / "lock"))
+        except Busy as error:
             raise DataError(
                 "another conversion is writing to this folder",
                 expected="one conversion at a time",
@@ -180,8 +177,7 @@ class OutputFolder:
         """Lets go of the lock; a work folder without a journal is of no use to anybody."""
         with contextlib.suppress(OSError):
             remove_leftovers(self.path)
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
         work = self.path / _WORK
         if self._is_done or (work.is_dir() and not any(work.glob("*.jsonl"))):
             shutil.rmtree(work, ignore_errors=True)

@@ -94,7 +94,7 @@ class SanityRunner:
             self._note(**{run.name: self._as_it_ended(run) for run in self.outcome.runs})
 
     def failed(self) -> list[tuple[str, TrialState]]:
-        """The trials of the run that came to no end, with their states."""
+        """The trials of the run that did not finish, with their states."""
         ids = [run.trial_id for run in self.outcome.runs]
         if self._job.reference_data is not None:
             reference = self._job.trainings.reference(self._job.reference_data)

@@ -39,6 +39,7 @@ def write_post_hoc_report(report: PostHocReport, folder: Path) -> tuple[Path, ..
         },
         drawings=drawings,
         pages=lambda files: {"README.md": post_hoc_readme(report, plots=files)},
+        earlier=("effects.png", "effects.svg"),
     )
 
 
