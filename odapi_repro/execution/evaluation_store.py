@@ -200,6 +200,8 @@ def _are_lengths(values: Any) -> bool:
 
 def _reads_to_its_end(path: Path) -> bool:
     """Whether the checksums of a gzip or zip file hold; raises where it cannot be read at all."""
+    if not path.is_file():
+        return False
     if path.name == STAGES:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

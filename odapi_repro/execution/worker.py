@@ -115,6 +115,8 @@ def _took(trained: Path) -> dict[str, float]:
 
 def _is_whole(path: Path) -> bool:
     """Whether a gzipped file is there to its end."""
+    if not path.is_file():
+        return False
     try:
         with gzip.open(path, "rb") as file:
             while file.read(1 << 20):
