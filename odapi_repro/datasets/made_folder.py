@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -13,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.errors import DataError, EnvironmentMissing, UserError
-from odapi_repro.files import write_json
+from odapi_repro.errors import DamagedFile, DataError, EnvironmentMissing, UserError
+from odapi_repro.files import read_json, write_json
 
 __all__ = ["default_cache_root", "make_folder", "read_whole"]
 
@@ -34,11 +33,11 @@ def default_cache_root() -> Path:
 def read_whole(folder: Path) -> Mapping[str, Any] | None:
     """Gives what was noted when `folder` was made; None where it is not there, or not whole."""
     try:
-        content: dict[str, Any] = json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))
+        content = read_json(folder / _COMPLETE, mend="")
         sizes = content["files"]
         whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
         return content if whole else None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, DamagedFile, KeyError, AttributeError, TypeError):
         return None
 
 

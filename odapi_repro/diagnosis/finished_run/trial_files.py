@@ -6,7 +6,6 @@ goes to `damage`.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
+from odapi_repro.errors import DamagedFile
+from odapi_repro.files import read_json
 
 __all__ = [
     "EvaluationLog",
@@ -151,15 +152,12 @@ def _json(path: Path, damage: list[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        with open(path, encoding="utf-8") as file:
-            fields = json.loads(file.read(_MOST_JSON_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        damage.append(f"{path.name}: cannot be read ({error})")
+        return read_json(path, mend="")
+    except FileNotFoundError:
         return None
-    if not isinstance(fields, dict):
-        damage.append(f"{path.name}: holds no object")
+    except DamagedFile as error:
+        damage.append(error.found)
         return None
-    return fields
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from odapi_repro.diagnosis.finished_run import (
     read_index,
 )
 from odapi_repro.errors import DataError
+from odapi_repro.files import damaged, read_json, typed
 
 __all__ = ["CheckpointSource", "checkpoint_digest", "find_checkpoint"]
 
@@ -191,15 +191,11 @@ def _extensions(trial_json: Path) -> tuple[str, ...]:
     """Gives the training extensions of the trial whose checkpoint it is; none without a trial."""
     if not trial_json.is_file():
         return ()
+    fields = read_json(trial_json, mend="bring it back, or delete it: the checkpoint is then any")
     try:
-        names = json.loads(trial_json.read_text(encoding="utf-8")).get("extensions", ())
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"the trial's spec does not read: {error}",
-            expected="a trial.json of the trial store",
-            where=str(trial_json),
-        ) from error
-    return tuple(str(name) for name in names)
+        return typed(fields.get("extensions", ()), tuple[str, ...])
+    except ValueError as error:
+        raise damaged(trial_json, str(error), "bring it back") from error
 
 
 def _step(index: CheckpointIndex) -> int | None:

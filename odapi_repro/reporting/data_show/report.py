@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from odapi_repro.errors import UserError
+from odapi_repro.errors import DamagedFile, UserError
+from odapi_repro.files import read_json
 from odapi_repro.reporting.data_show.content import ShowReport
 from odapi_repro.reporting.data_show.json_file import show_json
 from odapi_repro.reporting.data_show.readme import show_readme
@@ -79,9 +79,9 @@ def write_show(
 def _pictures_of(path: Path) -> set[str]:
     """The pictures that an earlier show.json lists; nothing of a file that is something else."""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = read_json(path, mend="")
         named = {name for split in held["splits"] for name in split["pictures"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, DamagedFile, KeyError, TypeError):
         return set()
     return {str(name) for name in named if str(name).endswith(".png") and "/" not in str(name)}
 

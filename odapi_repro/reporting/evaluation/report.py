@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from odapi_repro.errors import UserError
+from odapi_repro.errors import DamagedFile, UserError
+from odapi_repro.files import read_json
 from odapi_repro.reporting.evaluation.content import EvaluationReport
 from odapi_repro.reporting.evaluation.csv_files import csv_tables
 from odapi_repro.reporting.evaluation.json_file import render_json
@@ -96,10 +96,10 @@ def check_is_free(folder: Path, digests: Mapping[str, str]) -> None:
     if not own.exists():
         return
     try:
-        earlier = json.loads(own.read_text(encoding="utf-8"))["digests"]
+        earlier = read_json(own, mend="")["digests"]
         changed = [what for what in _WHAT if earlier.get(what) != digests.get(what)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        changed = list(_WHAT)  # It does not say of what it is.
+    except (DamagedFile, KeyError, AttributeError):
+        changed = list(_WHAT)  # what it is an evaluation of is not known
     if changed:
         raise UserError(
             "this folder holds an evaluation of "

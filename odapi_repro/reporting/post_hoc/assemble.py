@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ import pandas as pd
 
 from odapi_repro import __version__
 from odapi_repro.analysis.cells import FactorAxis
+from odapi_repro.errors import DamagedFile
 from odapi_repro.execution.post_hoc_record import SweepRecord
 from odapi_repro.execution.post_hoc_runner import RESAMPLES, sweep_effects
 from odapi_repro.execution.post_hoc_sweep import CellResult, CellStore, Sweep, checkpoint_label
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.reporting.post_hoc.content import CheckpointLine, ForwardPass, PostHocReport
 from odapi_repro.study.post_hoc_cells import CANDIDATE_SCORE, CANDIDATES_PER_KEPT
+from odapi_repro.study.trial import TrialSpec
 
 __all__ = ["assemble_post_hoc_report"]
 
@@ -113,10 +114,9 @@ def _pipeline_name(path: Path) -> str:
 def _seed(prefix: str) -> int | None:
     """Gives the seed of the trial whose checkpoint it is; None without one."""
     try:
-        spec = json.loads((Path(prefix).parent / "trial.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return TrialSpec.read(Path(prefix).parent / "trial.json", mend="").seed
+    except (FileNotFoundError, DamagedFile):
         return None
-    return int(spec["seed"])
 
 
 def _notes(sweep: Sweep, results: Mapping[str, CellResult]) -> tuple[str, ...]:
