@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -27,6 +28,7 @@ from odapi_repro.execution.explain_runner import ExplanationTrials, run_explanat
 from odapi_repro.execution.hardware import check_disk_space, check_writable
 from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import check_same_foundation
+from odapi_repro.files import digest_of
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.reporting.explanation.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
@@ -35,11 +37,13 @@ from odapi_repro.study.compared_configs import Reference, named_reference, user_
 from odapi_repro.study.design_choice import AUTO, EXPLAINING_DESIGNS
 from odapi_repro.study.designs import check_budget
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
+from odapi_repro.study.explanation import Explanation
 from odapi_repro.study_flags import (
     check_name,
     check_result_kind,
     conditions_of,
     define_study_flags,
+    retries_failed,
     runtime_of,
     study_data_of,
     tell_unfinished,
@@ -287,10 +291,8 @@ def _budget_trials(price: ExplanationPrice) -> int | None:
 
 def _check_same_study(plan: ExplanationPlan, folder: Path) -> None:
     """Refuses to let a study go on with trials that are made of something else."""
-    from odapi_repro.reporting.explanation.report import read_report
-
-    if (folder / "explanation.json").exists():
-        earlier = read_report(folder).explanation
+    with contextlib.suppress(FileNotFoundError):
+        earlier = Explanation.read(folder / "explanation.json")
         explanation = plan.explanation
         check_same_foundation(explanation.study, earlier.foundation, explanation.foundation)
 
@@ -308,7 +310,7 @@ def _train(
             executor,
             progress,
             progress.expect,
-            retry_failed=FLAGS.retry == "failed",
+            retry_failed=retries_failed(FLAGS),
             max_trials=_budget_trials(price),
         )
     finally:
@@ -340,7 +342,16 @@ def _write(trials: ExplanationTrials, folder: Path) -> None:
 def _report_again(folder: Path) -> int:
     from odapi_repro.reporting.explanation.report import read_report, write_report
 
-    write_report(read_report(folder), folder)
+    report = read_report(folder)
+    effects = digest_of(folder / "effects.csv")
+    write_report(report, folder)
+    if effects not in ("", digest_of(folder / "effects.csv")):
+        print(
+            f"note: effects.csv of {shown(folder)} was not what follows from the trials.csv beside "
+            "it, and is written anew; if nobody changed the trials on purpose, take them from "
+            "where they were committed",
+            file=sys.stderr,
+        )
     _print(folder)
     return EXIT_DONE
 

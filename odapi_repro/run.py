@@ -38,6 +38,7 @@ from odapi_repro.study_flags import (
     check_result_kind,
     conditions_of,
     define_study_flags,
+    retries_failed,
     runtime_of,
     study_data_of,
     tell_unfinished,
@@ -145,7 +146,7 @@ def _run(positional: list[str], command: str) -> int:
     record = StudyRecord.of(plan)
     if earlier is not None:
         record = earlier.grown_by(record, study)
-    todo = missing_trials(plan.trials, store, retry_failed=FLAGS.retry == "failed")
+    todo = missing_trials(plan.trials, store, retry_failed=retries_failed(FLAGS))
     cost, unread = expected_cost(
         store,
         todo,

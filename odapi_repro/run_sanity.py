@@ -20,6 +20,7 @@ from odapi_repro.study.study_data import StudyData
 from odapi_repro.study_flags import (
     check_name,
     check_result_kind,
+    retries_failed,
     runtime_of,
     tell_unfinished,
     tell_unread,
@@ -91,7 +92,7 @@ class _Session:
 
         expected = self._job.expected(self._store)
         trials = [one.trial for one in expected]
-        retry = self._flags.retry == "failed"
+        retry = retries_failed(self._flags)
         todo = missing_trials(trials, self._store, retry_failed=retry)
         cost = self._cost(expected, [trial.trial_id for trial in todo])
         plan = plan_text(

@@ -32,6 +32,7 @@ __all__ = [
     "check_result_kind",
     "conditions_of",
     "define_study_flags",
+    "retries_failed",
     "runtime_of",
     "study_data_of",
     "tell_unfinished",
@@ -181,6 +182,11 @@ def runtime_of(values: Any, *, scale: str) -> Runtime:
     )
 
 
+def retries_failed(values: Any) -> bool:
+    """Whether trials that failed in an earlier call are run again."""
+    return values.retry == "failed" or bool(values.fresh_start)
+
+
 def tell_unread(damage: Sequence[str]) -> None:
     """Says on stderr which trials in the runs folder could not be looked at for the price."""
     if damage:
@@ -226,7 +232,7 @@ def check_name(name: str, kind: str = "a study") -> None:
         return
     raise UserError(
         f"'{shortened(name)}' cannot be the name of {kind}",
-        expected="a plain folder name",
+        expected=f"a plain folder name of at most {_LONGEST_NAME} bytes",
         mend=f"--name my_{kind.rsplit(maxsplit=1)[-1]}",
     )
 

@@ -7,8 +7,10 @@ wants the room removes that.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +23,24 @@ from odapi_repro.diagnosis.finished_run import (
     write_checkpoint_state,
 )
 
-__all__ = ["ASIDE", "TRAINED", "Restart", "restart_from", "set_aside"]
+__all__ = [
+    "ASIDE",
+    "DETECTIONS",
+    "TRAINED",
+    "Restart",
+    "is_whole_gzip",
+    "restart_from",
+    "set_aside",
+]
 
 ASIDE: Final = "earlier-"
 """What the names of folders with what was set aside begin with."""
 
 TRAINED: Final = "trained.json"
 """Written by the worker when the last step is done and saved; holds what the training took."""
+
+DETECTIONS: Final = "detections.json.gz"
+"""Of the last checkpoint, in COCO's results format."""
 
 _PART_OF: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 
@@ -85,6 +98,19 @@ def restart_from(folder: Path) -> Restart:
     # What `checkpoint` names, `train_loop` deletes once it is the oldest of too many: no others.
     write_checkpoint_state(folder, [one for one in whole if one.in_state or one is whole[-1]])
     return Restart((whole[-1].step or 0) if whole else 0, tuple(faults), aside)
+
+
+def is_whole_gzip(path: Path) -> bool:
+    """Whether a gzipped file is there to its end."""
+    if not path.is_file():
+        return False
+    try:
+        with gzip.open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
+        return path.stat().st_size > 0
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _sorted_out(place: Path, faults: list[str]) -> tuple[list[CheckpointOnDisk], list[str]]:

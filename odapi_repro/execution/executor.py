@@ -13,6 +13,7 @@ from typing import Any
 
 from odapi_repro.datasets.damage import make_edited_records
 from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.execution.attempts import DETECTIONS
 from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.history import memory_advice
 from odapi_repro.execution.store import FINISHED, TRAINED_ONLY, Attempt, TrialState, TrialStore
@@ -139,7 +140,7 @@ class LocalExecutor:
             # A function of the spec, because it decides which random numbers are drawn.
             fast_tracing="proxy_backbone" in spec.extensions,
             with_masks=trial.with_masks,
-            results_path=str(folder / "detections.json.gz"),
+            results_path=str(folder / DETECTIONS),
             extensions=spec.extensions,
             train=attempt.train,
         )

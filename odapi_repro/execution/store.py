@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from odapi_repro.errors import DamagedFile, UserError
-from odapi_repro.execution.attempts import TRAINED, Restart, restart_from, set_aside
+from odapi_repro.execution.attempts import (
+    DETECTIONS,
+    TRAINED,
+    Restart,
+    is_whole_gzip,
+    restart_from,
+    set_aside,
+)
 from odapi_repro.execution.events import SCRATCH
 from odapi_repro.execution.trial_state import (
     FINISHED,
@@ -63,6 +70,7 @@ __all__ = [
 
 _STATE, _SPEC, _METRICS = "state.json", "trial.json", "metrics.json"
 _PROVENANCE, _CONFIG, _LOCK = "provenance.json", "pipeline.config", ".lock"
+LOSSES: Final = "losses.csv"
 _WRITTEN_ANEW: Final = (_STATE, _SPEC, _CONFIG, "job.json", _LOCK)
 _T = TypeVar("_T")
 _TRIAL_ID: Final = re.compile(r"[0-9a-f]{12}")
@@ -154,7 +162,7 @@ class TrialStore:
         folder = self.folder(trial_id)
         digests = {}
         if state.state in FINISHED:
-            names = (_METRICS, _PROVENANCE)
+            names = (_METRICS, _PROVENANCE, LOSSES)
             digests = {name: digest_of(folder / name) for name in names if (folder / name).exists()}
         fields = {**dataclasses.asdict(state), "digests": digests}
         write_record(folder / _STATE, fields, version=STATE_VERSION)
@@ -201,10 +209,22 @@ class TrialStore:
             raise damaged(path, "it was changed after it was written", _MENDS[_PROVENANCE])
         return took
 
+    def changed_losses(self, trial_id: str) -> str:
+        """Says that losses.csv is not what it was when the trial ended; empty where it is.
+
+        Raises:
+            DamagedFile: the state does not read.
+        """
+        held = self._state_file(trial_id)
+        digest = held.digests.get(LOSSES, "") if held else ""
+        now = digest_of(self.folder(trial_id) / LOSSES)
+        return "" if digest in ("", now) else f"{LOSSES} was changed after it was written"
+
     def prepare(self, trial: Trial, *, fresh_start: bool = False) -> Attempt:
         """Makes the folder of a trial about to run, whose lock the caller holds.
 
-        A trial that has trained to its end only lacks its evaluation. One that is not deterministic
+        A trial that has trained to its end, and has the checkpoint or the detections of that, only
+        lacks its evaluation. One that is not deterministic
         goes on from its newest checkpoint that can be restored, whatever ended it, as `train_loop`
         does by itself. A deterministic one starts over, because the order of its data depends on
         where it started, and the same trial must give the same numbers; what it had is set aside,
@@ -271,15 +291,26 @@ class TrialStore:
     def _attempt(self, trial: Trial, folder: Path, *, fresh_start: bool) -> Attempt:
         for left in folder.glob(f"{SCRATCH}*"):
             shutil.rmtree(left, ignore_errors=True)
-        if not fresh_start and (folder / TRAINED).exists():
-            note = "has trained to its end, and lacks only its evaluation"
-            return Attempt(folder, train=False, resumed=True, notes=(note,))
-        if fresh_start or trial.spec.deterministic:
+        goes_on = not (fresh_start or trial.spec.deterministic)
+        restart: Restart | None = None
+        if not fresh_start and (goes_on or (folder / TRAINED).exists()):
+            if (folder / TRAINED).exists() and is_whole_gzip(folder / DETECTIONS):
+                note = "has trained to its end, and lacks only its metrics"
+                return Attempt(folder, train=False, resumed=True, notes=(note,))
+            restart = restart_from(folder)
+            if restart.step >= trial.num_steps:
+                if not (folder / TRAINED).exists():
+                    # Killed between its last checkpoint and this note.
+                    write_json(folder / TRAINED, {})
+                note = "has trained to its end, and lacks only its evaluation"
+                return Attempt(folder, train=False, resumed=True, notes=(note,))
+        if restart is None or not goes_on:
             aside = set_aside(folder, keep=_WRITTEN_ANEW)
             why = "it was asked to" if fresh_start else "it is deterministic"
             note = f"starts over, because {why}; an earlier attempt is in {folder / aside}"
             return Attempt(folder, train=True, resumed=False, notes=(note,) if aside else ())
-        restart = restart_from(folder)
+        # Of a training whose last checkpoint is gone, this would still say that it is done.
+        (folder / TRAINED).unlink(missing_ok=True)
         return Attempt(
             folder,
             train=True,

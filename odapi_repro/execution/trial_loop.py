@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.executor import OnEvent
 from odapi_repro.execution.store import FINISHED, TrialBusy, TrialState, TrialStore
 from odapi_repro.study.trial import Trial
@@ -82,6 +83,11 @@ class TrialLoop:
                 return executor.run(trial, self._on_event)
             except TrialBusy:
                 pass
+            except EnvironmentMissing:
+                raise
+            except UserError as error:
+                # Its folder cannot be used; the next one's may.
+                return TrialState("failed", str(error), kind="input")
         self._elsewhere.add(trial.trial_id)
         return None
 

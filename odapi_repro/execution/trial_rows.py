@@ -45,6 +45,7 @@ def trial_row(
         took = store.checked_provenance(trial_id)
         if took is None and state.state in FINISHED:
             message = message or "provenance.json is gone: what it took and its loss are not known"
+        message = message or store.changed_losses(trial_id)
     except DamagedFile as error:
         # The table says what there is, whatever has become of one file.
         message = message or error.found

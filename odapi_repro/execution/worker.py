@@ -8,21 +8,19 @@ the parent, so a crash in TensorFlow costs one trial.
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import math
 import os
 import sys
 import tempfile
 import time
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from odapi_repro.diagnosis.finished_run.losses_csv import LossLog, read_losses
 from odapi_repro.errors import DamagedFile, DataError
+from odapi_repro.execution.attempts import TRAINED, is_whole_gzip
 from odapi_repro.execution.events import EventWriter
 from odapi_repro.execution.in_child import die_with_parent, peak_memory_mib, work_and_exit
-from odapi_repro.execution.store import TRAINED
 from odapi_repro.files import put_in_place, read_json, sync_files, typed, write_json
 from odapi_repro.training.job import Job, is_chief, read_job
 from odapi_repro.training.observer import Diverged, StepReport
@@ -55,7 +53,7 @@ def _run(job: Job, emit: EventWriter) -> None:
     """Trains and evaluates; where only the metrics of kept detections are missing, scores them."""
     timings: dict[str, float] = {}
     about: dict[str, Any] = {}
-    if not job.train and job.evaluate and _is_whole(Path(job.results_path)):
+    if not job.train and job.evaluate and is_whole_gzip(Path(job.results_path)):
         _, truth = _evaluated(job)
         _score(job, truth)
     else:
@@ -111,19 +109,6 @@ def _took(trained: Path) -> dict[str, float]:
         return typed(read_json(trained, mend=""), dict[str, float])
     except (DamagedFile, ValueError):
         return {}
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a gzipped file is there to its end."""
-    if not path.is_file():
-        return False
-    try:
-        with gzip.open(path, "rb") as file:
-            while file.read(1 << 20):
-                pass
-        return path.stat().st_size > 0
-    except (OSError, EOFError, zlib.error):
-        return False
 
 
 def _final_loss(path: Path) -> float | None:
@@ -224,7 +209,7 @@ def _last_checkpoint(job: Job) -> str:
         raise DataError(
             f"the last checkpoint is of step {found.step:,} of {job.num_steps:,}",
             expected="that of the last step, which the training has saved",
-            mend=f"bring it back, or delete {TRAINED} beside it: the training then goes on",
+            mend="--retry failed goes on with the training",
             where=found.prefix,
         )
     return found.prefix

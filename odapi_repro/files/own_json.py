@@ -135,7 +135,7 @@ def read_record(
     found = _sum_of(fields)
     written = fields.pop("version", None)
     if type(written) is not int:
-        raise damaged(path, f"its version is {_kind(written)}, not a number", mend)
+        raise damaged(path, f"its version is {_kind(written)}, not a whole number", mend)
     if written > version:
         raise DamagedFile(
             f"{path.name} has format {written}",

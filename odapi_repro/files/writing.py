@@ -29,7 +29,7 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A full disk, a spent quota, a limit on the size of a file."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _STANDARD = re.compile(r"/dev/(?:std(out|err)|fd/(\d+))")
 _BESIDE = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
 _BUFFER_BYTES = 1 << 20
@@ -93,7 +93,11 @@ def append_to(path: str | os.PathLike[str]) -> BinaryIO:
     """
     path = Path(path)
     with _refusals(path):
-        return open(os.open(path, _LOG, 0o666), "ab")
+        file = open(os.open(path, _LOG, 0o666), "ab")  # noqa: SIM115
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+        raise OSError(errno.EINVAL, "it is no file")
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -135,8 +139,18 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> UserError:
             + " and give the same command again; what was finished is kept",
             where=str(path),
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return EnvironmentMissing(
+            f"cannot be opened: {os.strerror(error.errno)}",
+            expected="a limit that leaves a dozen files to a command",
+            mend="raise the limit on open files (ulimit -n)",
+            where=str(path),
+        )
+    in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
     return UserError(
-        f"cannot be written: {error.strerror or error}",
+        "something that is no folder, or a link that leads nowhere, is in the way"
+        if in_the_way
+        else f"cannot be written: {error.strerror or error}",
         expected="a place in a folder that exists and may be written to",
         mend="mend the folder, or name another one",
         where=str(path),

@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = ["last_step_saved"]
 
+_STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
+
 
 @contextlib.contextmanager
 def last_step_saved(strategy: Any) -> Iterator[None]:
@@ -20,33 +22,27 @@ def last_step_saved(strategy: Any) -> Iterator[None]:
     Args:
         strategy: that the loop trains under; its workers save together.
     """
+    import tensorflow as tf
     from object_detection import model_lib_v2
 
     train = model_lib_v2.tf.compat.v2.train
     original = train.CheckpointManager
     managers: list[Any] = []
 
-    class Manager(original):  # type: ignore[misc, valid-type]
-        """A checkpoint manager that knows which step it has saved."""
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        managers.append(original(*args, **kwargs))
+        return managers[-1]
 
-        saved_step = -1
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            managers.append(self)
-
-        def save(self, *args: Any, **kwargs: Any) -> Any:
-            path = super().save(*args, **kwargs)
-            self.saved_step = int(self.checkpoint.step.value())
-            return path
-
-    train.CheckpointManager = Manager
+    train.CheckpointManager = recorded
     try:
         yield
     finally:
         train.CheckpointManager = original
     for manager in managers:
-        if manager.saved_step != int(manager.checkpoint.step.value()):
+        latest = manager.latest_checkpoint
+        saved = tf.train.load_variable(latest, _STEP) if latest else -1
+        # A loop that had no step left has not built its model, and must not save what there is.
+        if int(saved) < int(manager.checkpoint.step.value()):
             manager.save()
             # The loop has removed the folder of a worker that is not the chief before.
             model_lib_v2.clean_temporary_directories(strategy, manager.directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import fcntl
+import gzip
 import json
 import multiprocessing
 import os
@@ -361,14 +362,65 @@ def test_a_worker_that_is_not_the_chief_goes_on_from_its_own_checkpoint(tmp_path
     assert state.latest == own / "ckpt-7"
 
 
-def test_a_trial_that_only_lacks_its_evaluation_is_not_trained_again(store: TrialStore) -> None:
-    folder = store.folder(TRIAL.trial_id)
+@pytest.mark.parametrize("trial", [TRIAL, RESUMABLE], ids=["deterministic", "resumable"])
+@pytest.mark.parametrize("left", ["checkpoint", "detections"])
+def test_a_trial_that_only_lacks_its_evaluation_is_not_trained_again(tmp_path, trial, left) -> None:
+    store = TrialStore(tmp_path / "runs")
+    folder = store.prepare(trial).folder
     write_json(folder / "trained.json", {"train_seconds": 9.0})
-    (folder / "ckpt-2.index").write_text("weights")
-    store.set_state(TRIAL.trial_id, TrialState("failed"))
-    attempt = store.prepare(TRIAL)
+    if left == "checkpoint":
+        write_training_checkpoint(folder, 2, trial.num_steps)
+    else:
+        with gzip.open(folder / "detections.json.gz", "wb") as file:
+            file.write(b"[]")
+    store.set_state(trial.trial_id, TrialState("failed"))
+    attempt = store.prepare(trial)
     assert (attempt.train, attempt.resumed) == (False, True)
-    assert (folder / "ckpt-2.index").exists()
+    assert not (folder / "earlier-1").exists()
+
+
+def test_a_kill_between_the_last_checkpoint_and_its_note_costs_no_training(tmp_path) -> None:
+    """The loop would take no step, build no model, and save half of one as the newest."""
+    store = TrialStore(tmp_path / "runs")
+    folder = store.prepare(RESUMABLE).folder
+    write_training_checkpoint(folder, 3, RESUMABLE.num_steps)
+    store.set_state(RESUMABLE.trial_id, TrialState("running"))
+    attempt = store.prepare(RESUMABLE)
+    assert (attempt.train, attempt.resumed) == (False, True)
+    assert (folder / "trained.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_trained_trial_without_its_last_checkpoint_is_trained_again(resumed, damage) -> None:
+    folder = resumed.folder(RESUMABLE.trial_id)
+    write_json(folder / "trained.json", {})
+    write_training_checkpoint(folder, 3, RESUMABLE.num_steps)
+    if damage == "cut":
+        _cut(folder / "ckpt-3.index")
+    else:
+        for part in folder.glob("ckpt-3.*"):
+            part.unlink()
+    resumed.set_state(RESUMABLE.trial_id, TrialState("failed"))
+    attempt = resumed.prepare(RESUMABLE)
+    assert (attempt.train, attempt.from_step) == (True, 4)
+    assert not (folder / "trained.json").exists()
+
+
+def test_a_trained_deterministic_trial_without_its_last_checkpoint_starts_over(store) -> None:
+    folder = store.folder(TRIAL.trial_id)
+    write_json(folder / "trained.json", {})
+    attempt = store.prepare(TRIAL)
+    assert (attempt.train, attempt.from_step) == (True, 0)
+    assert (folder / "earlier-1" / "trained.json").exists()
+
+
+def test_losses_that_were_changed_since_are_said(store: TrialStore) -> None:
+    folder = store.folder(TRIAL.trial_id)
+    (folder / "losses.csv").write_text("step,total_loss\n4,1.5\n")
+    store.set_state(TRIAL.trial_id, TrialState("diverged", "nan", 4))
+    assert store.changed_losses(TRIAL.trial_id) == ""
+    (folder / "losses.csv").write_text("step,total_loss\n4,2.5\n")
+    assert "losses.csv was changed" in store.changed_losses(TRIAL.trial_id)
 
 
 def test_what_an_evaluation_alone_took_is_added_to_what_the_training_took(store) -> None:

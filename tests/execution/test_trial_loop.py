@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,3 +134,27 @@ def test_studies_that_share_trials_run_each_once_and_all_end(tmp_path, monkeypat
         assert store.state(trial_id).state == "succeeded"
         assert not list(store.folder(trial_id).glob("earlier-*"))
         assert b"another attempt" not in (store.folder(trial_id) / "train.log").read_bytes()
+
+
+def test_a_trial_whose_folder_cannot_be_used_does_not_keep_the_next_from_running(tmp_path) -> None:
+    executor = fake_executor(tmp_path)
+    store, ended = executor.store, []
+    (tmp_path / SHARED.trial_id).write_text("a file")
+
+    def hear(trial, event) -> None:
+        if event["event"] == "trial_ended":
+            ended.append((trial.spec.seed, event["state"], event["message"]))
+
+    run_trials([SHARED, OWN], store, executor, hear)
+    assert [(seed, state) for seed, state, _ in ended] == [(1, "failed"), (2, "succeeded")]
+    assert SHARED.trial_id in ended[0][2]
+
+
+def test_a_pipe_in_the_place_of_a_lock_keeps_nobody_waiting(tmp_path) -> None:
+    executor = fake_executor(tmp_path)
+    folder = executor.store.folder(SHARED.trial_id)
+    folder.mkdir()
+    os.mkfifo(folder / ".lock")
+    _, state = TrialLoop(executor.store, lambda *_: None).next_ended([SHARED], executor)
+    assert state.state == "failed"
+    assert ".lock" in state.message

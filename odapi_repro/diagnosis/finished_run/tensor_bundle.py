@@ -94,6 +94,8 @@ class CheckpointIndex:
             needed[stored.shard] = max(needed.get(stored.shard, 0), stored.offset + stored.size)
         for shard, size in needed.items():
             path = self.shard_path(shard)
+            if path.exists() and not path.is_file():
+                return f"{path.name} is no file"
             try:
                 found = path.stat().st_size
             except OSError:
@@ -112,6 +114,8 @@ class CheckpointIndex:
             if stored.dtype in ("string", "variant"):
                 continue
             try:
+                if not self.shard_path(stored.shard).is_file():
+                    return f"{self.shard_path(stored.shard).name} is no file"
                 with open(self.shard_path(stored.shard), "rb") as file:
                     file.seek(stored.offset)
                     data = file.read(stored.size)
@@ -177,6 +181,8 @@ class CheckpointIndex:
 
     def _data(self, stored: StoredVariable) -> bytes:
         """Gives the bytes of one value; fewer where the file is too short or they are many."""
+        if not self.shard_path(stored.shard).is_file():
+            return b""
         try:
             with open(self.shard_path(stored.shard), "rb") as file:
                 file.seek(stored.offset)
@@ -197,6 +203,14 @@ def read_index(prefix: str | os.PathLike[str]) -> CheckpointIndex:
     prefix = Path(prefix)
     path = Path(f"{prefix}.index")
     try:
+        if path.exists() and not path.is_file():
+            # A pipe or a device has no end.
+            raise DataError(
+                "it is no file",
+                expected="the .index file of a checkpoint",
+                mend="name a checkpoint",
+                where=str(path),
+            )
         if path.stat().st_size > _MOST_INDEX_BYTES:
             raise DataError(
                 f"{path.stat().st_size >> 20} MiB are no checkpoint index",

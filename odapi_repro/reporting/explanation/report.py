@@ -102,6 +102,7 @@ def read_report(folder: Path) -> ExplanationReport:
 
 
 def _table(path: Path) -> pd.DataFrame:
+    _check_file(path)
     try:
         return read_trials(path)
     except (ValueError, IndexError) as error:
@@ -113,6 +114,7 @@ def _table(path: Path) -> pd.DataFrame:
 def _evaluation(path: Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
+    _check_file(path)
     try:
         table = pd.read_csv(path, dtype={"cell": str, "trial_id": str})
         numbers = [name for name in EVALUATION_COLUMNS if name not in ("cell", "trial_id")]
@@ -122,6 +124,12 @@ def _evaluation(path: Path) -> pd.DataFrame | None:
     except OSError as error:
         raise _missing(path, error) from error
     return table
+
+
+def _check_file(path: Path) -> None:
+    """Refuses a pipe or a device, which has no end."""
+    if path.exists() and not path.is_file():
+        raise _damaged(path, "it is no file")
 
 
 def _missing(path: Path, error: OSError) -> UserError:
