@@ -23,6 +23,8 @@ def study(command: str, folder: Path, outcomes: str = "{}") -> None:
     import functools
 
     os.setsid()
+    # The server that it comes from may be that of `data convert`, which leaves these to its parent.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.environ["FAKE_WORKER_SECONDS"] = "2"
     os.environ["FAKE_WORKER"] = outcomes
     from odapi_repro import explain, run
