@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -64,3 +65,14 @@ def test_a_failed_training_goes_on_and_ends_as_one_that_did_not_fail(
     assert state.state == "succeeded"
     assert not any(event["event"] == "imported" for event in events)
     assert (folder / "metrics.json").read_bytes() == metrics
+
+    # Killed between its last checkpoint and the note that it is trained: there is no step left.
+    for name in ("trained.json", "metrics.json", "detections.json.gz"):
+        (folder / name).unlink()
+    store.set_state(trial.trial_id, TrialState("interrupted"))
+    state, _, events = run(trial, tmp_path, runtime=runtime)
+    assert state == TrialState("succeeded", step=STEPS)
+    assert not any(event["event"] == "step" for event in events)
+    assert [one.step for one in list_checkpoints(folder, [])] == [0, 20, 40, STEPS]
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["metrics"] == pytest.approx(json.loads(metrics)["metrics"], abs=1e-3)
