@@ -13,10 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_COMPARED", "BoxSample", "lie_in_corner", "misread_boxes", "share_beyond", "spread"]
+__all__ = [
+    "MOST_COMPARED",
+    "MOST_OUTLINES",
+    "BoxSample",
+    "are_boxes",
+    "lie_in_corner",
+    "misread_boxes",
+    "share_beyond",
+    "spread",
+]
 
 MOST_COMPARED = 5_000
 """Boxes that are looked at: more tell nothing new."""
+
+MOST_OUTLINES = 1_000
+"""Of them, those whose outline is looked at."""
+
+_LARGEST = 1e9  # pixels; beyond it is no box of any image
 
 # All boxes of a data set in the corner of so many pixels are shares of the image.
 _MOST_OF_SHARES = 2.0
@@ -52,6 +66,13 @@ class BoxSample:
     sizes: _Array
     areas: _Array
     outlines: _Array
+
+
+def are_boxes(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows are numbers that a box of some image may have: finite, and not without a size."""
+    with np.errstate(invalid="ignore"):
+        finite: NDArray[np.bool_] = (np.abs(boxes) < _LARGEST).all(axis=1)
+        return finite & (boxes[:, 2:] > 0).all(axis=1)
 
 
 def spread(rows: NDArray[np.int64], most: int = MOST_COMPARED) -> NDArray[np.int64]:

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.datasets.box_units import MOST_COMPARED, BoxSample, misread_boxes, spread
+from odapi_repro.datasets.box_units import (
+    MOST_COMPARED,
+    MOST_OUTLINES,
+    BoxSample,
+    are_boxes,
+    misread_boxes,
+    spread,
+)
 from odapi_repro.datasets.conversion.coco_index import UNKNOWN, CocoIndex
 from odapi_repro.datasets.conversion.masks import outline_bounds
 from odapi_repro.datasets.conversion.objects import REASONS, Objects
@@ -22,8 +29,6 @@ from odapi_repro.files import write_whole
 
 __all__ = ["bad_images", "check_boxes", "missing_images", "unknown_owners"]
 
-_MOST_OUTLINES = 1000
-_LARGEST_BOX = 1e9  # pixels; beyond it is no box of any image
 _SHOWN = 10
 
 
@@ -108,10 +113,9 @@ def check_boxes(index: CocoIndex) -> None:
         DataError: they are something else.
     """
     rows = spread(np.arange(len(index.ids)), 4 * MOST_COMPARED)
-    boxes = index.boxes[rows]
-    with np.errstate(invalid="ignore"):
-        sound = (np.abs(boxes) < _LARGEST_BOX).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-    rows = spread(rows[sound & (index.images[rows] != UNKNOWN) & ~index.crowd[rows]])
+    rows = spread(
+        rows[are_boxes(index.boxes[rows]) & (index.images[rows] != UNKNOWN) & ~index.crowd[rows]]
+    )
     images = index.images[rows]
     sample = BoxSample(
         boxes=index.boxes[rows],
@@ -134,7 +138,7 @@ def _outlines(index: CocoIndex, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     edges = np.full((len(rows), 4), np.nan)
     starts, lengths = index.segmentations.starts[rows], index.segmentations.lengths[rows]
     with open(index.path, "rb", buffering=0) as file:
-        for place in spread(np.flatnonzero(starts >= 0), _MOST_OUTLINES).tolist():
+        for place in spread(np.flatnonzero(starts >= 0), MOST_OUTLINES).tolist():
             text = os.pread(file.fileno(), int(lengths[place]), int(starts[place]))
             image = index.images[rows[place]]
             size = int(index.heights[image]), int(index.widths[image])

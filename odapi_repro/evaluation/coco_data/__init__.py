@@ -1,6 +1,6 @@
 """COCO data sets and results: as columns, and their readers, which refuse what cannot be scored."""
 
-from odapi_repro.evaluation.coco_data.box_units import box_oddities, misread_truth
+from odapi_repro.evaluation.coco_data.box_oddities import box_oddities, misread_truth
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.ground_truth import ground_truth_of, read_ground_truth
 from odapi_repro.evaluation.coco_data.masks import (

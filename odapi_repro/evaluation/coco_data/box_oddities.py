@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.box_units import (
+    MOST_OUTLINES,
     BoxSample,
+    are_boxes,
     lie_in_corner,
     misread_boxes,
     share_beyond,
@@ -18,8 +20,6 @@ from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
 __all__ = ["box_oddities", "misread_truth"]
 
 _MOST = 0.5
-_MOST_OUTLINES = 1000
-_LARGEST = 1e9  # pixels; beyond it is no box of any image
 
 
 def box_oddities(detections: Detections, truth: GroundTruth) -> list[str]:
@@ -52,11 +52,10 @@ def misread_truth(truth: GroundTruth) -> str:
     """Gives, as a clause, why the ground truth's boxes are no x, y, width, height; else empty."""
     boxes = truth.boxes
     sizes = _sizes(truth, truth.images)
-    sound = (np.abs(boxes) < _LARGEST).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-    rows = spread(np.flatnonzero(sound & (sizes > 0).all(axis=1) & ~truth.is_crowd))
+    rows = spread(np.flatnonzero(are_boxes(boxes) & (sizes > 0).all(axis=1) & ~truth.is_crowd))
     outlines = np.full((len(rows), 4), np.nan)
     if truth.masks is not None:
-        for place in spread(np.arange(len(rows)), _MOST_OUTLINES).tolist():
+        for place in spread(np.arange(len(rows)), MOST_OUTLINES).tolist():
             width, height = sizes[rows[place]].astype(int).tolist()
             outlines[place] = outline_bounds(truth.masks[int(rows[place])], height, width)
     return misread_boxes(BoxSample(boxes[rows], sizes[rows], truth.areas[rows], outlines))
