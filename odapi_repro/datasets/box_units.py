@@ -71,8 +71,8 @@ class BoxSample:
 def are_boxes(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows are numbers that a box of some image may have: finite, and not without a size."""
     with np.errstate(invalid="ignore"):
-        finite: NDArray[np.bool_] = (np.abs(boxes) < _LARGEST).all(axis=1)
-        return finite & (boxes[:, 2:] > 0).all(axis=1)
+        sound = (np.abs(boxes) < _LARGEST).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    return np.asarray(sound, np.bool_)
 
 
 def spread(rows: NDArray[np.int64], most: int = MOST_COMPARED) -> NDArray[np.int64]:
