@@ -11,7 +11,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,18 +60,23 @@ class Restart:
     aside: str = ""
 
 
-def set_aside(folder: Path, *, keep: Iterable[str]) -> str:
+def set_aside(
+    folder: Path, *, keep: Iterable[str] = (), only: Collection[str] | None = None
+) -> str:
     """Moves what lies in a trial's folder into a new folder in it.
 
     Args:
         folder: of the trial.
         keep: names that stay: they will be written anew, or are nothing that anybody paid for.
+        only: names that go, as far as they are there; all by default.
 
     Returns:
         The new folder's name; empty where there was nothing to move.
     """
     stays = set(keep)
     names = [n for n in os.listdir(folder) if n not in stays and not n.startswith(ASIDE)]
+    if only is not None:
+        names = [name for name in names if name in only]
     # What says that the training is done goes before what it says it of.
     names.sort(key=lambda name: (name != TRAINED, name))
     return _moved(folder, names) if names else ""

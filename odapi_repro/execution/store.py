@@ -224,11 +224,11 @@ class TrialStore:
         """Makes the folder of a trial about to run, whose lock the caller holds.
 
         A trial that has trained to its end, and has the checkpoint or the detections of that, only
-        lacks its evaluation. One that is not deterministic
-        goes on from its newest checkpoint that can be restored, whatever ended it, as `train_loop`
-        does by itself. A deterministic one starts over, because the order of its data depends on
-        where it started, and the same trial must give the same numbers; what it had is set aside,
-        and so it is for a `fresh_start`. Nothing is deleted.
+        lacks its evaluation. One that is not deterministic goes on from its newest checkpoint that
+        can be restored, whatever ended it, as `train_loop` does by itself. A deterministic one
+        starts over, because the order of its data depends on where it started, and the same trial
+        must give the same numbers; what it had is set aside, and so it is for a `fresh_start`.
+        Nothing is deleted.
         """
         folder = self.folder(trial.trial_id)
         try:
@@ -309,8 +309,8 @@ class TrialStore:
             why = "it was asked to" if fresh_start else "it is deterministic"
             note = f"starts over, because {why}; an earlier attempt is in {folder / aside}"
             return Attempt(folder, train=True, resumed=False, notes=(note,) if aside else ())
-        # Of a training whose last checkpoint is gone, this would still say that it is done.
-        (folder / TRAINED).unlink(missing_ok=True)
+        # These are of an end that the training comes to anew, with other numbers.
+        set_aside(folder, only=(TRAINED, DETECTIONS, _METRICS))
         return Attempt(
             folder,
             train=True,

@@ -87,7 +87,8 @@ def test_kills_at_random_moments_do_not_change_the_table(tmp_path) -> None:
     rng.shuffle(victims)
     code = None
     while code != 0:
-        study = context.Process(target=start, args=(tmp_path / "disturbed", 0.2))
+        # A worker takes longer than the moments below, so that every kill finds one.
+        study = context.Process(target=start, args=(tmp_path / "disturbed", 0.6))
         study.start()
         assert study.pid is not None
         while victims and (worker := next_worker(study)) is not None:

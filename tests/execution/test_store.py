@@ -406,6 +406,16 @@ def test_a_trained_trial_without_its_last_checkpoint_is_trained_again(resumed, d
     assert not (folder / "trained.json").exists()
 
 
+def test_detections_of_another_end_are_not_scored_for_this_one(resumed) -> None:
+    """A kill after the training's end and before its own detections would leave these."""
+    folder = resumed.folder(RESUMABLE.trial_id)
+    with gzip.open(folder / "detections.json.gz", "wb") as file:
+        file.write(b"[]")
+    assert resumed.prepare(RESUMABLE).from_step == 4
+    assert not (folder / "detections.json.gz").exists()
+    assert (folder / "earlier-1" / "detections.json.gz").exists()
+
+
 def test_a_trained_deterministic_trial_without_its_last_checkpoint_starts_over(store) -> None:
     folder = store.folder(TRIAL.trial_id)
     write_json(folder / "trained.json", {})
