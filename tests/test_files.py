@@ -16,6 +16,7 @@ import pytest
 
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
 from odapi_repro.files import (
+    digest_of,
     append_to,
     read_json,
     read_record,
@@ -219,6 +220,7 @@ def test_a_folder_a_pipe_and_a_link_to_itself_are_no_files(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert {digest_of(tmp_path / name) for name in ("folder", "pipe", "loop")} == {""}
     for name in ("folder", "pipe", "loop"):
         with pytest.raises(DamagedFile, match=name):
             read_json(tmp_path / name, mend="remove it")

@@ -58,6 +58,8 @@ def digest_of(path: str | os.PathLike[str]) -> str:
     """Gives 16 hex digits that stand for a file's content; empty where there is none to read."""
     import hashlib  # OpenSSL takes a while to load, and most commands need none of it
 
+    if not Path(path).is_file():
+        return ""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
