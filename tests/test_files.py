@@ -16,8 +16,8 @@ import pytest
 
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, UserError
 from odapi_repro.files import (
-    digest_of,
     append_to,
+    digest_of,
     read_json,
     read_record,
     remove_leftovers,
