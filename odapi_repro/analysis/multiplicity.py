@@ -1,11 +1,23 @@
-"""Judging several effects together: Holm's step-down adjustment."""
+"""Judging several effects together: Holm's adjustment, and intervals that hold jointly."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
-__all__ = ["holm"]
+from scipy import special
+
+__all__ = ["holm", "joint_interval"]
+
+
+class _Estimated(Protocol):
+    @property
+    def delta(self) -> float: ...
+    @property
+    def se(self) -> float: ...
+    @property
+    def df(self) -> float: ...
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -25,3 +37,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(tested) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def joint_interval(
+    row: _Estimated, *, contrasts: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The ends of an effect's interval that holds together with those of the others (Bonferroni).
+
+    It leaves out 0 for the smallest p-value of a family exactly when `holm` rejects that one; the
+    effect that is the largest of a family may be told with it, whichever it is.
+
+    Args:
+        row: with its estimate, standard error and degrees of freedom (NaN: a normal test).
+        contrasts: how many effects were judged together.
+        confidence: that all of the intervals hold.
+
+    Returns:
+        low and high; NaN without a standard error, and the estimate twice where it is 0.
+    """
+    if not row.se > 0:
+        return (row.delta, row.delta) if row.se == 0 else (math.nan, math.nan)
+    upper = 1 - (1 - confidence) / (2 * contrasts)
+    quantile = special.ndtri(upper) if math.isnan(row.df) else special.stdtrit(row.df, upper)
+    return row.delta - float(quantile) * row.se, row.delta + float(quantile) * row.se

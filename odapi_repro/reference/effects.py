@@ -4,6 +4,15 @@
 effects.csv. Most come from two-stage models and RetinaNet at 800 pixels, few from the OD API, and
 effects do not add up. A difference of single runs under about 0.3 AP is seed noise.
 
+Every row says how it was last checked (`checked`, on 2026-12-01):
+
+- `source`: the figures were read again in a stored copy of the address.
+- `facts`: they agree with the zoo's table, a config's header or a correction kept with the
+  project's facts.
+- `not re-read`: no copy was at hand: the figures are as they were first written down.
+- `not found in source`: a copy was read and has other figures, or none. No key leads there, so
+  that no rule cites the row or ranks by it.
+
 Some factors have no usable published number at all (`UNKNOWN_EFFECTS`): to a ranking they are
 unknown, not zero. What rows they have are there to be read, not to be ranked by.
 
@@ -33,7 +42,7 @@ users deviate, so that a loss is negative; `x_vs_y` goes from y to x:
     lr_2x                       half the batch, rate kept
     lr_8x                       an eighth of the batch, rate kept
     lr_8x_nan                   the same, diverging
-    batch_2_paper_lr            EfficientDet at batch 2 with the rate for 128
+    lr_divided_by_2_nan         EfficientDet at batch 4, the rate scaled by a default batch of 2
     batch_8x_lr_kept            eight times the batch, as many epochs
     bn_train_2_images           batch norm trained on 2 images a GPU instead of frozen
     bn_in_roi_head              batch norm over the RoIs of one image
@@ -57,10 +66,9 @@ users deviate, so that a loss is negative; `x_vs_y` goes from y to x:
     augmentation_too_strong     strong augmentation of a very small model
     size_640_320                input 640 to 320, the OD API's FPNLite
     size_800_400                short side 800 to 400
+    size_800_500                short side 800 to 500
     size_800_600                short side 800 to 600
-    size_1024_640               input 1024 to 640, RetinaNet in TensorFlow
     size_halved                 both sides halved, mean over meta-architectures of the OD API
-    size_test_608_320           evaluated at 320, trained at 608
     size_test_unaligned         evaluated at 602, trained at 640, the OD API
     backbone_101_50             ResNet-101 to ResNet-50, the OD API
     backbone_152_101            ResNet-152 to ResNet-101, the OD API
@@ -95,7 +103,7 @@ users deviate, so that a loss is negative; `x_vs_y` goes from y to x:
     nms_class_agnostic          NMS over all classes at once, EfficientDet
     tta_on                      three scales and a flip at test
     box_voting_on               scores voted
-    ensemble_on                 ten models fused
+    ensemble_on                 seven models fused
     crowd                       crowd boxes left out of training
     crowd_in_evaluation         crowd ground truth left out of the evaluation
     box_noise_20                20 % noise on boxes, RetinaNet
@@ -122,12 +130,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final, Literal, cast, get_args
 
 from odapi_repro.reference.effect_factors import EFFECT_FACTORS, UNKNOWN_EFFECTS
 
 __all__ = [
+    "CHECKED_ON",
+    "CHECKS",
     "EFFECT_FACTORS",
     "UNKNOWN_EFFECTS",
+    "Check",
     "PublishedEffect",
     "effect",
     "effect_keys",
@@ -135,6 +147,14 @@ __all__ = [
 ]
 
 _PATH = Path(__file__).parent / "effects.csv"
+
+Check = Literal["source", "facts", "not re-read", "not found in source"]
+
+CHECKS: Final[tuple[Check, ...]] = get_args(Check)
+"""How a row can have been checked; the module says what each means."""
+
+CHECKED_ON: Final = "2026-12-01"
+"""The day on which all rows were gone through."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +177,7 @@ class PublishedEffect:
         controlled: `controlled`, `near-controlled`, `confounded`, `field report` or empty.
         stated: the outcome in words where it is no exact number (`about -10`, `diverges`).
         key: short name of the rows that `effect` gives; else empty.
+        checked: how the figures were last checked; see the module.
     """
 
     factor: str
@@ -174,6 +195,7 @@ class PublishedEffect:
     controlled: str
     stated: str = ""
     key: str = ""
+    checked: Check = "not re-read"
 
 
 def published_effects(factor: str | None = None) -> tuple[PublishedEffect, ...]:
@@ -231,6 +253,7 @@ def _effects() -> tuple[PublishedEffect, ...]:
                 controlled=row["controlled"],
                 stated=row["stated"],
                 key=row["key"],
+                checked=cast(Check, row["checked"]),
             )
             for row in csv.DictReader(file)
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from odapi_repro.reference.effects import (
+    CHECKED_ON,
     EFFECT_FACTORS,
     UNKNOWN_EFFECTS,
+    Check,
     PublishedEffect,
     published_effects,
 )
@@ -28,10 +30,15 @@ def effect_rows(found: Iterable[PublishedEffect]) -> list[dict[str, Any]]:
 
 def factors_text() -> str:
     """Gives every factor with the number of its figures and how large the better ones are."""
-    lines = [f"{'factor':22} figures  difference in box AP on COCO, either way, where controlled"]
+    every = published_effects()
+    lines = [
+        _checked(every),
+        "",
+        f"{'factor':22} figures  difference in box AP on COCO, either way, where controlled",
+    ]
     for factor in EFFECT_FACTORS:
         found = published_effects(factor)
-        sizes = [abs(one.delta) for one in found if one.delta is not None and _is_controlled(one)]
+        sizes = [abs(one.delta) for one in found if one.delta is not None and _is_usable(one)]
         span = f"{min(sizes):.1f} to {max(sizes):.1f}" if sizes else "none"
         lines.append(f"{factor:22} {len(found):7}  {span}")
     lines += ["", "No usable published number: unknown, not zero."]
@@ -45,9 +52,13 @@ def effects_text(factor: str) -> str:
     lines = []
     if factor in UNKNOWN_EFFECTS:
         lines += [f"{factor}: {UNKNOWN_EFFECTS[factor]}", ""]
-    for found in published_effects(factor) if factor in EFFECT_FACTORS else ():
+    every = published_effects(factor) if factor in EFFECT_FACTORS else ()
+    if every:
+        lines += [_checked(every), ""]
+    for found in every:
         key = f"  [{found.key}]" if found.key else ""
-        trust = ", ".join(part for part in (found.controlled, found.quality) if part)
+        checked = _CHECKED.get(found.checked, found.checked)
+        trust = ", ".join(part for part in (found.controlled, found.quality, checked) if part)
         lines += wrapped(f"{_outcome(found):>6}  {found.change}{key}", "")
         lines += wrapped(f"{found.model}: {_values(found)} on {found.dataset}; {trust}", " " * 8)
         lines += wrapped(f"{found.source} ({found.where})", " " * 8)
@@ -69,9 +80,23 @@ def _values(found: PublishedEffect) -> str:
     return f"{found.metric} {before} -> {after}"
 
 
-def _is_controlled(found: PublishedEffect) -> bool:
+_CHECKED: Final[dict[Check, str]] = {"source": "read again", "facts": "read again in the facts"}
+
+
+def _checked(every: Sequence[PublishedEffect]) -> str:
+    """How many of the figures were read again, and when."""
+    again = sum(found.checked == "source" for found in every)
+    facts = sum(found.checked == "facts" for found in every)
+    missing = sum(found.checked == "not found in source" for found in every)
+    said = f"{again} of {len(every)} figures were read again at their source ({CHECKED_ON})"
+    said += f", {facts} in tables kept with the project" if facts else ""
+    return said + (f"; {missing} were not found there." if missing else ".")
+
+
+def _is_usable(found: PublishedEffect) -> bool:
     return (
-        found.metric == "AP"
+        found.checked != "not found in source"
+        and found.metric == "AP"
         and found.dataset.startswith("COCO")
         and found.controlled in ("controlled", "near-controlled")
     )

@@ -19,7 +19,7 @@ from odapi_repro.foreign_text import (
 )
 from odapi_repro.reporting.content import StudyReport
 from odapi_repro.reporting.tables import Table, level_table
-from odapi_repro.reporting.wording import at, headline, interval, signed
+from odapi_repro.reporting.wording import at, diverged_text, headline, interval, signed
 
 __all__ = ["readme_text"]
 
@@ -69,7 +69,7 @@ def _effects(report: StudyReport) -> str:
         key = (row.factor, row.to_level)
         what = f"{row.factor} {row.from_level} → {row.to_level}{at(row)}"
         if row.estimand == GIVEN_CONVERGENCE:
-            what += f", given convergence ({_share(row)} diverged)"
+            what += f", given convergence ({diverged_text(by_key[(*key, row.metric, AP_OR_0)])})"
         elif diverged and row.p_diverged_from + row.p_diverged_to > 0:
             what += ", diverged = 0"
         rest = (signed(by_key[(*key, metric, row.estimand)].delta) for metric in metrics)
@@ -239,12 +239,8 @@ def _repeats(row: Contrast) -> bool:
     )
 
 
-def _share(row: Contrast) -> str:
-    return f"{row.p_diverged_from:.0%} and {row.p_diverged_to:.0%}"
-
-
 def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:] if sentence.startswith("no effect") else sentence
+    return sentence[:1].upper() + sentence[1:] if sentence.startswith("no gain") else sentence
 
 
 def _duration(seconds: float) -> str:

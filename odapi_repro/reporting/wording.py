@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Sequence
+from typing import Final, Literal
 
 from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE
-from odapi_repro.analysis.effects import Contrast, Verdict
+from odapi_repro.analysis.effects import Contrast
+from odapi_repro.reporting.claims import (
+    ends_text,
+    finding,
+    largest,
+    runs_diverged,
+    signed,
+    verdict_counts,
+)
 from odapi_repro.reporting.content import StudyReport
 from odapi_repro.reporting.tables import number
 
-__all__ = ["at", "effect_line", "headline", "interval", "signed"]
-
-
-def signed(value: float, decimals: int = 1) -> str:
-    """A difference with its sign, "-" where there is none."""
-    text = number(value, decimals)
-    return f"+{text}" if text != "-" and float(text) > 0 else text
+__all__ = [
+    "at",
+    "diverged_text",
+    "effect_line",
+    "headline",
+    "interval",
+    "signed",
+    "study_headline",
+]
 
 
 def interval(row: Contrast, *, separator: str = " .. ") -> str:
@@ -39,63 +50,78 @@ def effect_line(row: Contrast, confidence: float = 0.95) -> str:
         f"{row.factor} {row.from_level} -> {row.to_level}{at(row)}:"
         f" {row.metric} {signed(row.delta)} ({ends}n={row.n}) {row.verdict}"
     )
+    runs = _diverged(row, "to")
+    told = runs_diverged(*runs) if runs else "no run converged on one side"
     if row.estimand == GIVEN_CONVERGENCE:
-        line += f" [given convergence; diverged: {row.p_diverged_to:.0%}]"
+        line += f" [given convergence; {told}]"
     elif row.p_diverged_to > 0:
-        line += f" [{row.p_diverged_to:.0%} diverged, counted as 0]"
+        line += f" [{told}, counted as 0]"
     return line
 
 
 def headline(report: StudyReport) -> str:
     """What the study found, in one sentence: the largest effect on AP that it resolved."""
-    if report.scale == "smoke":
+    return study_headline(report.effects, scale=report.scale, confidence=report.confidence)
+
+
+def study_headline(
+    effects: Sequence[Contrast], *, scale: str = "full", confidence: float = 0.95
+) -> str:
+    """The headline of a study's effects: what diverged, else the largest that was resolved."""
+    if scale == "smoke":
         return "Smoke run: it proves that the commands work; its numbers mean nothing."
-    rows = [row for row in report.effects if row.metric == "AP" and row.estimand == AP_OR_0]
+    rows = [row for row in effects if row.metric == "AP" and row.estimand == AP_OR_0]
     known = [row for row in rows if not math.isnan(row.delta)]
     if not known:
         return "Nothing to compare yet: no level has finished beside the reference level."
-    resolved = [row for row in known if row.verdict in ("gain", "loss")]
     broken = [row for row in known if row.p_diverged_to > row.p_diverged_from]
-    best = max(broken or resolved or known, key=lambda row: abs(row.delta))
-    where = "" if report.scale == "full" else f", at {report.scale} scale"
-    others = Counter(row.verdict for row in rows if row is not best)
-    counts = [(others[name], words) for name, words in _VERDICTS.items() if others[name]]
-    rest = ", ".join(f"{count} {words[count > 1]}" for count, words in counts)
+    tested = [row for row in known if not math.isnan(row.p_holm)]
+    rivals = broken or tested or known
+    best = None
+    if not broken:
+        best = largest(rivals, "gain", "loss", contrasts=len(rivals), confidence=confidence)
+    best = best or max(rivals, key=lambda row: abs(row.delta))
+    where = "" if scale == "full" else f", at {scale} scale"
+    rest = verdict_counts(row.verdict for row in rows if row is not best)
     plural = "contrasts" if len(rows) > 2 else "contrast"
     tail = f"; the other {plural}: {rest}" if rest else ""
-    return f"{_finding(best, report.confidence)}{where}{tail}."
+    return f"{_finding(best, len(rivals), confidence)}{where}{tail}."
 
 
-_VERDICTS: dict[Verdict, tuple[str, str]] = {
-    "gain": ("gain", "gains"),
-    "loss": ("loss", "losses"),
-    "equivalent": ("equivalent", "equivalent"),
-    "unresolved": ("unresolved", "unresolved"),
-}
-
-
-def _finding(row: Contrast, confidence: float) -> str:
+def _finding(row: Contrast, contrasts: int, confidence: float) -> str:
+    runs = "1 run each" if row.n_from == row.n_to == 1 else f"{row.n_to} runs, {row.n_from} of the"
+    runs = runs if runs == "1 run each" else f"{runs} reference"
+    counted = f"n={row.n}"
     subject = f"{row.factor} {row.to_level} instead of {row.from_level}{at(row)}"
-    size = number(abs(row.delta), 1)
-    percent = f"{100 * confidence:g} % interval"
-    ends = f"[{percent} {interval(row, separator=' to ')}, n={row.n}]"
     if row.p_diverged_to > row.p_diverged_from:
-        told = ends if interval(row) else "(no interval)"
-        return (
-            f"{subject} diverged in {row.p_diverged_to:.0%} of the runs, against"
-            f" {row.p_diverged_from:.0%}; counting those as 0, AP changes by"
-            f" {signed(row.delta)} {told} ({row.verdict})"
-        )
-    if row.verdict in ("gain", "loss"):
-        sizes = sorted((abs(row.low), abs(row.high)))
-        ends = f"[{percent} {number(sizes[0], 1)} to {number(sizes[1], 1)}, n={row.n}]"
-        return f"{subject} {'gains' if row.verdict == 'gain' else 'costs'} {size} AP {ends}"
-    if row.verdict == "equivalent":
-        return f"{subject} is equivalent in AP within {row.margin:g} points {ends}"
-    if row.verdict == "single_run":
-        runs = "one run each" if row.n_from == row.n_to == 1 else "too few runs"
+        ends = ends_text(row, counted, contrasts=contrasts, confidence=confidence)
+        to, reference = (_diverged(row, side) or (0, 0) for side in ("to", "from"))
         way = "lower" if row.delta < 0 else "higher"
-        return f"{subject} scored {size} AP {way} ({runs}: no interval)"
-    if not interval(row):
-        return f"{subject}: no effect can be told, all runs score the same"
-    return f"no effect on AP was resolved; the largest, {subject}, is {signed(row.delta)} {ends}"
+        return (
+            f"{row.factor} {row.to_level}{at(row)}: {runs_diverged(*to)} (at {row.from_level}: "
+            f"{reference[0]} of {reference[1]}); counted as 0, AP is {number(abs(row.delta), 1)} "
+            f"{way} {f'{ends} ({row.verdict})' if ends else f'({runs}: no interval)'}"
+        )
+    return finding(row, subject, counted, runs=runs, contrasts=contrasts, confidence=confidence)
+
+
+def diverged_text(row: Contrast) -> str:
+    """How many runs of both levels diverged, "0 of 1 and 1 of 1 diverged"."""
+    told = (_diverged(row, side) for side in _SIDES)
+    return f"{' and '.join(f'{one[0]} of {one[1]}' if one else '-' for one in told)} diverged"
+
+
+_SIDES: Final[tuple[Literal["from", "to"], ...]] = ("from", "to")
+
+
+def _diverged(row: Contrast, side: Literal["from", "to"]) -> tuple[int, int] | None:
+    """Diverged and finished runs of a level; None where no run counts that would tell."""
+    share, counted = (
+        (row.p_diverged_to, row.n_to) if side == "to" else (row.p_diverged_from, row.n_from)
+    )
+    if not counted or math.isnan(share):
+        return None
+    if row.estimand != GIVEN_CONVERGENCE:
+        return round(share * counted), counted
+    finished = round(counted / (1 - share))
+    return finished - counted, finished

@@ -13,9 +13,10 @@ import pytest
 from fake_study import BATCH_SIZE, LR_SCALING, batch_rows, study, trial
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis import BOX_METRICS
+from odapi_repro.analysis import BOX_METRICS, FactorAxis
 from odapi_repro.reporting.curves import smoothed
 from odapi_repro.reporting.plots import ap_figure
+from odapi_repro.reporting.readme import readme_text
 from odapi_repro.reporting.report import write_report
 from odapi_repro.reporting.tables import csv_bytes, number, read_trials
 from odapi_repro.reporting.terminal import print_report, render_terminal
@@ -98,17 +99,38 @@ def test_readme_sections_come_in_order(folder: Path) -> None:
 
 
 def test_headline_names_the_largest_resolved_effect() -> None:
-    assert headline(study()).startswith("batch_size 2 instead of 16 costs 9.0 AP [95 % interval")
+    assert headline(study()).startswith(
+        "batch_size 2 instead of 16 costs 9.0 AP [95 % interval for all 4 contrasts together -"
+    )
 
 
 def test_headline_of_one_seed_claims_no_interval() -> None:
     text = headline(study(batch_rows(1)))
-    assert "scored 9.4 AP lower (one run each: no interval)" in text
+    assert "scored 9.4 AP lower (the largest of 4 differences, 1 run each: no interval)" in text
     assert "costs" not in text
 
 
 def test_headline_tells_divergence_first() -> None:
-    assert "diverged in 67% of the runs, against 0%" in headline(study(with_divergence()))
+    text = headline(study(with_divergence()))
+    assert text.startswith(
+        "batch_size 2: 2 of 3 runs diverged (at 16: 0 of 3); counted as 0, AP is"
+    )
+    assert "%" not in text.replace("95 %", "")
+
+
+def test_one_run_that_diverged_is_one_run_and_not_100_percent() -> None:
+    rows = [
+        trial(0.0, batch_size="2", status="diverged"),
+        trial(25.0, batch_size="4"),
+        trial(18.9, batch_size="16"),
+    ]
+    one = study(rows, axes=(FactorAxis("batch_size", "16", ("2", "4", "16")),), seeds=(0,))
+    assert headline(one) == (
+        "batch_size 2: its 1 run diverged (at 16: 0 of 1); counted as 0, AP is 18.9 lower (1 run "
+        "each: no interval), at proxy scale; the other contrast: 1 without an interval."
+    )
+    assert "100%" not in readme_text(one, plots=[]) + render_terminal(one)
+    assert "given convergence (0 of 1 and 1 of 1 diverged)" in readme_text(one, plots=[])
 
 
 def test_headline_of_a_smoke_run_has_no_number() -> None:

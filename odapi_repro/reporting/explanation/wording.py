@@ -8,6 +8,7 @@ from typing import Final
 
 from odapi_repro.analysis.attribution import Attribution, Combination, StudiedDeviation
 from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
+from odapi_repro.analysis.multiplicity import joint_interval
 from odapi_repro.analysis.verdicts import Verdict
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.effects import ExplainedEffect
@@ -165,8 +166,8 @@ def _gap(report: ExplanationReport) -> str:
     if row.p_diverged_to > row.p_diverged_from:
         how = f"[95 % interval {ends}, n={row.n}]" if ends else "(no interval)"
         return (
-            f"{user} diverged in {row.p_diverged_to:.0%} of its runs{scale}, against "
-            f"{row.p_diverged_from:.0%} of {reference}; counting those as 0, mending everything "
+            f"{user} diverged in {_runs(row.p_diverged_to, row.n)}{scale}, {reference} in "
+            f"{_runs(row.p_diverged_from, row.n)}; counting those as 0, mending everything "
             f"returns {signed(report.gap.returned, digits)} {metric} {how}"
         )
     if row.verdict in ("loss", "gain"):
@@ -190,6 +191,14 @@ def _gap(report: ExplanationReport) -> str:
     )
 
 
+def _runs(share: float, n: int) -> str:
+    """A share of runs, at least `n` of them: "its 1 run", "all of its runs", "none of its runs"."""
+    if n == 1 and share in (0, 1):
+        return "its 1 run" if share else "none"
+    whole = {0.0: "none", 1.0: "all"}.get(share)
+    return f"{whole or f'{share:.0%}'} of its runs"
+
+
 def _way(row: Attribution) -> str:
     return "lower" if row.delta < 0 else "higher"
 
@@ -205,12 +214,11 @@ def _shares(report: ExplanationReport) -> str:
     open_ones = [one for one in measured if one.row.verdict in ("unresolved", "single_run")]
     parts = []
     if losses:
-        named = [
-            f"{one.row.factor} costs {number(abs(one.row.delta), digits)} [{_sizes(one, digits)}]"
-            for one in losses[:_MOST_NAMED]
-        ]
+        named = [_loss(one, len(measured), digits) for one in losses[:_MOST_NAMED]]
         more = len(losses) - _MOST_NAMED
-        parts.append(joined([*named, *([_more(more)] if more > 0 else [])]))
+        told = joined([*named, *([_more(more)] if more > 0 else [])])
+        jointly = f" (intervals for all {len(measured)} together)" if len(measured) > 1 else ""
+        parts.append(f"{told}{jointly}")
     if open_ones and not losses and all(one.row.verdict == "single_run" for one in open_ones):
         largest = max(open_ones, key=lambda one: abs(one.returned))
         parts.append(
@@ -226,6 +234,16 @@ def _shares(report: ExplanationReport) -> str:
     if missing:
         parts.append(f"{count_of(missing, 'share')} {'is' if missing == 1 else 'are'} not measured")
     return "".join(f"; {part}" for part in parts)
+
+
+def _loss(effect: ExplainedEffect, shares: int, digits: int) -> str:
+    """What a share costs; named among several, with an interval that holds for all of them."""
+    row = effect.row
+    told = f"[{_sizes(effect, digits)}]"
+    if shares > 1 and not row.simultaneous and row.se > 0:
+        low, high = joint_interval(row, contrasts=shares)
+        told = f"[{number(-high, digits)} to {number(-low, digits)}]"
+    return f"{row.factor} costs {number(abs(row.delta), digits)} {told}"
 
 
 def _more(count: int) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import pandas as pd
@@ -19,10 +18,17 @@ from odapi_repro.foreign_text import (
     markdown_sentence,
     shown,
 )
+from odapi_repro.reporting.claims import finding, largest, signed, verdict_counts
 from odapi_repro.reporting.post_hoc.content import PostHocReport
 from odapi_repro.reporting.tables import Table, number
 
-__all__ = ["post_hoc_headline", "post_hoc_level_table", "post_hoc_readme", "post_hoc_terminal"]
+__all__ = [
+    "post_hoc_headline",
+    "post_hoc_level_table",
+    "post_hoc_readme",
+    "post_hoc_terminal",
+    "sweep_headline",
+]
 
 _METRICS: Final = ("AP50", "AP75", "APs", "APm", "APl", "AR100")
 _MASK_METRICS: Final = ("mask_AP", "mask_AR100")
@@ -50,25 +56,32 @@ def post_hoc_level_table(report: PostHocReport) -> Table:
 
 def post_hoc_headline(report: PostHocReport) -> str:
     """What the sweep found, in one sentence: its largest gain and its largest loss in AP."""
-    rows = [row for row in report.effects if row.metric == "AP" and not math.isnan(row.delta)]
+    return sweep_headline(report.effects, confidence=report.confidence)
+
+
+def sweep_headline(effects: Sequence[ImageEffect], *, confidence: float = 0.95) -> str:
+    """The headline of a sweep's effects; the largest of several is told as that."""
+    rows = [row for row in effects if row.metric == "AP" and not math.isnan(row.delta)]
     if not rows:
         return "Nothing to compare yet: no level was measured beside the pipeline's own."
-    best = max(rows, key=lambda row: row.delta)
-    worst = min(rows, key=lambda row: row.delta)
-    told = [
-        _finding(row, report)
-        for row, verdict in ((best, "gain"), (worst, "loss"))
-        if row.verdict == verdict
-    ]
-    if not told:
-        largest = max(rows, key=lambda row: abs(row.delta))
-        told = [f"No effect on AP was resolved; the largest is {_finding(largest, report)}"]
-    left = Counter(row.verdict for row in rows)
-    counts = ", ".join(
-        f"{left[name]} {words[left[name] != 1]}" for name, words in _VERDICTS.items() if left[name]
+    count = len(rows)
+    named = [largest(rows, name, contrasts=count, confidence=confidence) for name in _RESOLVED]
+    shown_rows = [row for row in named if row] or [max(rows, key=lambda row: abs(row.delta))]
+    told = "; ".join(
+        finding(
+            row,
+            f"{row.factor} {row.to_level} instead of {row.from_level}",
+            f"{row.n:,} images",
+            contrasts=count,
+            confidence=confidence,
+        )
+        for row in shown_rows
     )
-    contrasts = "contrasts" if len(rows) != 1 else "contrast"
-    return f"{'; '.join(told)} (of {len(rows)} {contrasts}: {counts})."
+    counts = verdict_counts(row.verdict for row in rows)
+    chosen = "1 contrast"
+    if count > 1:
+        chosen = f"the largest of {count} contrasts, chosen on the images that score them"
+    return f"{_capital(told)} ({chosen}: {counts})."
 
 
 def post_hoc_terminal(report: PostHocReport, *, ascii_only: bool = True) -> str:
@@ -94,24 +107,11 @@ def post_hoc_readme(report: PostHocReport, *, plots: Collection[str]) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-_VERDICTS: Final[dict[Verdict, tuple[str, str]]] = {
-    "gain": ("gain", "gains"),
-    "loss": ("loss", "losses"),
-    "equivalent": ("equivalent", "equivalent"),
-    "unresolved": ("unresolved", "unresolved"),
-}
+_RESOLVED: Final[tuple[Verdict, ...]] = ("gain", "loss")
 
 
-def _finding(row: ImageEffect, report: PostHocReport) -> str:
-    percent = f"{100 * report.confidence:g} %"
-    verb = {"gain": "gains", "loss": "costs"}.get(row.verdict)
-    change = (
-        f"{verb} {number(abs(row.delta), 1)} AP" if verb else f"changes AP by {_signed(row.delta)}"
-    )
-    return (
-        f"{row.factor} {row.to_level} instead of {row.from_level} {change}"
-        f" [{percent} {_signed(row.low)} to {_signed(row.high)}]"
-    )
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:] if sentence.startswith("no gain") else sentence
 
 
 def _score_header(report: PostHocReport) -> tuple[str, ...]:
@@ -238,15 +238,10 @@ def _value(row: pd.Series, name: str) -> float:
 
 
 def _difference(effect: ImageEffect | None) -> str:
-    return _signed(effect.delta) if effect else ""
-
-
-def _signed(value: float) -> str:
-    text = number(value, 1)
-    return f"+{text}" if text != "-" and float(text) > 0 else text
+    return signed(effect.delta) if effect else ""
 
 
 def _ends(effect: ImageEffect | None) -> str:
     if effect is None or math.isnan(effect.low):
         return ""
-    return f"{_signed(effect.low)} to {_signed(effect.high)}"
+    return f"{signed(effect.low)} to {signed(effect.high)}"

@@ -21,6 +21,7 @@ from fake_explanation import (
 from response_surface import ResponseSurface
 
 from odapi_repro.analysis.attribution import ATTRIBUTION_COLUMNS
+from odapi_repro.analysis.multiplicity import joint_interval
 from odapi_repro.errors import StudyMismatch, UserError
 from odapi_repro.reporting.explanation import as_json
 from odapi_repro.reporting.explanation.content import ExplanationReport
@@ -138,8 +139,10 @@ def test_fewer_images_are_told_with_bias_and_spread_of_both_ends() -> None:
 
 def test_the_headline_is_no_stronger_than_the_intervals() -> None:
     row = report().shares[0].row
-    told = f"train_shards costs {-row.delta:.1f} [{-row.high:.1f} to {-row.low:.1f}]"
+    low, high = joint_interval(row, contrasts=len(report().shares))
+    told = f"train_shards costs {-row.delta:.1f} [{-high:.1f} to {-low:.1f}]"
     assert told in headline(report())
+    assert "(intervals for all 4 together)" in headline(report())
     single = report(record(4, "both_ends", seeds=(1,)))
     assert " costs " not in headline(single)
     assert "no interval" in headline(single)

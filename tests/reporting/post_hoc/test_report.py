@@ -105,12 +105,17 @@ def test_the_table_has_the_reference_first_and_each_factor_in_the_order_of_its_l
 
 def test_the_headline_names_the_largest_gain_and_the_largest_loss_that_were_resolved() -> None:
     assert post_hoc_headline(make_report()) == (
-        "flip_testing union instead of off gains 1.5 AP [95 % +0.9 to +2.1];"
-        " nms_iou 0.3 instead of 0.5 costs 2.0 AP [95 % -2.8 to -1.2]"
-        " (of 3 contrasts: 1 gain, 1 loss, 1 unresolved)."
+        "flip_testing union instead of off gains 1.5 AP [95 % interval for all 3 contrasts together"
+        " +0.8 to +2.2, 160 images]; nms_iou 0.3 instead of 0.5 costs 2.0 AP [95 % interval for all"
+        " 3 contrasts together -3.0 to -1.0, 160 images]"
+        " (the largest of 3 contrasts, chosen on the images that score them: 1 gain, 1 loss,"
+        " 1 unresolved)."
     )
     unclear = judge_image_effects([effect("nms_iou", "0.7", 0.1, 0.6)], margin=0.5)
-    assert "No effect on AP was resolved" in post_hoc_headline(make_report(effects=tuple(unclear)))
+    assert post_hoc_headline(make_report(effects=tuple(unclear))) == (
+        "nms_iou 0.7 instead of 0.5 is not resolved: AP changes by +0.1 [95 % interval -1.1 to"
+        " +1.3, 160 images] (1 contrast: 1 unresolved)."
+    )
     assert "Nothing to compare yet" in post_hoc_headline(make_report(effects=()))
 
 

@@ -116,9 +116,9 @@ def _shown(quantities: Quantities) -> str:
 def _evidence(factor: float, expected: float) -> tuple[Evidence, ...]:
     """The published pairs nearest to the ratio and the reference's size."""
     if factor > 0.7:
-        return published("size_800_600", "size_1024_640")
+        return published("size_800_600")
     if expected > 900:
-        return published("size_1024_640", "size_halved")
+        return published("size_800_500", "size_halved")
     return published("size_640_320", "size_800_400", "size_halved")
 
 
