@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from odapi_repro.errors import DataError
 from odapi_repro.evaluation.breakdown import Resampling, break_down, differences
 from odapi_repro.evaluation.coco_data import (
     Detections,
@@ -90,7 +89,7 @@ def assemble_evaluation(
     models = [
         Model(
             one.label,
-            (*one.about, *(_left_out(one, types) if iou_type == "auto" else ())),
+            (*one.about, *_of_masks(one, types, asked=iou_type)),
             one.detections,
             {
                 kind: break_down(
@@ -188,31 +187,25 @@ def _iou_types(asked: AskedType, data: EvalData, every: Sequence[Found]) -> list
         return ["bbox", "segm"]
     if asked != "auto":
         return [asked]
-    types: list[IouType] = []
-    if all(one.detections.boxes is not None for one in every):
-        types.append("bbox")
+    types: list[IouType] = ["bbox"]
     if all(one.detections.masks is not None and one.detections.num for one in every):
         # Mask AP is not left out in silence because one annotation lacks its mask.
         check_all_masked(data.truth)
     if data.truth.masks is not None and all(one.detections.masks is not None for one in every):
         types.append("segm")
-    if not types:
-        held = [
-            f"{one.label}: {'boxes' if one.detections.masks is None else 'masks'}" for one in every
-        ]
-        raise DataError(
-            f"there is nothing that all have ({'; '.join(held)}; "
-            f"{data.name}: boxes{'' if data.truth.masks is None else ' and masks'})",
-            expected="boxes, or masks, in the ground truth and in every set of detections",
-            mend="name ground truth with masks ('segmentation' in every annotation) for masks",
-        )
     return types
 
 
-def _left_out(found: Found, types: Sequence[IouType]) -> list[str]:
-    """What the detections hold and is not scored, for the ground truth or the other has none."""
-    has_masks = found.detections.masks is not None and found.detections.num > 0
-    return ["its masks are not scored"] if has_masks and "segm" not in types else []
+def _of_masks(found: Found, types: Sequence[IouType], asked: AskedType) -> list[str]:
+    """Says where boxes are made of masks, and where masks are not scored, unasked."""
+    detections = found.detections
+    notes = []
+    if detections.areas is not None and "bbox" in types:
+        notes.append("it holds masks alone; its boxes are those around them, as in pycocotools")
+    has_masks = detections.masks is not None and detections.num > 0
+    if has_masks and "segm" not in types and asked == "auto":
+        notes.append("its masks are not scored")
+    return notes
 
 
 def _of_truth(data: EvalData) -> list[str]:
