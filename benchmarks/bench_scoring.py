@@ -1,17 +1,22 @@
-"""Seconds to COCO's 12 numbers on 5,000 images and 450,000 detections, against pycocotools.
+"""Seconds to COCO's 12 numbers on synthetic images, against pycocotools and hotcoco alone.
 
 Two lines of JSON. `scoring` begins with the parsed data in memory, the same lists of dicts for
-both: for pycocotools `createIndex`, `loadRes`, `evaluate`, `accumulate` and `summarize`, for ours
-columns from the dicts, with every check, and `score`. `scoring_from_files` begins with the two JSON
-files on disk: pycocotools is charged what `json.load` takes on top of the above (it is what
-`COCO(file)` and `loadRes(file)` call), ours is `read_ground_truth`, `read_detections` and `score`.
+all: for pycocotools and hotcoco the index, `loadRes`, `evaluate`, `accumulate` and `summarize`, for
+ours columns from the dicts, with every check, and `score`. `scoring_from_files` begins with the two
+JSON files on disk: pycocotools is charged what `json.load` takes on top of the above (it is what
+`COCO(file)` and `loadRes(file)` call), hotcoco reads them itself, ours is `read_ground_truth`,
+`read_detections` and `score`.
 
-`ratio` is of wall seconds, `cpu_ratio` of processor seconds of all threads, which a busy machine
-changes less. Both lines say by how much any of the 12 numbers, and any entry of the precision,
-recall and score arrays behind them, differs. Ours is the median of several runs, pycocotools runs
-once.
+`ratio` is of wall seconds, pycocotools' to ours; `cpu_ratio` is of processor seconds of all threads
+and child processes, which a busy machine changes less. `hotcoco_ratio` and `hotcoco_cpu_ratio` are
+pycocotools' to hotcoco's: what the engine alone would give, without our checks. Both lines say by
+how much any of the 12 numbers, and any entry of the precision, recall and score arrays behind them,
+differs. Ours and hotcoco are the median of several runs, pycocotools runs once.
 
-    python benchmarks/bench_scoring.py [IMAGES [DETECTIONS_PER_IMAGE [RUNS]]]    # 5000 90 5
+docs/evaluation.md quotes `scoring.jsonl`, which is what two runs of this have printed:
+
+    python benchmarks/bench_scoring.py 5000 90 5 > benchmarks/scoring.jsonl
+    python benchmarks/bench_scoring.py 1000 90 5 >> benchmarks/scoring.jsonl
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 import tempfile
 import time
@@ -61,7 +67,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._parts: dict[str, float] = {}
-        self._cpu = time.process_time()
+        self._cpu = cpu_seconds()
         self._last = time.perf_counter()
 
     def part(self, name: str) -> None:
@@ -70,27 +76,37 @@ class Clock:
         self._last = now
 
     def timing(self) -> Timing:
-        return Timing(self._parts, time.process_time() - self._cpu)
+        return Timing(self._parts, cpu_seconds() - self._cpu)
+
+
+def cpu_seconds() -> float:
+    """Gives processor seconds so far, of all threads and of the child processes that have ended."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 def main(num_images: int = 5000, detections_per_image: int = 90, runs: int = 5) -> int:
     """Prints both lines."""
-    score_in_memory(*synthetic_coco(20, 10, 1))  # imports
+    small = synthetic_coco(20, 10, 1)
+    score_in_memory(*small)  # imports
+    by_hotcoco(*small)
     truth, results = synthetic_coco(num_images, detections_per_image, 0)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("instances.json", "results.json")]
         for file, content in zip(files, (truth, results), strict=True):
             file.write_text(json.dumps(content))
         from_files, _ = middle(runs, lambda: score_files(*files))
+        engine_from_files, _ = middle(runs, lambda: by_hotcoco(*map(str, files)))
         loading, _ = middle(runs, lambda: load(*files))
+    engine, _ = middle(runs, lambda: by_hotcoco(truth, results))
     from_memory, ours = middle(runs, lambda: score_in_memory(truth, results))
     # Last, as it writes into what it is given.
     peer, evaluation = by_pycocotools(truth, results)
     peer_from_files = Timing({**loading.parts, **peer.parts}, loading.cpu + peer.cpu)
     differences = largest_differences(ours, evaluation)
-    for name, ours_timing, peer_timing in (
-        ("scoring", from_memory, peer),
-        ("scoring_from_files", from_files, peer_from_files),
+    for name, ours_timing, engine_timing, peer_timing in (
+        ("scoring", from_memory, engine, peer),
+        ("scoring_from_files", from_files, engine_from_files, peer_from_files),
     ):
         ratio = peer_timing.wall / ours_timing.wall
         line = {
@@ -104,11 +120,16 @@ def main(num_images: int = 5000, detections_per_image: int = 90, runs: int = 5) 
             "pycocotools_cpu_seconds": round(peer_timing.cpu, 3),
             "odapi_repro_cpu_seconds": round(ours_timing.cpu, 3),
             "cpu_ratio": round(peer_timing.cpu / ours_timing.cpu, 1),
+            "hotcoco_seconds": round(engine_timing.wall, 3),
+            "hotcoco_ratio": round(peer_timing.wall / engine_timing.wall, 1),
+            "hotcoco_cpu_seconds": round(engine_timing.cpu, 3),
+            "hotcoco_cpu_ratio": round(peer_timing.cpu / engine_timing.cpu, 1),
             **differences,
             "least_ratio": LEAST_RATIO,
             "met": ratio >= LEAST_RATIO and max(differences.values()) <= MOST_DIFFERENCE,
             "pycocotools_parts": {k: round(v, 3) for k, v in peer_timing.parts.items()},
             "odapi_repro_parts": {k: round(v, 3) for k, v in ours_timing.parts.items()},
+            "hotcoco_parts": {k: round(v, 3) for k, v in engine_timing.parts.items()},
         }
         print(json.dumps(line), flush=True)
     return 0
@@ -164,6 +185,26 @@ def by_pycocotools(truth: Json, results: list[Json]) -> tuple[Timing, Any]:
         evaluation.summarize()
         clock.part("summarize")
     return clock.timing(), evaluation
+
+
+def by_hotcoco(truth: Any, results: Any) -> tuple[Timing, Any]:
+    """Scores by the engine alone, from dicts or from the names of files."""
+    import hotcoco
+
+    clock = Clock()
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = hotcoco.COCO(truth)
+        clock.part("createIndex")
+        found = coco.load_res(results)
+        clock.part("loadRes")
+        evaluation = hotcoco.COCOeval(coco, found, "bbox")
+        evaluation.evaluate()
+        clock.part("evaluate")
+        evaluation.accumulate()
+        clock.part("accumulate")
+        evaluation.summarize()
+        clock.part("summarize")
+    return clock.timing(), None
 
 
 def middle(runs: int, once: Callable[[], tuple[Timing, Any]]) -> tuple[Timing, Any]:

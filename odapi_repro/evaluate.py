@@ -195,7 +195,9 @@ def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalDa
     from odapi_repro.reporting.evaluation.assemble import Found
 
     if subject.is_results:
-        detections = detections_of(subject.results, data.truth, where=subject.path)
+        detections = detections_of(
+            subject.results, data.truth, where=subject.path, with_masks=FLAGS.iou_type != "bbox"
+        )
         return Found(label, (f"detections of {subject.path}",), detections)
     return _detected(subject, pipeline, label, data)
 

@@ -455,7 +455,9 @@ def test_boxes_as_shares_are_warned_of_on_stderr(
     shares = written("shares.json", content)
     argv = [shares, "--ground_truth", truth, "--no_report", "--resamples", 0]
     assert evaluate.main([str(one) for one in argv]) == 0
-    assert "not shares of the image" in " ".join(capsys.readouterr().err.split())
+    assert "read as x, y, width, height as shares of the image" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_a_saved_model_takes_no_pipeline(child: Child, capsys: pytest.CaptureFixture[str]) -> None:

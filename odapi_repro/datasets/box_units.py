@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "AS_IS",
     "MOST_COMPARED",
     "MOST_OUTLINES",
     "BoxSample",
     "are_boxes",
+    "corners_of",
     "lie_in_corner",
     "misread_boxes",
+    "other_readings",
     "share_beyond",
     "spread",
 ]
@@ -38,9 +41,11 @@ _MOST_OF_SHARES = 2.0
 _SLACK = 1.0
 _LEAST_SIDE = 16  # pixels: boxes may fill an image below this and be taken for shares
 _UNITS = {1.0: "as shares of the image", 100.0: "as percent", 1000.0: "as thousandths"}
-_AS_IS = "x, y, width, height"
+AS_IS = "x, y, width, height"
+"""How COCO writes boxes."""
+
 _CORNERS = "x1, y1, x2, y2"
-_ORDERS = (_AS_IS, _CORNERS, "y, x, height, width", "y1, x1, y2, x2", "centre, width, height")
+_ORDERS = (AS_IS, _CORNERS, "y, x, height, width", "y1, x1, y2, x2", "centre, width, height")
 _EDGE_PIXELS, _AREA_SHARE, _AREA_PIXELS = 2.0, 0.01, 2.0
 # The other reading must be right for half of the boxes, the right one for an eighth at most.
 _MOST, _FEW = 0.5, 0.125
@@ -90,7 +95,7 @@ def misread_boxes(sample: BoxSample) -> str:
     """
     if not len(sample.boxes):
         return ""
-    as_is = _corners(sample.boxes, _AS_IS)
+    as_is = corners_of(sample.boxes, AS_IS)
     return _by_outlines(sample, as_is) or _by_areas(sample, as_is) or _by_place(sample)
 
 
@@ -121,7 +126,7 @@ def _by_outlines(sample: BoxSample, as_is: _Array) -> str:
         fits: NDArray[np.bool_] = _apart(corners, sample.outlines) <= _EDGE_PIXELS
         return fits
 
-    for name, corners in _readings(sample):
+    for name, corners in other_readings(sample.boxes, sample.sizes):
         told = known & (_apart(corners, as_is) > 2 * _EDGE_PIXELS)
         if clause := _verdict(agree(corners), agree(as_is), known, told, name):
             return clause.format("enclose their outlines ('segmentation')")
@@ -140,7 +145,7 @@ def _by_areas(sample: BoxSample, as_is: _Array) -> str:
         fits: NDArray[np.bool_] = off <= np.maximum(_AREA_SHARE * sample.areas, _AREA_PIXELS)
         return fits
 
-    for name, corners in _readings(sample):
+    for name, corners in other_readings(sample.boxes, sample.sizes):
         areas = _areas(corners)
         told = known & (np.abs(areas - own) > 0.05 * np.maximum(areas, own))
         if clause := _verdict(agree(areas), agree(own), known, told, name):
@@ -166,7 +171,7 @@ def _verdict(
     as_other, as_own = int(other[told].sum()), int(own[told].sum())
     if as_other < _MOST * count or as_own > _FEW * count:
         return ""
-    return f"{as_other:,} of {count:,} {{}} as {name}, and {as_own:,} do as {_AS_IS}"
+    return f"{as_other:,} of {count:,} {{}} as {name}, and {as_own:,} do as {AS_IS}"
 
 
 def _by_place(sample: BoxSample) -> str:
@@ -187,29 +192,33 @@ def _by_place(sample: BoxSample) -> str:
     if count < _LEAST_BOXES or beyond <= (_SOME if count >= _SOME_BOXES else _MOST):
         return ""
     for name in (_CORNERS, "y1, x1, y2, x2"):
-        corners = _corners(boxes, name)
+        corners = corners_of(boxes, name)
         is_box = (corners[:, 2:] > corners[:, :2]).all(axis=1)
         is_box &= (corners[:, 2:] <= sizes + _EDGE_PIXELS).all(axis=1)
         if is_box.mean() >= _NEARLY_ALL:
             return (
-                f"{100 * beyond:.0f} % of {count:,} end far beyond their image as {_AS_IS}, and "
+                f"{100 * beyond:.0f} % of {count:,} end far beyond their image as {AS_IS}, and "
                 f"{int(is_box.sum()):,} lie within it as {name}"
             )
     return ""
 
 
-def _readings(sample: BoxSample) -> Iterator[tuple[str, _Array]]:
-    """Gives what else four numbers may mean, with left, top, right and bottom in pixels."""
+def other_readings(boxes: _Array, sizes: _Array) -> Iterator[tuple[str, _Array]]:
+    """Gives what else four numbers, [N, 4], may mean, with left, top, right and bottom in pixels.
+
+    `sizes` are widths and heights, [N, 2], 0 for one that is not known.
+    """
     for name in _ORDERS[1:]:
-        yield name, _corners(sample.boxes, name)
-    scale = np.concatenate([sample.sizes, sample.sizes], axis=1)
+        yield name, corners_of(boxes, name)
+    scale = np.concatenate([sizes, sizes], axis=1)
     for whole, unit in _UNITS.items():
         for name in _ORDERS:
             of_unit = scale[:, [1, 0, 3, 2]] if name.startswith("y") else scale
-            yield f"{name} {unit}", _corners(sample.boxes / whole * of_unit, name)
+            yield f"{name} {unit}", corners_of(boxes / whole * of_unit, name)
 
 
-def _corners(boxes: _Array, name: str) -> _Array:
+def corners_of(boxes: _Array, name: str) -> _Array:
+    """Gives left, top, right and bottom, [N, 4], of boxes that are read in one of the orders."""
     first, second = boxes[:, :2], boxes[:, 2:]
     if name.startswith("y"):
         first, second = first[:, ::-1], second[:, ::-1]

@@ -79,3 +79,41 @@ def random_set(seed: int, *, crowds: float = 0.0) -> tuple[Json, list[Json]]:
             box = [*rng.uniform(0, 220, 2).tolist(), *rng.uniform(10, 150, 2).tolist()]
             found.append((image, int(rng.integers(1, 4)), box, float(rng.random())))
     return data_set(objects, crowds=regions, images=30, classes=3), results(found)
+
+
+NAMES = ("disc", "square", "triangle", "ring", "star", "cross")
+MIXED_SIZES = ((640, 480), (480, 640), (500, 375))  # width, height
+
+
+def scene(
+    seed: int = 0,
+    *,
+    images: int = 8,
+    sizes: tuple[tuple[int, int], ...] = ((800, 600),),
+    names: tuple[str, ...] = NAMES,
+) -> tuple[Json, list[Json]]:
+    """Three objects an image, nearly all of them detected, and false alarms of low score."""
+    rng = np.random.default_rng(seed)
+    rows, objects, found = [], [], []
+    for image in range(1, images + 1):
+        width, height = sizes[image % len(sizes)]
+        rows.append({"id": image, "file_name": f"{image}", "width": width, "height": height})
+
+        def box(share: float, size: tuple[int, int] = (width, height)) -> Box:
+            sides = rng.uniform(40, share * np.array(size))
+            return [*rng.uniform(0, size - sides).tolist(), *sides.tolist()]
+
+        for _ in range(3):
+            place, category = box(1 / 3), int(rng.integers(len(names))) + 1
+            objects.append((image, category, place))
+            if rng.random() < 0.92:
+                off = rng.normal(0, 0.03, 4) * np.tile(place[2:], 2)
+                moved = np.maximum(np.array(place) + off, 0).tolist()
+                found.append((image, category, moved, float(rng.uniform(0.3, 1))))
+        for _ in range(4):
+            category = int(rng.integers(len(names))) + 1
+            found.append((image, category, box(1 / 2), float(rng.uniform(0, 0.3))))
+    content = data_set(objects, images=images)
+    content["images"] = rows
+    content["categories"] = [{"id": k, "name": name} for k, name in enumerate(names, 1)]
+    return content, results(found)

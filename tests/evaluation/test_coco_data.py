@@ -102,8 +102,12 @@ def test_detections_become_columns_of_indices() -> None:
     assert found.boxes.tolist() == [[10, 10, 20, 30.5], [0, 0, 0, 5], [1, 2, 3, 4]]
     assert found.scores.tolist() == [0.75, 1, 0.125]
     assert found.masks is None
-    assert detections_of(masks(), truth).boxes is None
-    assert detections_of(masks(), truth).masks == (encoded(), encoded())
+    alone = detections_of(masks(), truth)
+    assert alone.masks == (encoded(), encoded())
+    assert alone.boxes is not None
+    assert alone.boxes.tolist() == [mask.toBbox(encoded()).tolist()] * 2
+    assert alone.areas is not None
+    assert alone.areas.tolist() == [float(mask.area(encoded()))] * 2
 
 
 @pytest.mark.parametrize("content", [results(), masks(), []])
@@ -181,7 +185,8 @@ def test_an_empty_mask_beside_a_box_is_none_and_so_is_an_empty_box_beside_a_mask
     boxes = detections_of([{**row, "segmentation": []} for row in results()], truth)
     assert (boxes.num, boxes.masks) == (3, None)
     found = detections_of([{**row, "bbox": []} for row in masks()], truth)
-    assert (found.num, found.boxes) == (2, None)
+    assert found.num == 2
+    assert found.areas is not None
 
 
 def test_ids_that_are_whole_floats_are_the_integers() -> None:

@@ -101,6 +101,115 @@ def test_masks_beside_boxes_are_scored_as_pycocotools_scores_them(
             assert metrics[name]["value"] == pytest.approx(100 * theirs.stats[place], abs=1e-9)
 
 
+def by_pycocotools(kind: str) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO("truth.json")
+        theirs = COCOeval(coco, coco.loadRes("found.json"), kind)
+        theirs.evaluate()
+        theirs.accumulate()
+        theirs.summarize()
+    return theirs.stats
+
+
+def test_masks_alone_have_box_metrics_of_the_boxes_around_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = [{k: v for k, v in one.items() if k != "bbox"} for one in results("compressed")]
+    code, report = run(capsys, instances(), found)
+    assert code == 0
+    for kind in ("bbox", "segm"):
+        values = [one["value"] for one in report["model"][kind]["metrics"].values()]
+        for ours, theirs in zip(values, by_pycocotools(kind), strict=True):
+            assert ours == (None if theirs == -1 else pytest.approx(100 * theirs, abs=1e-9))
+    assert any("its boxes are those around them" in line for line in report["model"]["about"])
+
+
+def test_masks_alone_on_a_ground_truth_of_boxes_are_scored_by_their_boxes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    truth = instances()
+    for one in truth["annotations"]:
+        del one["segmentation"]
+    found = [{k: v for k, v in one.items() if k != "bbox"} for one in results("compressed")]
+    code, report = run(capsys, truth, found)
+    assert code == 0
+    assert "segm" not in report["model"]
+    about = " ".join(report["model"]["about"])
+    assert "its boxes are those around them" in about
+    assert "its masks are not scored" in about
+    assert report["model"]["bbox"]["metrics"]["AP"]["value"] == pytest.approx(
+        100 * by_pycocotools("bbox")[0], abs=1e-9
+    )
+
+
+MASKS_IN_SOME: dict[str, tuple[Json, str]] = {
+    "a detection without a mask": ({}, "'segmentation' is missing in 1 of 3 detections"),
+    "a mask that is null": ({"segmentation": None}, "'segmentation' is null"),
+    "a mask that is an empty list": ({"segmentation": []}, "an empty list"),
+    "a mask of two points": ({"segmentation": [[1, 2, 3, 4]]}, "a polygon of two points"),
+    "a mask of five numbers": ({"segmentation": [[1, 2, 3]]}, "no list of at least four numbers"),
+    "a mask of another size": (
+        {"segmentation": {"size": [3, 3], "counts": "9"}}, "size",
+    ),
+    "run lengths that are no text": ({"segmentation": {"size": [100, 200], "counts": 7}}, "counts"),
+    "runs that do not fill their size": (
+        {"segmentation": {"size": [100, 200], "counts": [5]}}, "do not fill its size",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MASKS_IN_SOME)
+def test_what_masks_are_does_not_matter_where_boxes_are_asked_for(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, said = MASKS_IN_SOME[name]
+    found = results("compressed")
+    del found[1]["segmentation"]
+    found[1].update(change)
+    code, text = run(capsys, instances(), found)
+    assert code == 2
+    assert said in text
+    assert "--iou_type bbox" in text or "resize masks" in text
+    code, report = run(capsys, instances(), found, "--iou_type", "bbox")
+    assert code == 0
+    value = report["model"]["bbox"]["metrics"]["AP"]["value"]
+    assert value == pytest.approx(100 * by_pycocotools("bbox")[0], abs=1e-9)
+    assert "masks" not in " ".join(report["model"]["about"])
+
+
+def test_a_polygon_of_an_odd_count_of_numbers_is_drawn_without_the_last_as_in_pycocotools(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = results("polygons")
+    found[0]["segmentation"][0].append(77)
+    code, report = run(capsys, instances(), found)
+    assert code == 0
+    value = report["model"]["segm"]["metrics"]["AP"]["value"]
+    assert value == pytest.approx(100 * by_pycocotools("segm")[0], abs=1e-9)
+
+
+def test_keypoints_beside_boxes_are_let_be_and_keypoints_alone_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    boxes = [{k: v for k, v in one.items() if k != "segmentation"} for one in results("polygons")]
+    found = [{**one, "keypoints": [1, 2, 2]} for one in boxes]
+    assert run(capsys, instances(), found)[0] == 0
+    code, text = run(capsys, instances(), [{k: v for k, v in found[0].items() if k != "bbox"}])
+    assert code == 2
+    assert "these are keypoint results" in text
+
+
+def test_a_ground_truth_names_the_objects_without_a_mask(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    truth = instances()
+    for place in (0, 2):
+        truth["annotations"][place]["segmentation"] = None
+    code, text = run(capsys, truth, results("compressed"))
+    assert code == 2
+    assert "2 of 3 annotations have no mask (ids 1, 3), the others have" in text
+
+
 def test_no_detections_are_said_to_be_none(capsys: pytest.CaptureFixture[str]) -> None:
     code, report = run(capsys, instances(), [])
     assert code == 0
@@ -116,7 +225,7 @@ def test_one_object_without_a_mask_is_one_message_and_boxes_can_be_scored(
     for more in ((), ("--iou_type", "segm")):
         code, said = run(capsys, truth, results("compressed"), *more)
         assert code == 2
-        assert "1 annotation has no mask (the first is id 2)" in said
+        assert "1 of 3 annotations has no mask (id 2)" in said
         assert "--iou_type bbox" in said
     assert run(capsys, truth, results("compressed"), "--iou_type", "bbox")[0] == 0
     boxes = [{k: v for k, v in one.items() if k != "segmentation"} for one in results("polygons")]

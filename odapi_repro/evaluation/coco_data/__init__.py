@@ -1,6 +1,10 @@
 """COCO data sets and results: as columns, and their readers, which refuse what cannot be scored."""
 
-from odapi_repro.evaluation.coco_data.box_oddities import box_oddities, misread_truth
+from odapi_repro.evaluation.coco_data.box_oddities import (
+    box_oddities,
+    misread_truth,
+    odd_areas,
+)
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.ground_truth import ground_truth_of, read_ground_truth
 from odapi_repro.evaluation.coco_data.masks import (
@@ -21,6 +25,7 @@ __all__ = [
     "ground_truth_of",
     "mask_areas",
     "misread_truth",
+    "odd_areas",
     "read_detections",
     "read_ground_truth",
 ]

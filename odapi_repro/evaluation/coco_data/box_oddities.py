@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.box_units import (
+    AS_IS,
     MOST_OUTLINES,
     BoxSample,
     are_boxes,
@@ -15,37 +16,72 @@ from odapi_repro.datasets.box_units import (
     spread,
 )
 from odapi_repro.datasets.conversion.masks import outline_bounds
+from odapi_repro.evaluation.coco_data.box_readings import better_reading
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
 
-__all__ = ["box_oddities", "misread_truth"]
+__all__ = ["box_oddities", "misread_truth", "odd_areas"]
 
 _MOST = 0.5
+_FAR = 0.05  # of the image's side
+_SMALL = 32.0**2  # square pixels, the largest that COCO calls small
+_LEAST_FILLED = 0.01  # of its box: an outline fills more of it
+_FEW_ODD = 0.01  # of the objects
 
 
 def box_oddities(detections: Detections, truth: GroundTruth) -> list[str]:
-    """Gives, as clauses with numbers, why boxes seem to be shares of the image, or corners.
+    """Gives, as clauses with numbers, why boxes seem to be no x, y, width, height in pixels.
 
-    Nothing is said where the ground truth's own boxes look the same.
+    Where another reading puts them on the objects, it is named. Nothing is said of where they lie
+    if the ground truth's own boxes lie there, too.
     """
     boxes = detections.boxes
     if boxes is None or not len(boxes) or not truth.num_annotations:
         return []
+    place, reading = _odd_place(boxes, detections, truth), better_reading(detections, truth)
+    if not place and not reading:
+        return []
+    return [
+        "; ".join(filter(None, (place, reading or f"boxes are {AS_IS} in pixels of the image")))
+    ]
+
+
+def _odd_place(boxes: NDArray[np.float64], detections: Detections, truth: GroundTruth) -> str:
+    """Gives, as a clause, that boxes lie all in the corner of their image, or beyond it."""
     if lie_in_corner(boxes).all() and not lie_in_corner(truth.boxes).all():
         furthest, true_furthest = (
             float((one[:, :2] + one[:, 2:]).max()) for one in (boxes, truth.boxes)
         )
-        return [
+        return (
             f"all of its {len(boxes):,} boxes end within {furthest:.3g} pixels of the image's"
-            f" corner, the ground truth's within {true_furthest:,.0f}; boxes are x, y, width,"
-            " height in pixels, not shares of the image"
-        ]
-    beyond = share_beyond(boxes, _sizes(truth, detections.images))
+            f" corner, the ground truth's within {true_furthest:,.0f}"
+        )
+    sizes = _sizes(truth, detections.images)
+    beyond = share_beyond(boxes, sizes, np.maximum(1.0, _FAR * sizes))
     if beyond > _MOST >= share_beyond(truth.boxes, _sizes(truth, truth.images)):
-        return [
-            f"{100 * beyond:.0f} % of its {len(boxes):,} boxes end beyond their image; boxes are"
-            " x, y, width, height, not two corners"
-        ]
-    return []
+        return f"{100 * beyond:.0f} % of its {len(boxes):,} boxes end far beyond their image"
+    return ""
+
+
+def odd_areas(truth: GroundTruth) -> str:
+    """Gives, as a clause, that areas are far below those of the boxes; empty for sound ones.
+
+    COCO sorts objects into small, medium and large by `area` alone: one of 0 is small, and counts
+    neither for APm nor for APl (pycocotools' `COCOeval.evaluateImg`).
+    """
+    own = ~truth.is_crowd & are_boxes(truth.boxes)
+    boxes = truth.boxes[own, 2:].prod(axis=1)
+    areas = truth.areas[own]
+    tiny = (boxes > _SMALL) & (areas < _LEAST_FILLED * boxes)
+    count = int(tiny.sum())
+    if count <= _FEW_ODD * len(boxes):
+        return ""
+    zero = int((areas[tiny] == 0).sum())
+    what = "is 0" if zero == count else f"is less than {100 * _LEAST_FILLED:g} % of the box's"
+    return (
+        f"the 'area' of {count:,} of {len(boxes):,} objects {what}, though their boxes are larger"
+        " than 32 x 32 pixels; COCO sorts objects by 'area', and takes them for smaller than they"
+        " are"
+    )
 
 
 def misread_truth(truth: GroundTruth) -> str:

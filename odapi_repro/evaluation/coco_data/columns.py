@@ -160,9 +160,11 @@ class Detections:
     Attributes:
         images: int32 [D], index into `GroundTruth.image_ids`.
         categories: int32 [D], index into `GroundTruth.category_ids`.
-        boxes: float64 [D, 4], x y width height in pixels, or None for masks alone.
+        boxes: float64 [D, 4], x y width height in pixels; None where only masks are compared.
         scores: float64 [D], finite.
         masks: [D] compressed run lengths of the image's size, or None for boxes alone.
+        areas: float64 [D], those of the masks where the file holds masks alone: `boxes` are then
+            the boxes around them. None where an area is that of the box.
         where: the file they come from, for messages; empty for what was made in memory.
     """
 
@@ -172,6 +174,7 @@ class Detections:
     scores: NDArray[np.float64]
     masks: tuple[Mapping[str, Any], ...] | None = None
     where: str = ""
+    areas: NDArray[np.float64] | None = None
 
     @property
     def num(self) -> int:
@@ -188,15 +191,20 @@ class Detections:
             boxes=None if self.boxes is None else self.boxes[rows],
             scores=self.scores[rows],
             masks=None if self.masks is None else tuple(self.masks[row] for row in rows.tolist()),
+            areas=None if self.areas is None else self.areas[rows],
         )
 
     def to_coco(self, truth: GroundTruth) -> list[dict[str, Any]]:
-        """Gives COCO's results format; ids are those of `truth`."""
+        """Gives COCO's results format; ids are those of `truth`.
+
+        Masks that were read alone are written alone, without the boxes around them.
+        """
         results: list[dict[str, Any]] = [
             {"image_id": truth.image_ids[image], "category_id": truth.category_ids[category]}
             for image, category in zip(self.images.tolist(), self.categories.tolist(), strict=True)
         ]
-        if self.boxes is not None:
+        masks_alone = self.masks is not None and self.areas is not None
+        if self.boxes is not None and not masks_alone:
             for result, box in zip(results, self.boxes.tolist(), strict=True):
                 result["bbox"] = box
         for result, score in zip(results, self.scores.tolist(), strict=True):

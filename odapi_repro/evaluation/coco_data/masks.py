@@ -13,14 +13,14 @@ from odapi_repro.datasets.json_numbers import are_within, float_of, is_number, i
 from odapi_repro.datasets.limits import MOST_MASK_PIXELS, furthest_corner
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.evaluation.coco_data.columns import GroundTruth, Segmentation
-from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, shown
+from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.run_lengths import run_length_sums
 
-__all__ = ["check_all_masked", "compressed_masks", "detection_masks", "mask_areas"]
+__all__ = ["check_all_masked", "compressed_masks", "detection_masks", "mask_areas", "mask_boxes"]
 
 _EXPECTED = "{'size': [height, width], 'counts': text} as pycocotools.mask.encode gives it"
 _OUTLINES = "polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or run lengths of the image's size"
-_BOXES_ONLY = "correct it, or score boxes only: --iou_type bbox"
+_BOXES_ONLY = ", or score boxes only: --iou_type bbox"
 
 
 def detection_masks(
@@ -40,7 +40,7 @@ def detection_masks(
     Raises:
         DataError: one is of another kind or size, or its runs do not fill its size.
     """
-    masks = rows.values("segmentation")
+    masks = rows.values("segmentation", mend=f"draw it{_BOXES_ONLY}" if with_boxes else "")
     if with_boxes:
         masks = _drawn_masks(rows, masks, images, truth)
     kinds = [_wrong_kind(mask) for mask in masks]
@@ -50,8 +50,10 @@ def detection_masks(
             f"'segmentation' is {kinds[bad[0]]}",
             bad,
             expected=_EXPECTED,
-            mend="write compressed run lengths, counts decoded to ascii (COCO's results of masks "
-            "alone have no others), or leave 'segmentation' out to score boxes",
+            mend=f"draw it{_BOXES_ONLY}"
+            if with_boxes
+            else "write compressed run lengths, counts decoded to ascii; COCO's results of masks "
+            "alone have no others",
         )
     sizes = np.array([mask["size"] for mask in masks], np.int64).reshape(-1, 2)
     there = np.stack([truth.heights[images], truth.widths[images]], axis=1)
@@ -96,7 +98,9 @@ def _drawn_masks(
             drawn.append(mask)
             continue
         if problem := _problem(mask, height, width):
-            raise rows.error(f"a mask {problem},", [index], expected=_OUTLINES, mend=_BOXES_ONLY)
+            raise rows.error(
+                f"a mask {problem},", [index], expected=_OUTLINES, mend=f"correct it{_BOXES_ONLY}"
+            )
         drawn.append(_drawn(mask, height, width))
     return drawn
 
@@ -166,7 +170,7 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
             raise DataError(
                 f"the mask of annotation {truth.ids[index]} {problem}",
                 expected=_OUTLINES,
-                mend=_BOXES_ONLY,
+                mend=f"correct it{_BOXES_ONLY}",
                 where=truth.where,
             )
         if isinstance(mask, Mapping) and not _is_outline(mask):
@@ -181,7 +185,7 @@ def compressed_masks(truth: GroundTruth) -> tuple[Mapping[str, Any], ...]:
             f"the run lengths of the mask of annotation {truth.ids[bad[0]]} do not cover the "
             f"{wanted[bad[0]]} pixels of its image",
             expected="sound run lengths",
-            mend="write the masks again, or score boxes only: --iou_type bbox",
+            mend=f"write the masks again{_BOXES_ONLY}",
             where=truth.where,
         )
     return tuple(masks)
@@ -197,10 +201,11 @@ def check_all_masked(truth: GroundTruth) -> None:
     if without:
         count = len(without)
         raise DataError(
-            f"{count:,} annotation{' has' if count == 1 else 's have'} no mask (the first is id "
-            f"{without[0]}), others have, and masks are to be scored",
+            f"{count:,} of {truth.num_annotations:,} annotations "
+            f"{'has no mask (id' if count == 1 else 'have no mask (ids'} {listed(without, 5)}), "
+            "the others have, and masks are to be scored",
             expected="'segmentation' in every annotation",
-            mend="draw the masks that are missing, or score boxes only: --iou_type bbox",
+            mend=f"draw the masks that are missing{_BOXES_ONLY}",
             where=truth.where,
         )
 
@@ -211,6 +216,14 @@ def mask_areas(masks: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     pycocotools 2.0.11 fails on more than 255 masks at once under numpy 2.
     """
     return run_length_sums([mask["counts"] for mask in masks])[1].astype(np.float64)
+
+
+def mask_boxes(masks: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Gives the boxes around masks, float64 [N, 4]: x y width height, all 0 for an empty mask."""
+    from pycocotools import mask as mask_api
+
+    boxes: NDArray[np.float64] = mask_api.toBbox(list(masks)).reshape(-1, 4)
+    return boxes
 
 
 def _problem(mask: Segmentation, height: int, width: int) -> str:

@@ -12,7 +12,7 @@ from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
-from odapi_repro.evaluation.coco_data.masks import detection_masks
+from odapi_repro.evaluation.coco_data.masks import detection_masks, mask_areas, mask_boxes
 
 __all__ = ["detections_of", "read_detections"]
 
@@ -31,14 +31,23 @@ def read_detections(path: str | os.PathLike[str], truth: GroundTruth) -> Detecti
         return detections_of(read_json(path, "detections"), truth, where=str(path))
 
 
-def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detections:
+def detections_of(
+    content: Any, truth: GroundTruth, where: str = "", *, with_masks: bool = True
+) -> Detections:
     """Gives the detections of a list in COCO's results format.
 
     What the first one holds, boxes (`bbox`), masks (`segmentation`) or both, every one must hold;
     an empty `bbox` is none, as in pycocotools' `loadRes`, and so is an empty mask beside a box.
-    Beside boxes masks may be polygons or uncompressed run lengths, as there. Unlike there,
-    detections of a class that the ground truth does not list are refused, not dropped. An empty
-    list is no detections, with masks where the ground truth has them.
+    Beside boxes masks may be polygons or uncompressed run lengths, as there. Where the first one
+    holds a mask alone, boxes are those around the masks, as there. Unlike there, detections of a
+    class that the ground truth does not list are refused, not dropped. An empty list is no
+    detections, with masks where the ground truth has them.
+
+    Args:
+        content: `json.load` of the file, or a list made in memory.
+        truth: gives the images and the classes.
+        where: the file, for the messages.
+        with_masks: whether masks beside boxes are read; without it they may be anything.
 
     Raises:
         DataError: a file of another kind, ids that the ground truth does not list, scores that are
@@ -61,7 +70,7 @@ def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detectio
     has_masks = "segmentation" in first
     if has_boxes:
         # One that lacks its mask is refused below, wherever it stands.
-        has_masks = any(row.get("segmentation") for row in rows.rows if isinstance(row, Mapping))
+        has_masks = with_masks and any(row.get("segmentation") for row in rows.rows)
     if not has_boxes and not has_masks:
         raise _without_place(first, where)
     images = rows.positions("image_id", truth.image_ids)
@@ -72,17 +81,31 @@ def detections_of(content: Any, truth: GroundTruth, where: str = "") -> Detectio
     bad = np.flatnonzero(categories < 0).tolist()
     if bad:
         raise _unknown_classes(rows, bad, truth)
+    boxes = rows.values("bbox") if has_boxes else []
+    masks = detection_masks(rows, images, truth, with_boxes=has_boxes) if has_masks else None
     return Detections(
         images=images,
         categories=categories,
-        boxes=rows.boxes(rows.values("bbox")) if has_boxes else None,
+        boxes=rows.boxes(boxes if has_boxes else _around(masks or (), rows)),
         scores=rows.numbers(
             "score",
             rows.values("score", mend="write results; are these a ground truth's annotations?"),
         ),
-        masks=detection_masks(rows, images, truth, with_boxes=has_boxes) if has_masks else None,
+        masks=masks,
         where=where,
+        areas=None if has_boxes else mask_areas(masks or ()),
     )
+
+
+def _around(masks: Sequence[Mapping[str, Any]], rows: Rows) -> list[Any]:
+    """Gives the boxes around masks, and a detection's own box where it has one.
+
+    Source: pycocotools' `COCO.loadRes`.
+    """
+    return [
+        row.get("bbox") or box
+        for row, box in zip(rows.rows, mask_boxes(masks).tolist(), strict=True)
+    ]
 
 
 def _check_kind(content: Any, where: str) -> None:

@@ -81,16 +81,23 @@ def _by_hotcoco(truth: GroundTruth, detections: Detections, iou_type: IouType) -
         rows[:, 1:5] = detections.boxes
     rows[:, 5] = detections.scores
     rows[:, 6] = detections.categories + 1
+    areas = detections.areas
     if detections.masks is None:
         found = coco_truth.load_res(rows)
     else:
         found = coco_truth.load_res(rows, segmentation=_dicts(detections.masks))
-        ids = np.arange(1, detections.num + 1)
-        found.update_anns(ids=ids, area=mask_areas(detections.masks))
+        areas = mask_areas(detections.masks) if areas is None else areas
+    if areas is not None:
+        found.update_anns(ids=np.arange(1, detections.num + 1), area=areas)
     evaluation = hotcoco.COCOeval(coco_truth, found, iou_type)
     evaluation.evaluate()
     evaluation.accumulate()
     return _arrays_of(evaluation.eval)
+
+
+def _own(detections: Detections) -> Sequence[float]:
+    """Gives the areas that are not those of the boxes; nothing where they are."""
+    return () if detections.areas is None else detections.areas.tolist()
 
 
 def _dicts(masks: Sequence[Any]) -> list[Any]:
@@ -107,6 +114,8 @@ def _by_pycocotools(truth: GroundTruth, detections: Detections, iou_type: IouTyp
         coco_truth.createIndex()
         if detections.num:
             found = coco_truth.loadRes(detections.to_coco(truth))
+            for one, area in zip(found.dataset["annotations"], _own(detections), strict=False):
+                one["area"] = area
         else:  # `loadRes` looks at the first detection to see what they hold
             found = COCO()
             found.dataset = {**coco_truth.dataset, "annotations": []}

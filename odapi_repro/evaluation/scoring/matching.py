@@ -162,6 +162,8 @@ def _out_of_range(areas: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _areas(detections: Detections) -> NDArray[np.float64]:
+    if detections.areas is not None:
+        return detections.areas
     if detections.boxes is None:
         return mask_areas(detections.masks or ())
     with np.errstate(over="ignore"):  # infinite, as in C: larger than large

@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from odapi_repro.errors import DataError
 from odapi_repro.evaluation.breakdown import Resampling, break_down, differences
 from odapi_repro.evaluation.coco_data import (
     Detections,
-    box_oddities,
     check_all_masked,
-    misread_truth,
     read_detections,
 )
 from odapi_repro.evaluation.eval_data import COCO_VAL_IMAGES, EvalData
@@ -27,6 +24,7 @@ from odapi_repro.evaluation.uncertainty.bootstrap import Intervals
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.reference import reference_of
 from odapi_repro.reporting.evaluation.content import EvaluationReport, Model
+from odapi_repro.reporting.evaluation.oddities import oddities_of_detections, oddities_of_truth
 
 if TYPE_CHECKING:
     from odapi_repro.execution.evaluations import EvaluationRequest, EvaluationResult
@@ -90,7 +88,7 @@ def assemble_evaluation(
     models = [
         Model(
             one.label,
-            (*one.about, *(_left_out(one, types) if iou_type == "auto" else ())),
+            (*one.about, *_of_masks(one, types, asked=iou_type)),
             one.detections,
             {
                 kind: break_down(
@@ -118,8 +116,14 @@ def assemble_evaluation(
         reported=() if reference is None else reference.reported,
         caveats=_caveats(data, reported=reference is not None),
         oddities=(
-            *_of_truth(data),
-            *(line for one in every for line in _of_detections(data, one)),
+            *oddities_of_truth(data.truth),
+            *(
+                line
+                for one in models
+                for line in oddities_of_detections(
+                    one.label, one.detections, data.truth, one.breakdowns
+                )
+            ),
         ),
         digests=digests or {},
         read_images=data.read_images if data.has_images else None,
@@ -188,76 +192,50 @@ def _iou_types(asked: AskedType, data: EvalData, every: Sequence[Found]) -> list
         return ["bbox", "segm"]
     if asked != "auto":
         return [asked]
-    types: list[IouType] = []
-    if all(one.detections.boxes is not None for one in every):
-        types.append("bbox")
+    types: list[IouType] = ["bbox"]
     if all(one.detections.masks is not None and one.detections.num for one in every):
         # Mask AP is not left out in silence because one annotation lacks its mask.
         check_all_masked(data.truth)
     if data.truth.masks is not None and all(one.detections.masks is not None for one in every):
         types.append("segm")
-    if not types:
-        held = [
-            f"{one.label}: {'boxes' if one.detections.masks is None else 'masks'}" for one in every
-        ]
-        raise DataError(
-            f"there is nothing that all have ({'; '.join(held)}; "
-            f"{data.name}: boxes{'' if data.truth.masks is None else ' and masks'})",
-            expected="boxes, or masks, in the ground truth and in every set of detections",
-            mend="name ground truth with masks ('segmentation' in every annotation) for masks",
-        )
     return types
 
 
-def _left_out(found: Found, types: Sequence[IouType]) -> list[str]:
-    """What the detections hold and is not scored, for the ground truth or the other has none."""
-    has_masks = found.detections.masks is not None and found.detections.num > 0
-    return ["its masks are not scored"] if has_masks and "segm" not in types else []
-
-
-def _of_truth(data: EvalData) -> list[str]:
-    """What suggests that the ground truth's boxes were not meant as they are read."""
-    found = misread_truth(data.truth)
-    return [f"Anything about a model: of the ground truth's boxes, {found}."] if found else []
-
-
-def _of_detections(data: EvalData, found: Found) -> list[str]:
-    """What is odd about detections, and suggests that they were not meant as they are read."""
-    truth, detections = data.truth, found.detections
-    lines = [
-        f"That {found.label} is as bad as the scores: {oddity}."
-        for oddity in box_oddities(detections, truth)
-    ]
-    used = set(truth.categories.tolist())
-    if used and used.isdisjoint(detections.categories.tolist()):
-        lines.append(
-            f"That {found.label} finds nothing: none of its {detections.num:,} detections is of a"
-            " class that has objects here. Are the ids of the classes those that it was trained"
-            " with?"
-            if detections.num
-            else f"That {found.label} finds nothing: it holds no detections, an empty list."
-        )
-    return lines
+def _of_masks(found: Found, types: Sequence[IouType], asked: AskedType) -> list[str]:
+    """Says where boxes are made of masks, and where masks are not scored, unasked."""
+    detections = found.detections
+    notes = []
+    if detections.areas is not None and "bbox" in types:
+        notes.append("it holds masks alone; its boxes are those around them, as in pycocotools")
+    has_masks = detections.masks is not None and detections.num > 0
+    if has_masks and "segm" not in types and asked == "auto":
+        notes.append("its masks are not scored")
+    return notes
 
 
 def _caveats(data: EvalData, *, reported: bool) -> tuple[str, ...]:
     found = []
     images = data.truth.num_images
     if images < _FEW_IMAGES:
-        found.append(f"Much: on {images} images AP moves by points from image to image.")
+        found.append(
+            f"Do not conclude much: on {images} images AP moves by points from image to image."
+        )
     if data.is_drawn:
-        found.append("Anything about COCO: these are drawn shapes.")
+        found.append("Do not conclude anything about COCO: these are drawn shapes.")
     if reported and images != COCO_VAL_IMAGES:
         found.append(
-            f"That the reported numbers were reached or missed: they are of {COCO_VAL_IMAGES:,}"
-            f" images of COCO, these of {images:,}."
+            "Do not conclude that the reported numbers were reached or missed: they are of"
+            f" {COCO_VAL_IMAGES:,} images of COCO, these of {images:,}."
         )
     if (data.truth.ids == 0).any():
         found.append(
-            "That all that was found was counted: by COCO's own evaluation the annotation with the"
-            " id 0 is never found, and what finds it is wrong. Annotations numbered from 1 have no"
-            " such one."
+            "Do not conclude that all that was found was counted: by COCO's own evaluation the"
+            " annotation with the id 0 is never found, and what finds it is wrong. Annotations"
+            " numbered from 1 have no such one."
         )
     if data.sample_1_of_n > 1:
-        found.append(f"What all images would give: one of {data.sample_1_of_n} was evaluated.")
+        found.append(
+            "Do not conclude what all images would give: one of"
+            f" {data.sample_1_of_n} was evaluated."
+        )
     return tuple(found)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+import numpy as np
+
 from odapi_repro.evaluation.breakdown import Breakdown
+from odapi_repro.evaluation.error_analysis.outcomes import Outcome
 from odapi_repro.foreign_text import shortened_name, shown
 from odapi_repro.reporting.evaluation.content import EvaluationReport, Model
 from odapi_repro.reporting.evaluation.mask_chain_text import chain_text
@@ -113,7 +116,7 @@ def data_line(report: EvaluationReport) -> str:
         ),
     ]
     if crowd:
-        parts.append(f"{crowd:,} crowd regions")
+        parts.append(f"{crowd:,} crowd region{'s' if crowd > 1 else ''}")
     return ", ".join([*parts, f"{report.model.detections.num:,} detections"])
 
 
@@ -128,17 +131,20 @@ def reported_lines(report: EvaluationReport) -> list[str]:
 def caveats(report: EvaluationReport) -> list[str]:
     """What may not be concluded: what every evaluation has to say of itself, then this one."""
     found = [
-        "That another training of the same config scores within the interval: it holds the"
-        f" sampling of the {report.truth.num_images:,} images, not the noise between trainings."
+        "Do not conclude that another training of the same config scores within the interval: it"
+        f" holds the sampling of the {report.truth.num_images:,} images, not the noise between"
+        " trainings."
         if report.resampling.resamples
-        else "How far the numbers carry over to other images: no interval was asked for.",
-        "That mending two kinds of error brings the sum of what each brings.",
-        "That the scores of best F1 are as good on other images: they were chosen on these.",
+        else "Do not conclude how the model does on other images: no interval was asked for.",
+        "Do not add up gains: mending two kinds of error does not bring the sum of what each"
+        " brings.",
+        "Do not expect the scores of best F1 to be as good on other images: they were chosen on"
+        " these.",
     ]
     if report.against is not None:
         found.append(
-            f"That {report.model.label} is trained better than {report.against.label}: the"
-            " difference is of these two sets of detections."
+            f"Do not conclude that {report.model.label} is trained better than"
+            f" {report.against.label}: the difference is of these two sets of detections."
         )
     return [*found, *report.oddities, *report.caveats]
 
@@ -204,7 +210,10 @@ def _largest_loss(breakdown: Breakdown) -> str:
     first, second = ranked[:2]
     errors = breakdown.errors
     if not errors.found:
-        return f"None of {errors.objects:,} objects is found at IoU 0.5."
+        of = breakdown.outcomes
+        other = len(np.unique(of.objects[of.kinds == Outcome.CLASSIFICATION]))
+        placed = f" A box of another class lies on {other:,} of them." if other else ""
+        return f"None of {errors.objects:,} objects is found at IoU 0.5.{placed}"
     if first.gain_ap < _LEAST_SHOWN:
         return "No single kind of error costs AP."
     text = f"Most AP is lost to {first.kind} ({signed_points(first.gain_ap)} if mended)"

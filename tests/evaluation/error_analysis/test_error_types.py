@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from pathlib import Path
 from typing import Any
 
 import hotcoco
@@ -202,6 +203,28 @@ def test_counts_at_best_f1_leave_out_what_lies_below_each_class_s_own_cut() -> N
 
 
 # --- Against others ---
+
+
+def test_a_class_that_loses_all_its_objects_stays_in_the_mean_as_the_docs_say(
+    repository: Path,
+) -> None:
+    data = data_set([(1, A, HERE), (1, A, ELSEWHERE), (1, B, [0, 0, 50, 50])])
+    gained = gains(broken_down(data, results([(1, A, HERE, 0.9)])))
+    assert gained["missed"] == gained["false_negative"] == pytest.approx(50 - 25.2475, abs=1e-4)
+    text = (repository / "docs" / "evaluate.md").read_text()
+    assert f"`missed` gains {gained['missed']:.2f} points here and 74.75 there" in text
+
+
+def test_detections_of_equal_score_keep_their_order_when_mended_as_the_docs_say(
+    repository: Path,
+) -> None:
+    """Right, wrong, mended: precision 1 up to recall 1/2, 2/3 up to 1, at 101 recalls."""
+    data = data_set([(1, A, HERE), (1, A, [0, 0, 50, 50])])
+    found = results([(1, A, HERE, 0.5), (1, A, ELSEWHERE, 0.5), (1, A, [25, 0, 50, 50], 0.5)])
+    gained = gains(broken_down(data, found))["localisation"]
+    assert gained == pytest.approx(100 * (51 + 50 * 2 / 3 - 51) / 101)
+    text = (repository / "docs" / "evaluate.md").read_text()
+    assert f"`localisation` gains {gained:.1f} points here and 16.2 there" in text
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -21,6 +21,7 @@ from odapi_repro.errors import DataError, UserError
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
 from odapi_repro.evaluation.scoring.matching import match
 from odapi_repro.evaluation.scoring.metrics import ENGINES, METRIC_NAMES, Scores, score
+from odapi_repro.evaluation.uncertainty.weighted_metrics import weighted_metrics
 
 Json = dict[str, Any]
 CocoSet = tuple[Json, list[Json]]  # ground truth, results
@@ -420,18 +421,39 @@ def test_what_is_scored_is_left_as_it_was(kind: str, engine: str) -> None:
 
 
 @pytest.mark.parametrize("function", [score, match])
-def test_masks_are_not_made_from_boxes_nor_boxes_from_masks(function: Any) -> None:
+def test_masks_are_not_made_from_boxes(function: Any) -> None:
     boxes = random_set(0, crowds=False)
     masks = with_masks(boxes)
     for (truth, results), kind, message in (
         ((masks[0], boxes[1]), "segm", "found.json: the detections hold boxes, and masks are"),
-        (masks, "bbox", "found.json: the detections hold masks, and boxes are asked for"),
         ((boxes[0], masks[1]), "segm", "truth.json: the ground truth holds boxes, and masks are"),
     ):
         columns = ground_truth_of(truth, where="truth.json")
         found = detections_of(results, columns, where="found.json")
         with pytest.raises(DataError, match=f"^{message}"):
             function(columns, found, kind)
+
+
+@EVERY_ENGINE
+@pytest.mark.parametrize("seed", range(4))
+def test_masks_alone_are_scored_by_the_boxes_around_them_and_their_own_areas(
+    seed: int, engine: str
+) -> None:
+    truth, results = with_masks(random_set(seed, crowds=True))
+    for number, one in enumerate(results):  # a diamond: half of the box around it
+        x, y, width, height = (float(v) for v in mask.toBbox(one["segmentation"]))
+        corners = [x, y + height / 2, x + width / 2, y, x + width, y + height / 2]
+        drawn = mask.frPyObjects([[*corners, x + width / 2, y + height]], SIDE, SIDE)[0]
+        one["segmentation"] = {"size": drawn["size"], "counts": drawn["counts"].decode()}
+        if number % 5 == 0:
+            one["bbox"] = [x, y, width, height + 3]  # one that has its own keeps it
+    results[0].pop("bbox")
+    assert_as_pycocotools((truth, results), "bbox", engine)
+    columns = ground_truth_of(truth)
+    matches = match(columns, detections_of(results, columns))
+    unweighted = weighted_metrics(matches, np.ones((1, columns.num_images)))[:, :, 0]
+    expected = by_pycocotools((truth, results), "bbox")[0].stats
+    assert np.nanmean(unweighted, axis=1) == pytest.approx(100 * expected, abs=1e-9)
 
 
 def test_a_part_of_what_a_file_holds_still_says_which_file() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ from odapi_repro.reporting.evaluation.text import caveats, findings, render_eval
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "evaluation"))
 from chain_scenes import Scene, chain_of
-from small_sets import Json, data_set, random_set, results
+from small_sets import Json, data_set, random_set, results, scene
 
 A, B = 1, 2
 HERE, THERE, ELSEWHERE = (
@@ -172,15 +173,64 @@ def test_the_largest_loss_is_that_of_ap_where_ap50_says_otherwise() -> None:
     ("box", "told"),
     [
         ([0.25, 0.25, 0.25, 0.25], "all of its 2 boxes end within 0.5 pixels"),
-        ([250.0, 100.0, 350.0, 200.0], "100 % of its 2 boxes end beyond their image"),
+        ([250.0, 100.0, 350.0, 200.0], "100 % of its 2 boxes end far beyond their image"),
     ],
 )
 def test_boxes_as_shares_or_corners_are_told_with_numbers(box: list[float], told: str) -> None:
     data = data_set([(1, A, HERE)])
     (oddity,) = report_of(data, results([(1, A, box, 0.9), (1, A, box, 0.8)])).oddities
     assert told in oddity
+    assert "corners" not in oddity, "two boxes do not tell what they are"
     right = report_of(data, results([(1, A, HERE, 0.9), (1, A, ELSEWHERE, 0.8)]))
     assert right.oddities == ()
+
+
+def test_permuted_label_maps_are_told_and_so_are_the_objects_with_a_box_of_another_class() -> None:
+    data, found = scene()
+    for one in found:
+        one["category_id"] = 7 - one["category_id"]
+    report = report_of(data, found)
+    (oddity,) = report.oddities
+    assert oddity.startswith(
+        "Do not judge mine by these scores: the label maps may be permuted. At IoU 0.5 it finds 0"
+        " of 24 objects, and with other class ids it would find 22: the detections' ids number the"
+        " classes from the end; square is detected as star 5x, "
+    )
+    assert oddity.endswith(", and 1 more class likewise.")
+    (sentence,) = findings(report)
+    assert "None of 24 objects is found at IoU 0.5. A box of another class lies on 20" in sentence
+    assert oddity in caveats(report)
+    assert evaluation_json(report, written=None)["caveats"].count(oddity) == 1
+
+
+def test_of_two_models_the_one_whose_boxes_are_odd_is_named() -> None:
+    data, found = scene()
+    resized = [{**one, "bbox": [value / 2 for value in one["bbox"]]} for one in found]
+    (oddity,) = report_of(data, found, resized).oddities
+    assert oddity.startswith("Do not judge theirs by these scores: read as x, y, width, height of")
+    assert "the image resized to about 400 x 300 pixels, they lie on 22 of 24 objects" in oddity
+
+
+def test_a_ground_truth_with_areas_of_0_is_told_and_detections_are_not_blamed() -> None:
+    data, found = scene()
+    for one in data["annotations"]:
+        one["area"] = 0
+    report = report_of(data, found)
+    (oddity,) = report.oddities
+    assert oddity.startswith("Do not read the metrics by size: the 'area' of 24 of 24 objects is 0")
+    metrics = report.model.breakdowns["bbox"].scores.metrics
+    assert (metrics["APm"], metrics["APl"]) == (None, None)
+
+
+def test_what_may_not_be_concluded_is_said_in_sentences() -> None:
+    data, found = scene()
+    data["annotations"][0].update(id=0, area=0)
+    for against in (None, found):
+        for resampling in (TINY, Resampling(0)):
+            report = report_of(data, [], against, resampling=resampling)
+            for line in caveats(report):
+                assert re.match(r"Do not (conclude|judge|read|add up|expect) ", line), line
+                assert line.endswith(".")
 
 
 def test_detections_of_classes_without_objects_only_are_told() -> None:
