@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from odapi_repro.command import nearest
 from odapi_repro.diagnosis.rule import Rule, RuleBase
-from odapi_repro.diagnosis.rules import batch, checkpoint, config, data, evaluation, model, schedule
+from odapi_repro.diagnosis.rules import (
+    batch,
+    checkpoint,
+    config,
+    data,
+    evaluation,
+    image,
+    model,
+    schedule,
+)
 from odapi_repro.errors import UserError
 
 __all__ = ["RULES", "all_rules", "rules_named"]
@@ -15,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     *data.RULES,
     *schedule.RULES,
     *batch.RULES,
+    *image.RULES,
     *model.RULES,
     *evaluation.RULES,
 )

@@ -1,19 +1,14 @@
-"""Rules about the model, its input and its augmentation."""
+"""Rules about the model: losses, anchors, layers, backbone, stages."""
 
 from __future__ import annotations
 
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.model.anchors import AnchorsChanged
-from odapi_repro.diagnosis.rules.model.augmentation_broken import AugmentationBreaksInput
-from odapi_repro.diagnosis.rules.model.augmentation_removed import AugmentationRemoved
-from odapi_repro.diagnosis.rules.model.augmentation_strong import AugmentationTooStrong
 from odapi_repro.diagnosis.rules.model.backbone import BackboneChanged
 from odapi_repro.diagnosis.rules.model.box_coder import BoxCoderDiffers
 from odapi_repro.diagnosis.rules.model.box_loss import LocalizationLossReplaced
 from odapi_repro.diagnosis.rules.model.class_bias import ClassBiasPriorMissing
 from odapi_repro.diagnosis.rules.model.crop_size import CropSizeMismatch
-from odapi_repro.diagnosis.rules.model.image_size import ImageSizeChanged
-from odapi_repro.diagnosis.rules.model.image_size_limits import ImageSizeUnsupported
 from odapi_repro.diagnosis.rules.model.layer_settings import LayerSettings
 from odapi_repro.diagnosis.rules.model.loss_function import ClassificationLossReplaced
 from odapi_repro.diagnosis.rules.model.loss_weights import LossWeightsChanged
@@ -31,12 +26,7 @@ RULES: tuple[Rule, ...] = (
     NumberOfStages(),
     AnchorsChanged(),
     BoxCoderDiffers(),
-    ImageSizeChanged(),
-    ImageSizeUnsupported(),
     CropSizeMismatch(),
-    AugmentationRemoved(),
-    AugmentationTooStrong(),
-    AugmentationBreaksInput(),
     BackboneChanged(),
     SecondStage(),
     MatchingChanged(),

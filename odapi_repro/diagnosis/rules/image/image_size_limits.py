@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.model.input_limits import InputLimits, input_limits
+from odapi_repro.diagnosis.rules.image.input_limits import InputLimits, input_limits
 from odapi_repro.diagnosis.rules.model.model_parts import Part, image_resizer
 from odapi_repro.diagnosis.subject import Subject
 

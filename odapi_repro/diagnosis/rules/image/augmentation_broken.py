@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.model.augmentation_steps import steps
+from odapi_repro.diagnosis.rules.image.augmentation_steps import steps
 from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["AugmentationBreaksInput"]
