@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -39,8 +40,9 @@ def parse_flags(flag_values: flags.FlagValues, argv: Sequence[str]) -> list[str]
     What an earlier call in the same process has set is forgotten first.
 
     Raises:
-        UserError: for an unknown flag or a value that the flag does not take.
+        UserError: for an unknown flag, a value that the flag does not take, or a sign too many.
     """
+    _check_signs(argv)
     for name in flag_values:
         flag_values[name].unparse()
     try:
@@ -58,6 +60,33 @@ def parse_flags(flag_values: flags.FlagValues, argv: Sequence[str]) -> list[str]
             expected="a value of the flag's type",
             mend="see --help",
         ) from error
+
+
+def _check_signs(argv: Sequence[str]) -> None:
+    """Refuses what would be read as a value or a file that begins with a sign.
+
+    `--flag==x`, `--flag =x` and `--flag = x`, and a long dash as word processors make of two.
+    """
+    for before, argument, after in zip(["", *argv], argv, [*argv[1:], ""], strict=False):
+        if argument == "--":
+            return
+        double = re.fullmatch(r"--?([A-Za-z]\w*)=\s*=+\s*(.*)", argument, re.DOTALL)
+        apart = re.fullmatch(r"--?([A-Za-z]\w*)=?", before) if argument.startswith("=") else None
+        if double or apart:
+            name = (double or apart)[1]  # type: ignore[index]
+            value = double[2] if double else argument.lstrip("= ") or after
+            what = "two equals signs" if double else "a space before its equals sign"
+            raise UserError(
+                f"--{name} has {what}: {' '.join([before, argument] if apart else [argument])}",
+                expected="one equals sign with no space around it, or a space in its place",
+                mend=f"--{name}={value or 'VALUE'}",
+            )
+        if dash := re.match(r"[\u2012-\u2015\u2212]+-?([A-Za-z]\w*)", argument):
+            raise UserError(
+                f"{argument} begins with a long dash, which a program for texts has put there",
+                expected="two hyphens before a flag's name",
+                mend=f"--{argument[dash.start(1) :]}",
+            )
 
 
 def run_command(

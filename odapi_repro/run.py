@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED, nearest, run_command
+from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import say
 from odapi_repro.errors import UserError
@@ -21,7 +21,7 @@ from odapi_repro.execution.history import expected_cost
 from odapi_repro.execution.store import FINISHED, TrialStore
 from odapi_repro.execution.study_runner import StudyRecord, missing_trials
 from odapi_repro.execution.trial_loop import run_trials
-from odapi_repro.factors import FACTORS, factor_named
+from odapi_repro.factors import FACTORS, factor_hint, factor_named
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Pipeline, load_pipeline
@@ -250,7 +250,7 @@ def _levels(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str
             raise UserError(
                 f"--levels names '{name}', which is not among --ablate",
                 expected=f"one of {', '.join(names)}",
-                mend=f"{nearest(name, names)}--levels {names[0]}={values}",
+                mend=f"{factor_hint(name, names)}--levels {names[0]}={values}",
             )
         cleaned = [value.strip() for value in values.split(",") if value.strip()]
         if not cleaned:

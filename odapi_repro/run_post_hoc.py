@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odapi_repro.command import EXIT_DONE, nearest
+from odapi_repro.command import EXIT_DONE
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import say
@@ -21,7 +21,7 @@ from odapi_repro.evaluation.checkpoint import (
 )
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.inference.model_edits import check_passes
-from odapi_repro.factors import FACTORS
+from odapi_repro.factors import FACTORS, factor_hint
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS, PostHocSetting
 from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline, load_pipeline
@@ -56,7 +56,7 @@ def is_post_hoc(names: Sequence[str], checkpoint: str | None) -> bool:
                 f"unknown factor '{name}'",
                 expected=f"one of {', '.join(FACTORS)}; or, with --checkpoint and without "
                 f"training, of {', '.join(POST_HOC_FACTORS)}",
-                mend=f"{nearest(name, known)}e.g. --ablate batch_size",
+                mend=f"{factor_hint(name, known)}e.g. --ablate batch_size",
             )
     post_hoc = [name for name in names if name in POST_HOC_FACTORS]
     trained = [name for name in names if name in FACTORS]

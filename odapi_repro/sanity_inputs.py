@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.command import nearest
 from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
@@ -24,7 +23,7 @@ from odapi_repro.evaluation.checkpoint import (
 )
 from odapi_repro.execution.sanity.few_images import few_images
 from odapi_repro.execution.sanity.job import SanityJob
-from odapi_repro.factors import Level, factor_named
+from odapi_repro.factors import Level, factor_hint, factor_named
 from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline, parse_pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
@@ -248,7 +247,7 @@ def _levels(at: Mapping[str, str], ground: Groundwork) -> Mapping[str, Level]:
             raise UserError(
                 f"--at {name}: no part of the schedule under test",
                 expected=f"one of {', '.join(SCHEDULE_FACTORS)}",
-                mend=f"{nearest(name, SCHEDULE_FACTORS)}e.g. --at learning_rate=2x",
+                mend=f"{factor_hint(name, SCHEDULE_FACTORS)}e.g. --at learning_rate=2x",
             )
         factor = factor_named(name)
         factor.check_applies(ground.setting)

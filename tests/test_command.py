@@ -59,6 +59,37 @@ def test_a_flag_without_its_value_is_exit_2(values, capsys):
     assert "pipeline" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "named", "mend"),
+    [
+        (["--pipeline==x.config"], "--pipeline has two equals signs", "--pipeline=x.config"),
+        (["-pipeline==x.config"], "--pipeline has two equals signs", "--pipeline=x.config"),
+        (["--num_train_steps==7"], "--num_train_steps has two", "--num_train_steps=7"),
+        (["--pipeline= =x"], "--pipeline has two equals signs", "--pipeline=x"),
+        (["--unknown==x"], "--unknown has two equals signs", "--unknown=x"),
+        (["--pipeline", "=x"], "--pipeline has a space before its equals sign", "--pipeline=x"),
+        (["--pipeline", "=", "x"], "--pipeline has a space before", "--pipeline=x"),
+        (["--pipeline", "="], "--pipeline has a space before", "--pipeline=VALUE"),
+        (["\u2013pipeline=x"], "begins with a long dash", "--pipeline=x"),
+        (["\u2014num_train_steps", "7"], "begins with a long dash", "--num_train_steps"),
+    ],
+)
+def test_a_sign_too_many_or_another_is_one_message_that_says_so(values, capsys, argv, named, mend):
+    def main(positional: list[str]) -> int:
+        raise AssertionError("ran")
+
+    assert run(values, *argv, main=main) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert named in captured.err
+    assert f"to mend it: {mend}\n" in captured.err
+
+
+@pytest.mark.parametrize("argv", [["--pipeline=a==b"], ["--pipeline", "a=b"], ["--", "=x"]])
+def test_equals_signs_inside_a_value_are_the_values_own(values, argv):
+    assert run(values, *argv) == 0
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
 def test_help_is_exit_0_and_lists_the_flags_without_running_the_command(values, capsys, flag):
     def main(positional: list[str]) -> int:

@@ -1,6 +1,5 @@
 """The factors and their registry, in the order in which tables show them."""
 
-from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
 from odapi_repro.factors.augmentation import Augmentation
 from odapi_repro.factors.batch_size import BatchSize
@@ -9,6 +8,7 @@ from odapi_repro.factors.factor import Factor, Level, Setting
 from odapi_repro.factors.label_noise import LabelNoiseFactor
 from odapi_repro.factors.learning_rate import LearningRate
 from odapi_repro.factors.lr_scaling import LrScaling
+from odapi_repro.factors.other_words import factor_hint
 from odapi_repro.factors.rois_per_image import RoisPerImage
 from odapi_repro.factors.schedule_length import ScheduleLength
 from odapi_repro.factors.sync_replicas import SyncReplicas
@@ -16,7 +16,7 @@ from odapi_repro.factors.train_fraction import TrainFraction
 from odapi_repro.factors.train_shards import TrainShards
 from odapi_repro.factors.warmup import Warmup
 
-__all__ = ["FACTORS", "Factor", "Level", "Setting", "factor_named"]
+__all__ = ["FACTORS", "Factor", "Level", "Setting", "factor_hint", "factor_named"]
 
 FACTORS: dict[str, Factor] = {
     factor.name: factor
@@ -47,6 +47,6 @@ def factor_named(name: str) -> Factor:
         raise UserError(
             f"unknown factor '{name}'",
             expected=f"one of {', '.join(FACTORS)}",
-            mend=f"{nearest(name, list(FACTORS))}e.g. --ablate batch_size",
+            mend=f"{factor_hint(name, list(FACTORS))}e.g. --ablate batch_size",
         )
     return FACTORS[name]

@@ -577,7 +577,13 @@ def test_a_training_that_fits_offers_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "factor"),
-    [("batch_size", "batch_size"), ("LR", "base_lr"), ("steps", "schedule_length")],
+    [
+        ("batch_size", "batch_size"),
+        ("LR", "base_lr"),
+        ("steps", "schedule_length"),
+        ("resolution", "image_size"),
+        ("bn", "batch_norm"),
+    ],
 )
 def test_a_factor_is_kept_by_its_name_or_what_people_call_it(name: str, factor: str) -> None:
     assert kept_factor(name) == factor

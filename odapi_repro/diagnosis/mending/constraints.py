@@ -32,6 +32,11 @@ _ALIASES = {
     "feature_extractor": "backbone",
     "max_number_of_boxes": "gt_boxes_per_image",
     "freeze_batchnorm": "batch_norm",
+    "bn": "batch_norm",
+    "aug": "augmentation",
+    "input_size": "image_size",
+    "resolution": "image_size",
+    "image_resizer": "image_size",
 }
 
 

@@ -1,7 +1,7 @@
 """The factors that need no training, and their registry, in the order in which tables show them."""
 
-from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
+from odapi_repro.factors.other_words import factor_hint
 from odapi_repro.factors.post_hoc.box_voting import BoxVoting
 from odapi_repro.factors.post_hoc.checkpoints import Fusion, Swa
 from odapi_repro.factors.post_hoc.factor import (
@@ -66,6 +66,6 @@ def post_hoc_factor_named(name: str) -> PostHocFactor:
         raise UserError(
             f"'{name}' is no factor that works without training",
             expected=f"one of {', '.join(POST_HOC_FACTORS)}",
-            mend=f"{nearest(name, list(POST_HOC_FACTORS))}e.g. --ablate nms_iou",
+            mend=f"{factor_hint(name, list(POST_HOC_FACTORS))}e.g. --ablate nms_iou",
         )
     return POST_HOC_FACTORS[name]
