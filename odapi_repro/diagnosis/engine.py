@@ -13,6 +13,8 @@ from odapi_repro.reference import Reference, reference_for
 
 __all__ = ["diagnose", "rank", "subject_of"]
 
+_UNREADABLE = frozenset({"syntax_error", "unknown_proto_field", "not_utf8", "windows_path_escape"})
+
 
 def subject_of(
     text: str,
@@ -51,5 +53,13 @@ def diagnose(subject: Subject, rules: Iterable[Rule]) -> list[Finding]:
 
 
 def rank(findings: Iterable[Finding]) -> list[Finding]:
-    """Gives findings by severity, then by the AP they may cost, then by code."""
-    return sorted(findings, key=lambda one: (one.severity, -one.loss_ap, one.code, one.fields))
+    """Gives findings by severity, then by the AP they may cost, then by code.
+
+    What keeps the text from being read comes first: no other finding was ever met by a run.
+    """
+    return sorted(
+        findings,
+        key=lambda one: (
+            one.severity, one.cause not in _UNREADABLE, -one.loss_ap, one.code, one.fields
+        ),
+    )  # fmt: skip

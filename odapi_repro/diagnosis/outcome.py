@@ -123,10 +123,15 @@ def examine(
 ) -> Diagnosis:
     """Diagnoses the text of a config; the nearest reference is inferred where none is given.
 
-    Never raises for a text: what does not parse is a finding.
+    Never raises for a text: what does not parse is a finding, and what may only be found because
+    the rest could not be read is left out.
     """
     subject = subject_of(text, path, reference=reference, circumstances=circumstances)
     findings = diagnose(subject, rules)
+    if subject.text.problems:
+        from odapi_repro.diagnosis.unread_rest import without_consequences  # of few configs
+
+        findings = without_consequences(findings, subject)
     return Diagnosis(path, _placed(findings, text, path), subject, subject.reference_why)
 
 

@@ -1,0 +1,108 @@
+"""What a diagnosis says of a text that could be read in part only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
+from odapi_repro.diagnosis.finding import Finding
+from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.diagnosis.text_outline import outline_until
+
+__all__ = ["without_consequences"]
+
+# A Windows path and letters that are not UTF-8 are read as they were meant: nothing is lost.
+_LOSES_TEXT = frozenset({"syntax", "encoding", "unknown_field"})
+_PARSE_ERRORS = frozenset({"syntax_error", "unknown_proto_field"})
+_ABOUT_THE_TEXT = _PARSE_ERRORS | {"field_given_twice", "not_utf8", "windows_path_escape"}
+_INDEX = re.compile(r"\[[^\]]*\]")
+
+
+def without_consequences(findings: Sequence[Finding], subject: Subject) -> list[Finding]:
+    """Leaves out what may only be found because the rest of the text could not be read.
+
+    A finding stays where every field that shows it was read, and lies in no message of which a
+    part was not. The parse error, which stands first, tells how many were left out.
+    """
+    losses = [one for one in subject.text.problems if one.kind in _LOSES_TEXT]
+    if not losses or not any(one.cause in _PARSE_ERRORS for one in findings):
+        return list(findings)  # nothing is left out but beside what it comes of
+    read = _ReadPart.of(subject, losses)
+    kept = [
+        one for one in findings if one.cause in _ABOUT_THE_TEXT or all(map(read.holds, one.fields))
+    ]
+    left_out = len(findings) - len(kept)
+    if not left_out:
+        return kept
+    told = "1 finding that may only come of it is" if left_out == 1 else (
+        f"{left_out} findings that may only come of it are"
+    )  # fmt: skip
+    first = next(number for number, one in enumerate(kept) if one.cause in _PARSE_ERRORS)
+    kept[first] = replace(
+        kept[first], why=f"{kept[first].why} {told} left out until the text parses."
+    )
+    return kept
+
+
+@dataclass(frozen=True)
+class _ReadPart:
+    """What was read; paths are without indices.
+
+    Attributes:
+        paths: of all fields that were read, and of the messages around them.
+        repeated: those of fields that may stand several times.
+        lossy: messages of which something could not be read.
+        unclosed: messages that the end of the text cuts short.
+    """
+
+    paths: frozenset[str]
+    repeated: frozenset[str]
+    lossy: frozenset[str]
+    unclosed: frozenset[str]
+
+    @classmethod
+    def of(cls, subject: Subject, losses: Sequence[ParseProblem]) -> _ReadPart:
+        paths: set[str] = set()
+        repeated: set[str] = set()
+        for path, value in subject.fields.items():
+            ends = _ends(path)
+            if value == "{}" and len(ends) == 1:
+                continue  # of a block of the config itself nothing was read
+            paths.update(map(_bare, ends))
+            repeated.update(_bare(end) for end in ends if end.endswith("]"))
+        cut_short = [one for one in losses if one.message.endswith("is never closed")]
+        around = {path for one in losses for path in _around(subject.text, one)}
+        unclosed = {path for one in cut_short for path in _around(subject.text, one)}
+        return cls(*map(frozenset, (paths, repeated, around, unclosed)))
+
+    def holds(self, path: str) -> bool:
+        """Whether a field was read, and all that may belong to it."""
+        path = _bare(path)
+        owner = path.rpartition(".")[0]
+        return (
+            path in self.paths
+            and path not in self.lossy
+            and not (path in self.repeated and owner in self.lossy)
+            and owner not in self.unclosed
+        )
+
+
+def _bare(path: str) -> str:
+    return _INDEX.sub("", path)
+
+
+def _ends(path: str) -> list[str]:
+    """Gives a path and the paths of all messages around it."""
+    steps = path.split(".")
+    return [".".join(steps[:end]) for end in range(1, len(steps) + 1)]
+
+
+def _around(text: ConfigText, problem: ParseProblem) -> list[str]:
+    """Gives the paths of the messages that a problem lies in."""
+    lines = text.mended.split("\n")
+    names = [one.name for one in outline_until(lines, problem.line - 1, problem.column - 1).blocks]
+    if problem.message.endswith("is never closed"):
+        names.append(problem.message.split("'")[1])
+    return _ends(".".join(names)) if names else []
