@@ -95,13 +95,17 @@ class RecordRule(RuleBase):
         examples: Sequence[str] = (),
         loss_ap: float = 0.0,
         name: str = "tf_record_input_reader.input_path",
+        fields: Sequence[str] = (),
         fix: Sequence[FieldFix] = (),
     ) -> Finding:
-        """Gives a finding about one split, told as such."""
+        """Gives a finding about one split, told as such.
+
+        Its fields are `fields`, else the field `name` of the split's reader.
+        """
         return self.finding(
             cause,
             severity,
-            fields=subject.field_of(split, name),
+            fields=fields or subject.field_of(split, name),
             found=f"{_WORDS[split.split]}: {found}",
             expected=expected,
             why=why,

@@ -4,53 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from columns_of_boxes import COCO_SIZES, split_of
 
-from odapi_repro.datasets.census import (
-    MASK_NONE,
-    NO_NAME,
-    BoxColumns,
-    ImageColumns,
-    Inventory,
-    SplitCensus,
-)
 from odapi_repro.datasets.census.box_kinds import ABSOLUTE, RESIZED, box_kinds
-
-COCO_SIZES = ((480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 333), (640, 640))
-
-
-def split_of(sizes: np.ndarray, image: np.ndarray, corners: np.ndarray) -> SplitCensus:
-    """A split of images without pixels, whose boxes are shares."""
-    count, boxes = len(sizes), len(image)
-    texts = np.array([str(i) for i in range(count)], object)
-    return SplitCensus(
-        split="train",
-        inventory=Inventory(()),
-        files=(),
-        images=ImageColumns(
-            source_id=texts,
-            filename=texts,
-            file=np.zeros(count, np.int32),
-            recorded_size=sizes.astype(np.int32),
-            decoded_size=sizes.astype(np.int32),
-            orientation=np.ones(count, np.uint8),
-            num_boxes=np.bincount(image, minlength=count).astype(np.int32),
-            digest=np.zeros((count, 2), np.uint64),
-            thumbnail=np.zeros((count, 16, 16, 3), np.uint8),
-        ),
-        boxes=BoxColumns(
-            image=image,
-            corners=corners.astype(np.float32),
-            label=np.ones(boxes, np.int64),
-            name=np.full(boxes, NO_NAME, np.int32),
-            crowd=np.zeros(boxes, np.bool_),
-            area=np.full(boxes, np.nan, np.float32),
-            mask_state=np.full(boxes, MASK_NONE, np.uint8),
-            mask_box=np.zeros((boxes, 4), np.int32),
-            mask_pixels=np.zeros(boxes, np.int32),
-        ),
-        vocabulary=(),
-        faults={},
-    )
 
 
 def drawn(

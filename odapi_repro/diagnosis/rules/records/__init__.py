@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from odapi_repro.diagnosis.record_rule import RecordRule
+from odapi_repro.diagnosis.rules.records.anchor_reach import AnchorsDoNotFit
 from odapi_repro.diagnosis.rules.records.areas import AreasDiffer
 from odapi_repro.diagnosis.rules.records.augmentation import BoxesLostInAugmentation
 from odapi_repro.diagnosis.rules.records.balance import ClassBalance, CrowdShare, EmptyImages
@@ -10,6 +11,7 @@ from odapi_repro.diagnosis.rules.records.box_places import BoxesAlreadyResized, 
 from odapi_repro.diagnosis.rules.records.box_values import BoxCorners, BoxesNotNormalized
 from odapi_repro.diagnosis.rules.records.class_ids import ClassIds
 from odapi_repro.diagnosis.rules.records.class_names import ClassNames
+from odapi_repro.diagnosis.rules.records.class_shares import ClassShares
 from odapi_repro.diagnosis.rules.records.doubled import BoxesDoubled
 from odapi_repro.diagnosis.rules.records.duplicates import (
     DuplicateImages,
@@ -22,6 +24,7 @@ from odapi_repro.diagnosis.rules.records.label_map import ClassesBeyondModel, La
 from odapi_repro.diagnosis.rules.records.malformed import MalformedRecords
 from odapi_repro.diagnosis.rules.records.masks import MasksUnfit
 from odapi_repro.diagnosis.rules.records.max_boxes import BoxesBeyondMost
+from odapi_repro.diagnosis.rules.records.object_sizes import ObjectsTooSmall
 from odapi_repro.diagnosis.rules.records.shards import ShardsMissing
 from odapi_repro.diagnosis.rules.records.source import AnnotationsDiffer, NotOfManifest
 
@@ -53,4 +56,7 @@ RULES: tuple[RecordRule, ...] = (
     NotOfManifest(),
     BoxesLostInAugmentation(),
     BoxesDoubled(),
+    ObjectsTooSmall(),
+    AnchorsDoNotFit(),
+    ClassShares(),
 )

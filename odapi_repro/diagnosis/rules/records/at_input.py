@@ -1,0 +1,92 @@
+"""Objects of a split as the network gets them, and the finest stride that is to see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odapi_repro.datasets.anchor_fit import AnchorFit, InputObjects, fit_anchors, objects_at_input
+from odapi_repro.datasets.census import SplitCensus
+from odapi_repro.datasets.census.box_kinds import WELL
+from odapi_repro.datasets.object_table import ObjectTable
+from odapi_repro.diagnosis.record_rule import RecordSubject
+from odapi_repro.errors import ConfigError
+from odapi_repro.pipeline import Pipeline
+from odapi_repro.pipeline.anchors import anchor_design, read_matcher, read_resizer
+
+__all__ = ["LEAST_OBJECTS", "AtInput", "at_input"]
+
+#: Fewer say nothing about a data set.
+LEAST_OBJECTS = 10
+# Every extractor of CenterNet in models/center_net_*_feature_extractor: out_stride.
+_CENTER_NET_STRIDE = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class AtInput:
+    """The valid boxes of a split at the network's input.
+
+    Attributes:
+        rows: int64 [n], their rows among the split's boxes.
+        objects: n of them, in pixels of the input.
+        own_sides: float64 [n], square roots of their areas in pixels of their image.
+        stride: of the finest feature map that boxes are found on, in pixels of the input.
+        fit: how the anchors reach them; None for a model without anchors.
+        input_size: height and width of most inputs.
+        is_reduced: whether most images are larger than the input.
+    """
+
+    rows: NDArray[np.int64]
+    objects: InputObjects
+    own_sides: NDArray[np.float64]
+    stride: float
+    fit: AnchorFit | None
+    input_size: tuple[int, int]
+    is_reduced: bool
+
+
+def at_input(subject: RecordSubject, split: SplitCensus) -> AtInput | None:
+    """Gives the valid boxes at the input of the pipeline; None where nobody can tell.
+
+    That is without a config, with one that the OD API refuses (rules about configs say so), and
+    with fewer than 10 valid boxes.
+    """
+    if subject.config is None:
+        return None
+    try:
+        with np.errstate(all="ignore"):  # a config may hold zeros where nothing can be built
+            return _at_input(subject.config.pipeline, subject, split)
+    except (ConfigError, ArithmeticError, ValueError):
+        return None
+
+
+def _at_input(pipeline: Pipeline, subject: RecordSubject, split: SplitCensus) -> AtInput | None:
+    size = split.images.size.astype(np.int64)
+    known = np.asarray((size > 0).all(axis=1))
+    rows = np.flatnonzero(subject.kinds[split.split].are(WELL) & known[split.boxes.image])
+    if len(rows) < LEAST_OBJECTS:
+        return None
+    image = split.boxes.image[rows]
+    table = ObjectTable(
+        image_heights=np.maximum(size[:, 0], 1),
+        image_widths=np.maximum(size[:, 1], 1),
+        image_index=image,
+        boxes=split.boxes.corners[rows],
+        class_ids=split.class_ids(subject.census.label_map)[rows],
+        is_crowd=split.boxes.crowd[rows],
+    )
+    objects = objects_at_input(table, read_resizer(pipeline))
+    if len(objects.boxes) < len(rows):
+        return None  # a resizer that leaves nothing of a box
+    fit = None
+    stride = _CENTER_NET_STRIDE
+    if pipeline.meta_architecture != "center_net":
+        fit = fit_anchors(objects, anchor_design(pipeline), read_matcher(pipeline))
+        stride = min(min(level.stride) for level in fit.anchors.levels)
+    inputs, frequency = np.unique(objects.sizes, axis=0, return_counts=True)
+    height, width = inputs[frequency.argmax()].tolist()
+    reduced = float(np.mean(size[image].max(axis=1) > objects.sizes.max(axis=1)))
+    own_sides = objects_at_input(table, None).sides
+    return AtInput(rows, objects, own_sides, stride, fit, (height, width), reduced > 0.5)
