@@ -8,6 +8,8 @@ from odapi_repro.diagnosis.rules.data.classes import NumClassesMismatch
 from odapi_repro.diagnosis.rules.data.crowd import CrowdTrainedAsPositive
 from odapi_repro.diagnosis.rules.data.dataset_size import DatasetTooSmall
 from odapi_repro.diagnosis.rules.data.input_patterns import InputPatterns
+from odapi_repro.diagnosis.rules.data.keypoint_labels import KeypointLabels
+from odapi_repro.diagnosis.rules.data.keypoints import KeypointsRead
 from odapi_repro.diagnosis.rules.data.label_maps import LabelMaps
 from odapi_repro.diagnosis.rules.data.masks import MasksNotLoaded
 from odapi_repro.diagnosis.rules.data.overlap import TrainEqualsEval
@@ -29,4 +31,6 @@ RULES: tuple[Rule, ...] = (
     MasksNotLoaded(),
     ShuffleDisabled(),
     CrowdTrainedAsPositive(),
+    KeypointsRead(),
+    KeypointLabels(),
 )

@@ -8,6 +8,7 @@ from odapi_repro.diagnosis.rules.image.augmentation_removed import AugmentationR
 from odapi_repro.diagnosis.rules.image.augmentation_strong import AugmentationTooStrong
 from odapi_repro.diagnosis.rules.image.image_size import ImageSizeChanged
 from odapi_repro.diagnosis.rules.image.image_size_limits import ImageSizeUnsupported
+from odapi_repro.diagnosis.rules.image.keypoint_permutation import KeypointPermutation
 
 __all__ = ["RULES"]
 
@@ -17,4 +18,5 @@ RULES: tuple[Rule, ...] = (
     AugmentationRemoved(),
     AugmentationTooStrong(),
     AugmentationBreaksInput(),
+    KeypointPermutation(),
 )

@@ -1,0 +1,172 @@
+"""Keypoint tasks against the label map that names their keypoints."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf import text_format
+
+from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
+from odapi_repro.diagnosis.named_paths import folder_of
+from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.rules.data.keypoints import keypoint_tasks
+from odapi_repro.diagnosis.subject import Subject
+
+__all__ = ["KeypointLabels"]
+
+_PATH = "model.center_net.keypoint_label_map_path"
+_TASK = "model.center_net.keypoint_estimation_task"
+_MOST_BYTES = 5_000_000
+
+
+class KeypointLabels(Rule):
+    """A keypoint task names a class that the keypoint label map does not have, or other keypoints.
+
+    Anti-pattern
+
+        item { id: 1 name: 'person' }                  # no keypoints
+
+        keypoint_estimation_task { keypoint_class_name: "person" }
+
+    Only items that list keypoints count, and only their `name`, not their `display_name`.
+
+    Best practice
+
+        item {
+          id: 1
+          name: 'person'
+          keypoints { id: 0 label: 'nose' }
+          keypoints { id: 1 label: 'left_eye' }
+        }
+
+    Ids of keypoints run from 0 to num_keypoints - 1, each once.
+
+    Source
+
+    builders/model_builder._build_center_net_model and keypoint_proto_to_params: KeyError of the
+    class name; ValueError, 'Some keypoint indices are used more than once'.
+    utils/target_assigner_utils.get_valid_keypoint_mask_for_class gathers the ids of a task among
+    num_keypoints; beyond them it stops on a CPU.
+    """
+
+    code = "DAT012"
+    name = "data.keypoint_labels"
+    causes = ("keypoint_class_not_in_label_map", "keypoint_count_mismatch")
+
+    def check(self, subject: Subject) -> Iterator[Finding]:
+        """Reads the keypoint label map, if it is on this disk."""
+        tasks = keypoint_tasks(subject.pipeline)
+        if not tasks:
+            return
+        path = str(subject.pipeline.proto.model.center_net.keypoint_label_map_path)
+        if not path:
+            yield self._class(
+                _PATH,
+                f"keypoint_estimation_task '{tasks[0].task_name}' without keypoint_label_map_path",
+                "a label map whose items list keypoints",
+                "Building the model stops: it opens the label map of the keypoints.",
+            )
+            return
+        items = _items(path, subject.circumstances.look_at_disk)
+        if items is None:
+            return
+        # model_builder: {item.name: item for item in label_map.item if item.keypoints}
+        known = {str(item.name): item for item in items if item.keypoints}
+        for index, task in enumerate(tasks):
+            if task.keypoint_class_name not in known:
+                yield self._unknown(index, str(task.keypoint_class_name), items, known, path)
+        yield from self._ids(subject, [t.keypoint_class_name for t in tasks], known)
+
+    def _unknown(
+        self, index: int, name: str, items: list[Any], known: dict[str, Any], path: str
+    ) -> Finding:
+        bare = any(item.name == name for item in items)
+        shown = [str(item.name) for item in items if item.display_name == name]
+        lacks = f"lists no keypoints for '{name}'" if bare else f"has no item named '{name}'"
+        if not bare and shown:
+            lacks += f", which is the display_name of '{shown[0]}'"
+        named = ", ".join(f"'{one}'" for one in list(known)[:3])
+        field = f"{_TASK}[{index}].keypoint_class_name"
+        return self._class(
+            field,
+            f"the keypoint label map {lacks}",
+            f"the name of an item with keypoints: {named}"
+            if named
+            else "keypoints { id label } in the item of that class",
+            f"Building the model stops: KeyError: '{name}'.",
+            # Another class is no mending where this one is there without keypoints.
+            fix=[FieldFix(field, next(iter(known)))] if len(known) == 1 and not bare else [],
+            where=path,
+        )
+
+    def _ids(
+        self, subject: Subject, classes: list[str], known: dict[str, Any]
+    ) -> Iterator[Finding]:
+        ids = [int(one.id) for name in classes if name in known for one in known[name].keypoints]
+        twice = [one for one, times in Counter(ids).items() if times > 1]
+        count = int(subject.pipeline.proto.train_input_reader.num_keypoints)
+        if twice:
+            yield self._count(
+                f"keypoint id {twice[0]} is used {ids.count(twice[0])} times in the tasks' classes",
+                "each id once; an item without an id has 0",
+                "Building the model stops: 'Some keypoint indices are used more than once'.",
+            )
+        elif count and ids and max(ids) >= count:
+            yield self._count(
+                f"keypoint ids go up to {max(ids)} in the label map, and num_keypoints is {count}",
+                f"ids from 0 to {count - 1}, or another num_keypoints",
+                "The targets are gathered beyond the last keypoint: it stops on a CPU, and a GPU "
+                "takes zeros.",
+            )
+
+    def _class(
+        self,
+        field: str,
+        found: str,
+        expected: str,
+        why: str,
+        fix: list[FieldFix] | None = None,
+        where: str = "",
+    ) -> Finding:
+        return self.finding(
+            "keypoint_class_not_in_label_map",
+            Severity.FATAL,
+            fields=(field,) if field == _PATH else (field, _PATH),
+            found=found,
+            expected=expected,
+            why=why,
+            loss_ap=95.0,
+            fix=fix or (),
+            where=where,
+        )
+
+    def _count(self, found: str, expected: str, why: str) -> Finding:
+        return self.finding(
+            "keypoint_count_mismatch",
+            Severity.FATAL,
+            fields=(_PATH, "train_input_reader.num_keypoints"),
+            found=found,
+            expected=expected,
+            why=why,
+            loss_ap=90.0,
+        )
+
+
+def _items(path: str, look: bool) -> list[Any] | None:
+    """Gives the items as the OD API merges them; None where they are not here to be read."""
+    from object_detection.protos import string_int_label_map_pb2
+
+    if folder_of(path, look=look) is None or not os.path.isfile(path):
+        return None
+    if os.path.getsize(path) > _MOST_BYTES:
+        return None
+    message = string_int_label_map_pb2.StringIntLabelMap()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text_format.Merge(file.read(), message)
+    except (OSError, UnicodeDecodeError, text_format.ParseError):
+        return None
+    return list(message.item)
