@@ -9,24 +9,28 @@ from odapi_repro.diagnosis.rules.evaluation.eval_images import (
     EvalShuffled,
     EvalSubsampled,
 )
+from odapi_repro.diagnosis.rules.evaluation.eval_readers import EvalReaderIgnored
 from odapi_repro.diagnosis.rules.evaluation.metrics_set import WrongMetricsSet
 from odapi_repro.diagnosis.rules.evaluation.nms import NmsChanged
 from odapi_repro.diagnosis.rules.evaluation.reference_numbers import (
     ReferenceNotFromThisRecipe,
     ReferenceNumberDisputed,
 )
+from odapi_repro.diagnosis.rules.evaluation.score_converter import ScoreConverterMismatch
 from odapi_repro.diagnosis.rules.evaluation.score_threshold import ScoreThresholdHigh
 
 __all__ = ["RULES"]
 
 RULES: tuple[Rule, ...] = (
     DetectionsCapped(),
+    ScoreConverterMismatch(),
     ScoreThresholdHigh(),
     NmsChanged(),
     WrongMetricsSet(),
     EvalImagesDropped(),
     EvalSubsampled(),
     EvalShuffled(),
+    EvalReaderIgnored(),
     ReferenceNumberDisputed(),
     ReferenceNotFromThisRecipe(),
 )
