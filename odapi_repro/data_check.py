@@ -102,7 +102,7 @@ def _run(positional: list[str]) -> int:
 def _config(positional: Sequence[str]) -> Subject | None:
     """Gives the config that is named; one that does not parse is refused."""
     from odapi_repro.diagnosis.engine import subject_of
-    from odapi_repro.pipeline.parse import read_config_file
+    from odapi_repro.pipeline.parse import read_config_argument
 
     configs = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
     if len(configs) > 1:
@@ -113,9 +113,9 @@ def _config(positional: Sequence[str]) -> Subject | None:
         )
     if not configs:
         return None
-    path = configs[0]
+    path = named = configs[0]
     try:
-        text = read_config_file(path, lenient=True)
+        path, text = read_config_argument(named, lenient=True)
     except ConfigError as error:
         if error.mend:
             raise
@@ -132,7 +132,7 @@ def _config(positional: Sequence[str]) -> Subject | None:
         raise UserError(
             "the config does not parse, or has no model",
             expected="a TrainEvalPipelineConfig in protobuf's text format",
-            mend=f"python -m odapi_repro.diagnose {path} tells where",
+            mend=f"python -m odapi_repro.diagnose {named} tells where",
             where=path,
         )
     return subject

@@ -22,7 +22,7 @@ from odapi_repro.diagnosis.rule import RuleBase
 from odapi_repro.diagnosis.rules import RULES, all_rules, rules_named
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Circumstances
-from odapi_repro.pipeline.parse import read_config_file
+from odapi_repro.pipeline.parse import STDIN, read_config_argument
 from odapi_repro.reference import Reference, reference_named
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ FLAGS = flags.FlagValues()
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string("pipeline", None, "pipeline.config to diagnose (also without the flag, and several)")
+_string(
+    "pipeline",
+    None,
+    "pipeline.config to diagnose (also without the flag, and several); - is standard input",
+)
 flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
 _string("reference", None, "what to compare with; the nearest of the catalogue by default")
 _enum("format", "text", FORMATS, "how to print it")
@@ -115,6 +119,12 @@ def _check_flags(configs: Sequence[str]) -> None:
             expected="one or more pipeline.config files, or --run with a training folder",
             mend="python -m odapi_repro.diagnose my.config --reference efficientdet_d3",
         )
+    if configs.count(STDIN) > 1:
+        raise UserError(
+            f"standard input is named {configs.count(STDIN)} times",
+            expected="- once: it can be read once",
+            mend="name files beside it",
+        )
     if FLAGS.explain and FLAGS.format not in ("text", "markdown"):
         raise UserError(
             f"--explain has no {FLAGS.format} form",
@@ -158,7 +168,7 @@ def _diagnoses(configs: list[str]) -> list[Diagnosis]:
         num_replicas=FLAGS.replicas,
         checkpoint_every_n=FLAGS.checkpoint_every_n,
     )
-    texts = [(path, _text_of(path)) for path in configs]
+    texts = [_named_text(path) for path in configs]
     if FLAGS.check_data:
         return [_with_records(*texts[0], reference, circumstances, history)]
     diagnoses = [
@@ -211,8 +221,9 @@ def _with_records(
     return examine_records(checked.subject, facts, rules=records.RULES, config=config)
 
 
-def _text_of(path: str) -> str:
-    text = read_config_file(path, lenient=True)
+def _named_text(named: str) -> tuple[str, str]:
+    """Gives a config's name for messages, and its text."""
+    path, text = read_config_argument(named, lenient=True)
     if not text.strip():
         raise UserError(
             "the file is empty",
@@ -220,7 +231,7 @@ def _text_of(path: str) -> str:
             mend="start from one of the files in pipelines/",
             where=path,
         )
-    return text
+    return path, text
 
 
 def _rendered(diagnoses: Sequence[Diagnosis]) -> str:

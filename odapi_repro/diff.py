@@ -16,7 +16,8 @@ from absl import flags
 from odapi_repro.command import EXIT_DONE, run_command
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import markdown, markdown_code, shown
-from odapi_repro.pipeline import Circumstances, Pipeline, load_pipeline
+from odapi_repro.pipeline import Circumstances, Pipeline, load_pipeline, parse_pipeline
+from odapi_repro.pipeline.parse import STDIN, read_config_argument
 from odapi_repro.reference import Reference, nearest_reference, reference_named
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ FLAGS = flags.FlagValues()
 _string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
 _integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
 _string(
-    "pipeline", None, "first config (also without the flag); a file, or a name of the catalogue"
+    "pipeline",
+    None,
+    "first config (also without the flag); a file, - for stdin, or a name of the catalogue",
 )
 flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
 _string("reference", None, "second config by its name in the catalogue; by default the nearest")
@@ -106,6 +109,12 @@ def _sides(positional: list[str]) -> tuple[_Side, _Side]:
             expected="two configs, or one and what to compare it with",
             mend="python -m odapi_repro.diff my.config --reference efficientdet_d3",
         )
+    if names == [STDIN, STDIN]:
+        raise UserError(
+            "standard input is named twice",
+            expected="- once: it can be read once",
+            mend="name a file, or a reference, beside it",
+        )
     first = _side(names[0])
     if len(names) == 2:
         return first, _side(names[1])
@@ -121,6 +130,9 @@ def _side(name: str) -> _Side:
         num_replicas=FLAGS.replicas,
         look_at_disk=False,
     )
+    if name == STDIN:
+        path, text = read_config_argument(name)
+        return _Side(path, "", parse_pipeline(text, path), known)
     if os.path.exists(name) or os.path.dirname(name) or name.endswith((".config", ".pbtxt")):
         return _Side(name, "", load_pipeline(name), known)
     try:

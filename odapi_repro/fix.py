@@ -26,7 +26,7 @@ from odapi_repro.files import write_whole
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
-from odapi_repro.pipeline.parse import read_config_file
+from odapi_repro.pipeline.parse import STDIN, read_config_argument
 from odapi_repro.pipeline.text_tree import lost_comments
 from odapi_repro.reference import reference_for, reference_named, with_reference_named
 
@@ -48,7 +48,11 @@ _integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_boun
 _float = functools.partial(flags.DEFINE_float, flag_values=FLAGS)
 _bool = functools.partial(flags.DEFINE_bool, flag_values=FLAGS)
 _enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string("pipeline", None, "pipeline.config to mend (may be given without the flag, too)")
+_string(
+    "pipeline",
+    None,
+    "pipeline.config to mend (may be given without the flag, too); - is standard input",
+)
 flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
 _string("reference", None, "what to reach; the nearest of the catalogue by default")
 flags.DEFINE_list(
@@ -75,7 +79,10 @@ _integer("train_images", None, "images in the training records", upper_bound=10*
 _float("images_per_second", None, "images that your hardware trains in a second")
 _float("hours", None, "hours that the run may take; needs --images_per_second")
 _string(
-    "output", None, "file to write, - for stdout; by default NAME.fixed.config beside the input"
+    "output",
+    None,
+    "file to write, - for stdout; by default NAME.fixed.config beside the input, stdout "
+    "for one from standard input",
 )
 _bool("overwrite", False, "write although the file exists")
 _bool("dry_run", False, "tell everything and write nothing")
@@ -95,10 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str], command: str) -> int:
-    path = _path(positional)
+    named = _path(positional)
     constraints = _constraints()
-    output = _output(path)
-    text = read_config_file(path, lenient=True)
+    output = _output(named)
+    path, text = read_config_argument(named, lenient=True)
     config, pipeline = read_config_text(text, path)
     mended_text = mend_text(config)
     if not pipeline.meta_architecture:
@@ -241,7 +248,7 @@ def _output(path: str) -> str:
     """Gives where to write: a path, `-`, or nothing; refuses what exists, before any work."""
     if FLAGS.dry_run:
         return ""
-    if FLAGS.output == STDOUT:
+    if FLAGS.output == STDOUT or (path == STDIN and not FLAGS.output):
         return STDOUT
     if FLAGS.output and os.path.isdir(FLAGS.output):
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,19 @@ from odapi_repro.errors import ConfigError, shortened
 
 __all__ = [
     "MAX_CONFIG_BYTES",
+    "STDIN",
+    "STDIN_NAME",
     "Pipeline",
     "load_pipeline",
     "parse_pipeline",
+    "read_config_argument",
     "read_config_file",
 ]
 
 MAX_CONFIG_BYTES = 10 * 1024 * 1024
+STDIN, STDIN_NAME = "-", "<stdin>"
+"""What standard input is given as, and what it is called in messages."""
+_EXPECTED = "a TrainEvalPipelineConfig in protobuf's text format"
 _NO_FIELD = re.compile(r'Message type "(?P<message>[^"]+)" has no field named "(?P<field>[^"]+)"')
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : ")
 
@@ -127,21 +134,61 @@ def read_config_file(path: str | Path, *, lenient: bool = False) -> str:
             f"it cannot be read: {error.strerror}", expected="a readable file", where=str(path)
         ) from error
     if max(size, len(data)) > MAX_CONFIG_BYTES:
+        raise _too_large(f"{max(size, len(data)) / 1e6:.0f} MB are", str(path))
+    return _decoded(data, str(path), lenient)
+
+
+def read_config_argument(name: str, *, lenient: bool = False) -> tuple[str, str]:
+    """Gives the name and the text of the config that a command line names; `-` is standard input.
+
+    The files that a config from standard input names are looked for from the working folder, as
+    those of any other.
+
+    Raises:
+        ConfigError: as `read_config_file`; or nothing comes over standard input.
+    """
+    if name != STDIN:
+        return name, read_config_file(name, lenient=lenient)
+    if sys.stdin is None or sys.stdin.isatty():
         raise ConfigError(
-            f"{max(size, len(data)) / 1e6:.0f} MB are no pipeline.config",
-            expected="a text of at most 10 MB",
-            mend="name the config, not a checkpoint or records",
-            where=str(path),
+            "nothing is piped in: standard input is "
+            + ("closed" if sys.stdin is None else "the terminal"),
+            expected=_EXPECTED,
+            mend="pipe a config in (... | odapi-repro diagnose -), or name a file",
+            where=STDIN_NAME,
         )
-    return _decoded(data, path, lenient)
+    try:
+        data = sys.stdin.buffer.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"it cannot be read: {error.strerror}", expected="a readable file", where=STDIN_NAME
+        ) from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise _too_large("more than 10 MB are", STDIN_NAME)
+    if not data.strip():
+        raise ConfigError(
+            "standard input is empty",
+            expected=_EXPECTED,
+            mend="did the command before the pipe fail?",
+            where=STDIN_NAME,
+        )
+    return STDIN_NAME, _decoded(data, STDIN_NAME, lenient)
 
 
-def _decoded(data: bytes, path: Path, lenient: bool) -> str:
-    expected = "a TrainEvalPipelineConfig in protobuf's text format"
+def _too_large(what: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"{what} no pipeline.config",
+        expected="a text of at most 10 MB",
+        mend="name the config, not a checkpoint or records",
+        where=where,
+    )
+
+
+def _decoded(data: bytes, path: str, lenient: bool) -> str:
     mend = "name the config, not a checkpoint, a SavedModel or records"
     if 0 in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ConfigError(
-            "not a text: it holds zero bytes", expected=expected, mend=mend, where=str(path)
+            "not a text: it holds zero bytes", expected=_EXPECTED, mend=mend, where=path
         )
     try:
         return data.decode("utf-8" if lenient else "utf-8-sig")
@@ -153,13 +200,13 @@ def _decoded(data: bytes, path: Path, lenient: bool) -> str:
         if found is None or not reads_as_text(found, len(text)):
             raise ConfigError(
                 f"not a text: byte {error.start} is not UTF-8",
-                expected=expected,
+                expected=_EXPECTED,
                 mend=mend,
-                where=str(path),
+                where=path,
             ) from error
         if lenient:
             return text
-        raise found.refusal(str(path)) from error
+        raise found.refusal(path) from error
 
 
 def parse_pipeline(text: str, path: str = "<text>") -> Pipeline:
@@ -195,7 +242,7 @@ def _syntax_error(error: text_format.ParseError, path: str) -> ConfigError:
     if unknown is None:
         return ConfigError(
             shortened(message),
-            expected="a TrainEvalPipelineConfig in protobuf's text format",
+            expected=_EXPECTED,
             mend="compare the line with a file in pipelines/",
             where=where,
         )

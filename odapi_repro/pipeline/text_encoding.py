@@ -82,6 +82,7 @@ class NotUtf8:
 
     def mend(self, path: str) -> str:
         """Gives what to type to have the file in UTF-8."""
+        path = "-" if path == "<stdin>" else path
         if self.encoding or self.stray:
             return f"python -m odapi_repro.fix {path} writes it anew in UTF-8, or save it as UTF-8"
         return f"save it as UTF-8 in an editor, or: iconv -f ENCODING -t UTF-8 {path}"
