@@ -73,6 +73,8 @@ class ImageColumns:
         decoded_size: int32 [N, 2], rows and columns of the pixels; 0 where they do not decode.
         orientation: uint8 [N], EXIF's, 1 where there is none.
         num_boxes: int32 [N], objects; UNKNOWN_COUNT where the record's lists do not say.
+        keypoints: int32 [N], values of image/object/keypoint/x; UNKNOWN_COUNT where those of y are
+            another number, or either list is none of floats.
         digest: uint64 [N, 2], the first half of sha256 of the encoded bytes.
         thumbnail: uint8 [N, 16, 16, 3]; zeros where the pixels do not decode.
     """
@@ -84,6 +86,7 @@ class ImageColumns:
     decoded_size: NDArray[np.int32]
     orientation: NDArray[np.uint8]
     num_boxes: NDArray[np.int32]
+    keypoints: NDArray[np.int32]
     digest: NDArray[np.uint64]
     thumbnail: NDArray[np.uint8]
 

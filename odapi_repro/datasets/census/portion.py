@@ -146,6 +146,7 @@ class _Rows:
             "decoded_size": (picture.height, picture.width),
             "orientation": picture.orientation,
             "num_boxes": UNKNOWN_COUNT,
+            "keypoints": _keypoints(example),
             "digest": np.frombuffer(hashlib.sha256(encoded).digest()[:16], "<u8"),
             "thumbnail": picture.thumbnail,
         }
@@ -187,6 +188,7 @@ class _Rows:
                 decoded_size=np.array(images["decoded_size"], np.int32).reshape(-1, 2),
                 orientation=np.array(images["orientation"], np.uint8),
                 num_boxes=np.array(images["num_boxes"], np.int32),
+                keypoints=np.array(images["keypoints"], np.int32),
                 digest=np.array(images["digest"], np.uint64).reshape(-1, 2),
                 thumbnail=_stacked(images["thumbnail"], count),
             ),
@@ -230,6 +232,15 @@ def _objects(example: ParsedExample) -> _Objects:
         masks=example.bytes_list("image/object/mask") if png else (),
         numerical=example.kind("image/object/mask") == "float_list",
     )
+
+
+def _keypoints(example: ParsedExample) -> int:
+    """Counts the values of x; only a reader with num_keypoints asks what kind they are of."""
+    try:
+        x, y = (len(example.floats(f"image/object/keypoint/{axis}")) for axis in "xy")
+    except DataError:
+        return UNKNOWN_COUNT
+    return x if x == y else UNKNOWN_COUNT
 
 
 def _differing(objects: _Objects) -> str:

@@ -37,6 +37,7 @@ def columns_of(encoded: list[bytes]) -> ImageColumns:
         decoded_size=np.array([(one.height, one.width) for one in looked], np.int32),
         orientation=np.ones(count, np.uint8),
         num_boxes=np.zeros(count, np.int32),
+        keypoints=np.zeros(count, np.int32),
         digest=np.array([[hash(data) & 0xFFFF, len(data)] for data in encoded], np.uint64),
         thumbnail=np.stack([one.thumbnail for one in looked]),
     )
