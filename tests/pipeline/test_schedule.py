@@ -295,6 +295,7 @@ def test_every_schedule_has_a_rate_or_nan_at_every_step(rate: str, step: int) ->
     schedule = schedule_of(rate)
     assert isinstance(schedule.at(step), float)
     assert isinstance(schedule.peak_within(step), float)
+    assert isinstance(schedule.sum_within(step), float)
 
 
 @settings(max_examples=200, deadline=None)
@@ -311,6 +312,24 @@ def test_the_peak_is_the_highest_rate_of_the_run(
     schedule = schedule_of(cosine(high, warmup + hold + decay, low, warmup, hold))
     every = [schedule.at(step) for step in range(run)]
     assert schedule.peak_within(run) == pytest.approx(max(every))
+    assert schedule.sum_within(run) == pytest.approx(sum(every), rel=0.01, abs=0.01 * high)
+
+
+@pytest.mark.parametrize(
+    ("rate", "run"),
+    [
+        (cosine(0.08, 300_000, 0.001, 2500), 300_000),
+        (cosine(0.08, 20_000, 0.001, 2500), 300_000),
+        (exponential(0.001, 400, 0.95, staircase=True), 25_000),
+        (manual(0.01, [(60_000, 0.001), (80_000, 0.0001)]), 90_000),
+        (manual(0.0, [(10_000, 0.1), (20_000, 0.01)], warmup=True), 30_000),
+    ],
+)
+def test_the_sum_over_a_long_run_is_that_of_its_steps(rate: str, run: int) -> None:
+    schedule = schedule_of(rate)
+    assert schedule.sum_within(run) == pytest.approx(
+        sum(schedule.at(step) for step in range(run)), rel=0.005
+    )
 
 
 def test_a_pipeline_has_the_schedule_of_its_config(reference_configs: Path) -> None:

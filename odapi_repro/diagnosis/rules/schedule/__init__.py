@@ -5,6 +5,7 @@ from __future__ import annotations
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.schedule.gradient_clipping import GradientClipping
 from odapi_repro.diagnosis.rules.schedule.last_checkpoint import LastCheckpoint
+from odapi_repro.diagnosis.rules.schedule.low_rate import LowRate
 from odapi_repro.diagnosis.rules.schedule.momentum_and_decay import MomentumAndDecay
 from odapi_repro.diagnosis.rules.schedule.moving_average import MovingAverage
 from odapi_repro.diagnosis.rules.schedule.optimizer_defaults import OptimizerDefaults
@@ -19,6 +20,7 @@ __all__ = ["RULES"]
 
 RULES: tuple[Rule, ...] = (
     PeakRate(),
+    LowRate(),
     ScheduleRefused(),
     WarmupLength(),
     ScheduleEnd(),

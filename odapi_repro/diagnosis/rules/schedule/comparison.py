@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from odapi_repro.diagnosis.finding import FieldFix
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.pipeline import Pipeline
+from odapi_repro.pipeline import Pipeline, descend
 
 __all__ = [
     "BLOCK",
@@ -22,9 +22,11 @@ __all__ = [
     "is_adaptive",
     "learning_rate_path",
     "number",
+    "peak_field",
     "rate_fields",
     "rounded",
     "run_steps",
+    "scaled_rates",
     "start_of",
     "steps_fix",
     "trains_on_coco",
@@ -222,6 +224,37 @@ def rate_fields(kind: str) -> tuple[str, ...]:
         "manual_step": ("initial_learning_rate",),
         "constant": ("learning_rate",),
     }.get(kind, ())
+
+
+def peak_field(subject: Subject) -> str:
+    """The dotted field that decides how high the rate gets."""
+    names = rate_fields(subject.schedule.kind)
+    path = learning_rate_path(subject.pipeline)
+    return f"{path}.{names[0]}" if names else path
+
+
+def scaled_rates(subject: Subject, peak: float) -> list[FieldFix]:
+    """Edits that scale all rates of the schedule so that the highest is `peak`."""
+    base = subject.schedule.base
+    highest = subject.schedule.peak_within(max(run_steps(subject), subject.schedule.warmup_steps))
+    factor = peak / max(highest, base if math.isfinite(base) else 0.0)
+    if not 0 < factor < math.inf:
+        return []
+    path = learning_rate_path(subject.pipeline)
+    schedule = descend(subject.pipeline.proto, path)
+    edits = [
+        FieldFix(f"{path}.{name}", rounded(factor * getattr(schedule, name)))
+        for name in rate_fields(subject.schedule.kind)
+        if getattr(schedule, name)
+    ]
+    if subject.schedule.kind == "manual_step":
+        edits += [
+            FieldFix(
+                f"{path}.schedule[{index}].learning_rate", rounded(factor * entry.learning_rate)
+            )
+            for index, entry in enumerate(schedule.schedule)
+        ]
+    return edits
 
 
 def number(value: float) -> str:

@@ -6,21 +6,17 @@ import math
 from collections.abc import Iterator
 from typing import ClassVar
 
-from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
+from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.rules.schedule.comparison import (
     PeakComparison,
     compare_peaks,
-    learning_rate_path,
     number,
-    rate_fields,
-    rounded,
-    run_steps,
+    peak_field,
+    scaled_rates,
     start_of,
-    trains_on_coco,
 )
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.pipeline import descend
 
 __all__ = ["PeakRate"]
 
@@ -29,7 +25,7 @@ _HIGH = 3.9
 
 
 class PeakRate(Rule):
-    """The learning rate does not fit the batch, or the weights that are fine-tuned.
+    """The learning rate is too high for the batch, or for the weights that are fine-tuned.
 
     What is compared is the highest rate that the run reaches: a warm-up that the run does not
     finish stops below the configured one. A rule that fires is no verdict. Of 92 public
@@ -60,7 +56,6 @@ class PeakRate(Rule):
     name: ClassVar[str] = "lr.peak"
     causes: ClassVar[tuple[str, ...]] = (
         "lr_too_high_for_batch",
-        "lr_too_low_for_batch",
         "lr_too_high_finetune",
     )
 
@@ -76,8 +71,6 @@ class PeakRate(Rule):
             yield self._too_high(subject, peaks, fine_tuned)
         elif fine_tuned and start_of(subject.reference_pipeline) != "detector":
             yield from self._fine_tuning(subject, peaks)
-        if not fine_tuned or peaks.ratio < 1:
-            yield from self._too_low(subject, peaks, fine_tuned)
 
     def _too_high(self, subject: Subject, peaks: PeakComparison, fine_tuned: bool) -> Finding:
         critical = peaks.fails
@@ -95,7 +88,7 @@ class PeakRate(Rule):
         return self.finding(
             "lr_too_high_for_batch",
             Severity.CRITICAL if critical else Severity.WARNING,
-            fields=[_peak_field(subject), "train_config.batch_size"],
+            fields=[peak_field(subject), "train_config.batch_size"],
             found=f"the learning rate reaches {number(peaks.peak)} at batch {peaks.batch:,}, "
             f"{number(peaks.ratio)} times what the {peaks.rule} rule gives"
             + _other_rule(peaks)
@@ -109,7 +102,7 @@ class PeakRate(Rule):
             evidence=published("lr_8x", "lr_8x_nan")
             if peaks.ratio >= 6
             else published("lr_2x", "lr_8x"),
-            fix=_scaled(subject, peaks.expected),
+            fix=scaled_rates(subject, peaks.expected),
         )
 
     def _fine_tuning(self, subject: Subject, peaks: PeakComparison) -> Iterator[Finding]:
@@ -126,7 +119,7 @@ class PeakRate(Rule):
         yield self.finding(
             "lr_too_high_finetune",
             Severity.CRITICAL if peaks.fails else severity,
-            fields=[_peak_field(subject), "train_config.fine_tune_checkpoint_type"],
+            fields=[peak_field(subject), "train_config.fine_tune_checkpoint_type"],
             found=f"a trained detector is fine-tuned at up to {number(peaks.peak)}, "
             f"{number(peaks.ratio)} times the rate of the training that made it",
             expected=f"a tenth to a third of that training's {number(peaks.expected)} "
@@ -134,38 +127,7 @@ class PeakRate(Rule):
             why=f"Steps of that size move weights far from where they were good. {ending}",
             # Judged: half of what the same ratio costs a training from a backbone.
             loss_ap=max(0.5, 0.5 * _loss(peaks.ratio)) if severity < Severity.INFO else 0.3,
-            fix=_scaled(subject, 0.2 * peaks.expected),
-        )
-
-    def _too_low(
-        self, subject: Subject, peaks: PeakComparison, fine_tuned: bool
-    ) -> Iterator[Finding]:
-        # The rule that asks for less judges here: the square root for a batch above the
-        # reference's, the linear rule for one below.
-        ratio = max(peaks.ratio, peaks.sqrt_ratio)
-        same_task = trains_on_coco(subject) and not fine_tuned
-        told, warned = (1 / 16, 1 / 50) if fine_tuned else (1 / 8, 1 / 16)
-        if same_task:
-            told, warned = 1 / 2.1, 1 / 3.9
-        if not ratio <= told:
-            return
-        loss = min(15.0, 1.5 * math.log2(1 / ratio))
-        yield self.finding(
-            "lr_too_low_for_batch",
-            Severity.WARNING if ratio <= warned else Severity.INFO,
-            fields=[_peak_field(subject), "train_config.batch_size"],
-            found=f"the learning rate reaches {number(peaks.peak)} at batch {peaks.batch:,}, "
-            f"1/{number(1 / ratio)} of the reference's scaled to it",
-            expected=f"{number(peaks.peak / ratio)}: the reference's "
-            f"{number(peaks.reference_peak)} at batch {peaks.reference_batch:,}, scaled",
-            why="The weights move too little in the steps there are: the run ends before it has "
-            "learned what the reference learns."
-            if same_task
-            else "A small rate suits fine-tuning and short runs; one this small hardly moves the "
-            "weights at all.",
-            loss_ap=loss if ratio <= warned else 0.2,  # judged: 1.5 AP for each halving
-            evidence=published("batch_8x_lr_kept") if peaks.batch_ratio > 1 else (),
-            fix=_scaled(subject, peaks.peak / ratio * (1.0 if same_task else 0.2)),
+            fix=scaled_rates(subject, 0.2 * peaks.expected),
         )
 
 
@@ -179,33 +141,3 @@ def _other_rule(peaks: PeakComparison) -> str:
     if 0.95 < peaks.sqrt_ratio < 1.05:
         return ", and as much as the square-root rule gives"
     return f" and {number(peaks.sqrt_ratio)} times what the square-root rule gives"
-
-
-def _peak_field(subject: Subject) -> str:
-    names = rate_fields(subject.schedule.kind)
-    path = learning_rate_path(subject.pipeline)
-    return f"{path}.{names[0]}" if names else path
-
-
-def _scaled(subject: Subject, peak: float) -> list[FieldFix]:
-    """Edits that scale all rates of the schedule so that the highest is `peak`."""
-    base = subject.schedule.base
-    highest = subject.schedule.peak_within(max(run_steps(subject), subject.schedule.warmup_steps))
-    factor = peak / max(highest, base if math.isfinite(base) else 0.0)
-    if not 0 < factor < math.inf:
-        return []
-    path = learning_rate_path(subject.pipeline)
-    schedule = descend(subject.pipeline.proto, path)
-    edits = [
-        FieldFix(f"{path}.{name}", rounded(factor * getattr(schedule, name)))
-        for name in rate_fields(subject.schedule.kind)
-        if getattr(schedule, name)
-    ]
-    if subject.schedule.kind == "manual_step":
-        edits += [
-            FieldFix(
-                f"{path}.schedule[{index}].learning_rate", rounded(factor * entry.learning_rate)
-            )
-            for index, entry in enumerate(schedule.schedule)
-        ]
-    return edits
