@@ -30,6 +30,9 @@ class NumClassesMismatch(Rule):
     The highest id counts, not the number of names: COCO has 80 names and ids up to 90. The
     background is not counted.
 
+    0, which an unset num_classes is, trains nothing: EfficientDet and CenterNet stop at a layer
+    without filters, the others have an output for the background alone.
+
     Source
 
     inputs.transform_input_data: tf.one_hot(id - 1, num_classes) is all zeros above num_classes;
@@ -43,12 +46,16 @@ class NumClassesMismatch(Rule):
     def check(self, subject: Subject) -> Iterator[Finding]:
         """Yields a finding when the label map is here and its highest id is another number."""
         label_map = subject.files.label_map
-        if label_map is None or not hasattr(subject.pipeline.model, "num_classes"):
+        if not hasattr(subject.pipeline.model, "num_classes"):
             return
-        highest, given = label_map.num_classes, subject.pipeline.num_classes
-        if highest == given:
-            return
+        given = subject.pipeline.num_classes
         field = f"model.{subject.pipeline.meta_architecture}.num_classes"
+        if given < 1:
+            yield self._none(subject, field, given)
+            return
+        if label_map is None or label_map.num_classes == given:
+            return
+        highest = label_map.num_classes
         names = len(label_map.items)
         if highest > given:
             above = [f"{name} ({i})" for i, name in sorted(label_map.items.items()) if i > given]
@@ -76,3 +83,28 @@ class NumClassesMismatch(Rule):
             loss_ap=loss,
             fix=(FieldFix(field, highest),),
         )
+
+    def _none(self, subject: Subject, field: str, given: int) -> Finding:
+        label_map = subject.files.label_map
+        background = given == 0 and _adds_background(subject)
+        return self.finding(
+            "num_classes_mismatch",
+            Severity.FATAL,
+            fields=(field,),
+            found=f"num_classes is {given}",
+            expected=f"num_classes: {label_map.num_classes}"
+            if label_map is not None
+            else "the highest id of the label map",
+            why="The model has an output for the background and none for a class: it detects "
+            "nothing."
+            if background
+            else "The OD API stops while it builds the model: a layer without filters.",
+            loss_ap=90.0,
+            fix=(FieldFix(field, label_map.num_classes),) if label_map is not None else (),
+        )
+
+
+def _adds_background(subject: Subject) -> bool:
+    if subject.pipeline.meta_architecture == "ssd":
+        return bool(subject.pipeline.proto.model.ssd.add_background_class)
+    return subject.pipeline.meta_architecture == "faster_rcnn"

@@ -32,7 +32,8 @@ class EvalImagesDropped(Rule):
     Source
 
     builders/dataset_builder.build: batch(..., drop_remainder), which is true unless it is set, in
-    evaluation too. model_lib_v2.eager_eval_loop: no batch, no evaluator.
+    evaluation too; a batch size of 0 is none, and the model, which takes images in batches, stops.
+    model_lib_v2.eager_eval_loop: an error ends the loop unsaid; no batch, no evaluator.
     """
 
     code: ClassVar[str] = "EVA005"
@@ -43,6 +44,8 @@ class EvalImagesDropped(Rule):
         """Counts what is left over after the last whole batch."""
         batch = int(subject.pipeline.proto.eval_config.batch_size)
         reader = _reader(subject)
+        if reader is not None and batch == 0:
+            yield self._not_batched()
         if reader is None or batch <= 1 or not reader.drop_remainder:
             return
         images = _images(subject)
@@ -66,6 +69,19 @@ class EvalImagesDropped(Rule):
             "of other images than the reported one.",
             loss_ap=0.3 if share >= 0.01 else 0.0,  # judged: noise rather than loss
             fix=[FieldFix(path, False)],
+        )
+
+    def _not_batched(self) -> Finding:
+        return self.finding(
+            "eval_images_dropped",
+            Severity.FATAL,
+            fields=["eval_config.batch_size"],
+            found="eval_config.batch_size is 0",
+            expected="1, the default, or more",
+            why="Images are then not batched; the model stops at their shape, and the evaluation "
+            "with a TypeError at its end, without a metric.",
+            loss_ap=80.0,
+            fix=[FieldFix("eval_config.batch_size", 1)],
         )
 
 

@@ -6,6 +6,7 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.image.augmentation_broken import AugmentationBreaksInput
 from odapi_repro.diagnosis.rules.image.augmentation_removed import AugmentationRemoved
 from odapi_repro.diagnosis.rules.image.augmentation_strong import AugmentationTooStrong
+from odapi_repro.diagnosis.rules.image.augmentation_undone import AugmentationUndone
 from odapi_repro.diagnosis.rules.image.channels import ImageChannels
 from odapi_repro.diagnosis.rules.image.image_size import ImageSizeChanged
 from odapi_repro.diagnosis.rules.image.image_size_limits import ImageSizeUnsupported
@@ -20,5 +21,6 @@ RULES: tuple[Rule, ...] = (
     AugmentationRemoved(),
     AugmentationTooStrong(),
     AugmentationBreaksInput(),
+    AugmentationUndone(),
     KeypointPermutation(),
 )

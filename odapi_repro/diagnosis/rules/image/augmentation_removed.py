@@ -7,7 +7,13 @@ from typing import ClassVar
 
 from odapi_repro.diagnosis.finding import Evidence, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
-from odapi_repro.diagnosis.rules.image.augmentation_steps import GEOMETRY, MIRRORS, Step, steps
+from odapi_repro.diagnosis.rules.image.augmentation_steps import (
+    GEOMETRY,
+    MIRRORS,
+    Step,
+    steps,
+    undone,
+)
 from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["AugmentationRemoved"]
@@ -50,7 +56,8 @@ class AugmentationRemoved(Rule):
         ours, theirs = list(steps(subject.pipeline)), list(steps(subject.reference_pipeline))
         present = {step.kind for step in ours}
         missing = [step.kind for step in theirs if step.kind not in present]
-        lost_geometry = not present & GEOMETRY and any(kind in GEOMETRY for kind in missing)
+        scales = present - {step.kind for step in undone(subject.pipeline)}
+        lost_geometry = not scales & GEOMETRY and any(kind in GEOMETRY for kind in missing)
         if missing and not ours:
             loss_ap, evidence = _geometry_loss(theirs) if lost_geometry else (0.8, ())
             yield self._removed(

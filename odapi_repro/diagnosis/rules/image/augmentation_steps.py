@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from odapi_repro.diagnosis.rules.model.model_parts import image_resizer
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["COLOUR", "GEOMETRY", "MIRRORS", "Step", "kinds", "steps"]
+__all__ = ["COLOUR", "GEOMETRY", "MIRRORS", "Step", "kinds", "steps", "undone"]
 
 #: Augmentations that change scale or position: crops, padding, resizing.
 GEOMETRY = frozenset(
@@ -47,6 +48,17 @@ COLOUR = frozenset(
 #: Augmentations that mirror or turn.
 MIRRORS = frozenset({"random_horizontal_flip", "random_rotation90", "random_vertical_flip"})
 
+_RESCALES = frozenset({"random_image_scale"})
+_RESHAPES = frozenset({"random_resize_method", "resize_image"})
+_IN_PIXELS = frozenset(
+    {
+        "random_absolute_pad_image",
+        "random_downscale_to_target_pixels",
+        "random_patch_gaussian",
+        "random_self_concat_image",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -74,6 +86,29 @@ def steps(pipeline: Pipeline) -> Iterator[Step]:
         path = f"train_config.data_augmentation_options[{index}]"
         message = getattr(option, kind) if kind else None
         yield Step(kind, message, f"{path}.{kind}" if kind else path)
+
+
+def undone(pipeline: Pipeline) -> list[Step]:
+    """Gives the steps that scale the whole image and that the model's resizer undoes.
+
+    Boxes are shares of the image, and a resizer that aims at a size of its own takes an image of
+    any scale to the same pixels (inputs.transform_input_data: augmentation, then preprocess). A
+    step that counts in pixels, after one that scales, sees the scale.
+    """
+    resizer = image_resizer(pipeline).kind
+    scaling = {"fixed_shape_resizer": _RESCALES | _RESHAPES, "keep_aspect_ratio_resizer": _RESCALES}
+    found: list[Step] = []
+    for step in steps(pipeline):
+        if step.kind in scaling.get(resizer, ()):
+            found.append(step)
+        elif step.kind in _IN_PIXELS or (step.kind == "random_pad_image" and _sized(step.message)):
+            found.clear()
+    return found
+
+
+def _sized(message: Any) -> bool:
+    sides = ("min_image_height", "min_image_width", "max_image_height", "max_image_width")
+    return any(getattr(message, side) for side in sides)
 
 
 def kinds(pipeline: Pipeline) -> list[str]:

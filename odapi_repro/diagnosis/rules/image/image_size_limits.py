@@ -113,13 +113,20 @@ class ImageSizeUnsupported(Rule):
                 "first two that differ; a data set of images that are all of one size gets by.",
                 pads,
             )
-        elif limits and limits.levels and limits.multiple > limits.pad_to_multiple and not squared:
+        elif limits and limits.levels and limits.multiple > limits.pad_to_multiple:
+            whose = "evaluation images keep" if squared else "images keep"
             yield self._refused(
                 resizer,
-                f"images keep sizes of their own under a pyramid of stride {limits.multiple}",
+                f"{whose} sizes of their own under a pyramid of stride {limits.multiple}",
                 f"sizes that are multiples of {limits.multiple}: a fixed_shape_resizer, or "
                 "pad_to_max_dimension: true",
-                "The first image whose sides do not fit gives feature maps that cannot be added.",
+                "The first image whose sides do not fit gives feature maps that cannot be added"
+                + (
+                    "; the evaluation ends there without a word, and its metrics are of the images "
+                    f"before it. Training images are squares ({_CROP}), and train."
+                    if squared
+                    else "."
+                ),
                 pads,
             )
 

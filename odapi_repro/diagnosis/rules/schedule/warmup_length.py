@@ -21,6 +21,8 @@ from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["WarmupLength"]
 
+# Share of a run; the reference configs have 0 to 0.1.
+_LONGEST = 0.25
 _FIELDS = {"cosine": "warmup_steps", "exponential": "burnin_steps", "manual_step": "warmup"}
 
 
@@ -29,7 +31,8 @@ class WarmupLength(Rule):
 
     One that is longer than the run makes the learning rate climb all the time: training ends at
     its highest and noisiest rate, and never anneals. One that is cut short lets a high rate meet
-    heads that are still random.
+    heads that are still random. Between both, one of a quarter of the run and more is what is left
+    of a longer run's.
 
     Anti-pattern
 
@@ -57,7 +60,7 @@ class WarmupLength(Rule):
         """Holds the warm-up against the run's steps, then against the reference's images."""
         if subject.schedule.refusal or not subject.schedule.kind or not run_steps(subject):
             return
-        if subject.schedule.warmup_steps >= 0.5 * run_steps(subject):
+        if subject.schedule.warmup_steps >= _LONGEST * run_steps(subject):
             yield self._not_finished(subject)
         else:
             yield from self._too_short(subject)
@@ -71,7 +74,7 @@ class WarmupLength(Rule):
         reached = subject.schedule.at(steps - 1)
         return self.finding(
             "warmup_not_finished",
-            severity if unfinished else Severity.INFO,
+            severity if unfinished else Severity.WARNING,
             fields=[_field(subject), "train_config.num_steps"],
             found=f"warm-up takes {number(warmup)} steps, the run {number(steps)}: it ends at "
             f"{number(reached)}, its highest learning rate"
@@ -80,9 +83,9 @@ class WarmupLength(Rule):
             expected=f"{_share(subject):.0%} of the run, as in the reference",
             why="The learning rate climbs until the last step, so the weights never settle."
             if unfinished
-            else "Little of the run is left for training at and below the base rate.",
+            else "Until then the rate is below its base, and the rest is so much shorter.",
             # Judged: more than a missing decay (1.5 AP on VOC), most where the rate is too high.
-            loss_ap=6.0 if unfinished and high else 2.5 if unfinished else 0.3,
+            loss_ap=6.0 if unfinished and high else 2.5 if unfinished else 0.5,
             fix=_shortened(subject, steps),
         )
 
