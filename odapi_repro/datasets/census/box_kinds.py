@@ -39,6 +39,8 @@ _MASK_PIXELS, _MASK_SHARE = 1.5, 0.05
 # What an edge must come within to touch a limit.
 _TOUCH_PIXELS = 1.5
 _LEAST_TOUCHES = 3
+# Lengths of images that differ by less are of one camera; a single image shows nothing.
+_OTHER_LENGTH, _LEAST_OTHERS = 0.05, 2
 # The factor from the image to what it was resized to is another than 1 by more than rounding.
 _LEAST_CHANGE = 0.02
 # Nobody makes images more than so many times as large; boxes in pixels look like a factor of
@@ -58,11 +60,13 @@ class ResizedBoxes:
         target: what the images were resized to, `512 x 512` or `longer side 1024`.
         by_masks: whether the masks prove it, box by box; by the limit that no box passes otherwise.
         touching: without masks, images in which a box ends at that limit.
+        is_certain: whether nothing else explains it; else no box is marked RESIZED.
     """
 
     target: str
     by_masks: bool
     touching: int = 0
+    is_certain: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,74 +190,98 @@ def _resized_by_limit(
 
     Boxes that end at the border of a well-made set end at the border of their own image. Boxes of
     images that were resized to S end at S, in the middle of a larger image and outside a smaller
-    one. Three images must show it for each axis that is told of; where all images have one size,
-    both axes must, at sides that images are resized to.
+    one. Boxes at three places or more must show it for each axis, in images of several sizes or
+    beyond the image. In larger images of one size it may be a region that was looked at: no box is
+    marked then, and that is told of where the limit is of sides that images are resized to.
     """
-    images = split.boxes.image[whole]
-    ends = np.zeros((len(split.images), 2))
-    np.maximum.at(ends, images, pixels[whole][:, 2:])
     size = split.images.size.astype(np.float64)
-    shown = (ends > 0).all(axis=1) & (size > 0).all(axis=1)
-    if int(shown.sum()) < _LEAST_TOUCHES:
+    shown = whole & (size[split.boxes.image] > 0).all(axis=1)
+    of, boxes = split.boxes.image[shown], pixels[shown]
+    if len(np.unique(of)) < _LEAST_TOUCHES:
         return None
-    ends, shown_size = ends[shown], size[shown]
-    limit = ends.max(axis=0)
-    found = _touches_of_limit(ends, shown_size, limit, shown_size)
-    if found is not None:
-        target = f"{limit[0]:.0f} x {limit[1]:.0f}"
-        factor = limit / np.maximum(size, 1)
-        return _by_limit(split, target, factor, found, whole)
-    for word, side in (("longer", shown_size.max(axis=1)), ("shorter", shown_size.min(axis=1))):
-        own = np.repeat(side[:, None], 2, axis=1)
-        stretched = ends * own / shown_size
-        length = np.full(2, stretched.max())
-        found = _touches_of_limit(stretched, own, length, shown_size)
-        if found is not None:
-            whole_side = size.max(axis=1) if word == "longer" else size.min(axis=1)
-            factor = np.repeat((length[0] / np.maximum(whole_side, 1))[:, None], 2, axis=1)
-            return _by_limit(split, f"{word} side {length[0]:.0f}", factor, found, whole)
-    return None
-
-
-def _by_limit(
-    split: SplitCensus,
-    target: str,
-    factor: NDArray[np.float64],
-    touching: int,
-    whole: NDArray[np.bool_],
-) -> tuple[ResizedBoxes, NDArray[np.bool_]]:
-    """Gives the boxes of images that the resizing changed; `factor` is float64 [N, 2]."""
-    changed = np.asarray((np.abs(factor - 1) > _LEAST_CHANGE).any(axis=1))
-    return ResizedBoxes(target, False, touching), whole & changed[split.boxes.image]
+    asked = None
+    for word, own in (
+        ("", size),
+        ("longer", np.repeat(size.max(axis=1, keepdims=True), 2, axis=1)),
+        ("shorter", np.repeat(size.min(axis=1, keepdims=True), 2, axis=1)),
+    ):
+        stretched = boxes * np.tile(own[of] / size[of], 2)
+        limit = stretched[:, 2:].max(axis=0)
+        if word:
+            limit = np.full(2, limit.max())
+        found = _touches_of_limit(stretched, of, own, limit, size)
+        if found is None or (asked is not None and not found[1]):
+            continue
+        touching, certain = found
+        target = f"{word} side {limit[0]:.0f}" if word else f"{limit[0]:.0f} x {limit[1]:.0f}"
+        changed = np.asarray((np.abs(limit / np.maximum(own, 1) - 1) > _LEAST_CHANGE).any(axis=1))
+        moved = whole & changed[split.boxes.image] & certain
+        asked = ResizedBoxes(target, False, touching, certain), moved
+        if certain:
+            break
+    return asked
 
 
 def _touches_of_limit(
-    ends: NDArray[np.float64],
+    boxes: NDArray[np.float64],
+    of: NDArray[np.int64],
     side: NDArray[np.float64],
     limit: NDArray[np.float64],
     size: NDArray[np.float64],
-) -> int | None:
-    """Gives the images whose boxes end at the limit, where that is no chance; None otherwise.
+) -> tuple[int, bool] | None:
+    """Gives the images whose boxes end at the limit, where that is no chance, and if it is proof.
 
     Args:
-        ends: float64 [K, 2], how far the boxes of an image reach, in its pixels.
-        side: float64 [K, 2], where they would end at the border of their own image.
+        boxes: float64 [B, 4], in pixels.
+        of: int64 [B], the image of each.
+        side: float64 [N, 2], where boxes would end at the border of their own image.
         limit: float64 [2], the farthest of all.
-        size: float64 [K, 2], rows and columns of the images.
+        size: float64 [N, 2], rows and columns of the images.
     """
-    other = np.abs(side / limit - 1) > _LEAST_CHANGE
-    touching = other & (ends >= limit - _TOUCH_PIXELS)
-    at_own_border = other & (np.abs(ends - side) <= _TOUCH_PIXELS) & ~touching
-    touches = touching.sum(axis=0)
-    # Objects end at the border of their image by chance where the image happens to fit the limit.
-    enough = (touches >= _LEAST_TOUCHES) & (touches > at_own_border.sum(axis=0))
-    usual = [any(abs(one - known) <= 1 for known in _USUAL_SIDES) for one in limit]
-    sizes = len(np.unique(size[touching.any(axis=1)], axis=0))
-    enlarged = float(np.median(limit / side))
-    real = enlarged <= _MOST_ENLARGED and limit.min() >= _LEAST_SIDE
-    if not real or not enough.all() or not (sizes > 1 or all(usual)):
+    if limit.min() < _LEAST_SIDE or np.median(limit / side[np.unique(of)]) > _MOST_ENLARGED:
         return None
-    return int(touching.any(axis=1).sum())
+    ends = boxes[:, 2:]
+    other = (np.abs(side / limit - 1) > _LEAST_CHANGE)[of]
+    touching = other & (ends >= limit - _TOUCH_PIXELS)
+    at_own_border = other & (np.abs(ends - side[of]) <= _TOUCH_PIXELS) & ~touching
+    images = [np.unique(of[touching[:, axis]]) for axis in (0, 1)]
+    own = [len(np.unique(of[at_own_border[:, axis]])) for axis in (0, 1)]
+    for axis in (0, 1):
+        # Objects end at their image's border by chance where the image happens to fit the limit.
+        if _places(boxes[touching[:, axis]]) < _LEAST_TOUCHES or len(images[axis]) <= own[axis]:
+            return None
+    count = len(np.union1d(*images))
+    if all(_differ(size[images[axis], axis]) for axis in (0, 1)):
+        return count, True
+    if not all(any(abs(one - known) <= 1 for known in _USUAL_SIDES) for one in limit):
+        return None
+    beyond = [float((limit / side[one]).max()) for one in images]
+    if max(beyond) > 1 + _LEAST_CHANGE:
+        return count, True
+    begins = boxes[:, :2] <= _TOUCH_PIXELS
+    near = all(_places(boxes[begins[:, axis]]) >= _LEAST_TOUCHES for axis in (0, 1))
+    return (count, False) if near else None
+
+
+def _differ(lengths: NDArray[np.float64]) -> bool:
+    """Whether images are of several lengths, float64 [K], and not of one but for a few rows."""
+    usual = np.sort(lengths)[len(lengths) // 2]
+    return int((np.abs(lengths / usual - 1) > _OTHER_LENGTH).sum()) >= _LEAST_OTHERS
+
+
+def _places(boxes: NDArray[np.float64]) -> int:
+    """Counts the places of boxes, float64 [K, 4], up to three.
+
+    Where a camera stands still objects lie at the same few places: boxes whose centres are nearer
+    than half a side, and whose sides differ by less than half, are at one.
+    """
+    count = 0
+    while len(boxes) and count < _LEAST_TOUCHES:
+        count += 1
+        sides, centres = boxes[:, 2:] - boxes[:, :2], (boxes[:, 2:] + boxes[:, :2]) / 2
+        apart = np.maximum(np.abs(centres - centres[0]), np.abs(sides - sides[0]))
+        boxes = boxes[(apart > np.maximum(sides, sides[0]) / 2).any(axis=1)]
+    return count
 
 
 def off_truth(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from odapi_repro.datasets.census.box_kinds import OFF_MASK, RESIZED
+from odapi_repro.datasets.census import SplitCensus
+from odapi_repro.datasets.census.box_kinds import OFF_MASK, RESIZED, ResizedBoxes
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 
@@ -35,7 +36,9 @@ class BoxesAlreadyResized(RecordRule):
 
     inputs.transform_input_data: boxes are shares and follow the resizer by themselves. Told by the
     masks, box by box, where records have them; otherwise by a limit in pixels that no box passes
-    whatever the size of its image, and at which boxes of three images or more end.
+    whatever the size of its image, and at which boxes of three places or more end: objects that lie
+    at the same place in every image count once. Where those images have one height or one width it
+    may be a region that was looked at, and is a `warning` that asks.
     """
 
     code = "REC007"
@@ -47,6 +50,8 @@ class BoxesAlreadyResized(RecordRule):
         for split in subject.census.splits:
             kinds = subject.kinds[split.split]
             moved = kinds.are(RESIZED)
+            if kinds.resized is not None and not kinds.resized.is_certain:
+                yield self._asked(subject, split, kinds.resized)
             if kinds.resized is None or not moved.any():
                 continue
             proof = (
@@ -80,6 +85,26 @@ class BoxesAlreadyResized(RecordRule):
                 examples=split.examples(moved),
                 loss_ap=70.0 * float(moved.mean()),
             )
+
+    def _asked(self, subject: RecordSubject, split: SplitCensus, resized: ResizedBoxes) -> Finding:
+        return self.told(
+            subject,
+            split,
+            "boxes_already_resized",
+            Severity.WARNING,
+            found="no box passes the border that its image would have if resized to "
+            f"{resized.target}; boxes end there in {resized.touching:,} images, nearly all of "
+            "one height or one width",
+            expected="shares of the sides of the image that is in the record",
+            why="Either objects lie in that part of the images only (a belt, a region that was "
+            "labelled), or boxes of resized images were divided by the original's sides and lie "
+            "beside their objects: boxes alone cannot tell.",
+            mend="look at some of these images with `data show`; if boxes lie beside their "
+            "objects, divide by the sides of the resized image",
+            count=resized.touching,
+            counted="images",
+            loss_ap=5.0,
+        )
 
 
 class BoxesOffMasks(RecordRule):
