@@ -27,7 +27,8 @@ class TrainedFromScratch(Rule):
         }
 
     Random weights need a schedule several times as long. On a small data set, or with batch norm
-    frozen at its initial statistics, they do not get there at all.
+    frozen at its initial statistics, they do not get there at all. Where a type is set and no path,
+    the path may have been taken out of a config before it was shown: that is asked, not claimed.
 
     Best practice
 
@@ -70,6 +71,11 @@ class TrainedFromScratch(Rule):
             severity, loss = Severity.WARNING, 3.5
         else:
             severity, loss = Severity.INFO, 0.0
+        train = subject.pipeline.proto.train_config
+        typed = str(train.fine_tune_checkpoint_type)
+        meant = repr(typed) if typed else "detection" if train.from_detection_checkpoint else ""
+        if meant and severity < Severity.WARNING:
+            severity = Severity.WARNING
         why = (
             f"{_count(seen)} images are {schedules:.2g} of the schedules of 1.44 million after "
             "which random weights caught up with ImageNet's in the sixth, on COCO."
@@ -86,7 +92,8 @@ class TrainedFromScratch(Rule):
             "trained_from_scratch",
             severity,
             fields=("train_config.fine_tune_checkpoint",),
-            found="no fine_tune_checkpoint: training starts from random weights",
+            found="no fine_tune_checkpoint: training starts from random weights"
+            + (f", though the type is {meant}; was the path taken out?" if meant else ""),
             expected=_expected(subject),
             why=why,
             loss_ap=loss,

@@ -122,6 +122,8 @@ class RunLength(Rule):
         worst, few = _FEW[start]
         if images >= few:
             return
+        # A type without a path: the path may have been taken out, and then less is enough.
+        worst = min(worst, _FEW[start_of(subject.pipeline, path_missing=True)][0])
         begins = {
             "detector": "fine-tunes a detector",
             "backbone": "trains a detector from a backbone",
