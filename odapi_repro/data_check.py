@@ -204,6 +204,7 @@ def _augmented(checked: CheckedData, config: Subject) -> AugmentedBoxes:
         boxes_after=sum(len(one.boxes) for one in drawn.inputs),
         emptied=Tally(len(emptied), tuple(dict.fromkeys(emptied))[:5]),
         refused=Tally(len(refused), tuple(dict.fromkeys(refused))[:5], detail),
+        refused_mend=drawn.refused[0].mend if drawn.refused else "",
     )
 
 

@@ -44,12 +44,14 @@ class RefusedInput:
     Attributes:
         source_id: the record's `image/source_id`; empty where it has none.
         draw: which draw it was, from 0.
-        message: what TensorFlow says.
+        message: what TensorFlow says, after what is wrong where that is known.
+        mend: how to mend that; empty where it is not known.
     """
 
     source_id: str
     draw: int
     message: str
+    mend: str = ""
 
 
 @dataclass(frozen=True, eq=False)

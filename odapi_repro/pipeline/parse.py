@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -68,6 +69,16 @@ class Pipeline:
         kind = self.meta_architecture
         message: Message = getattr(self.proto.model, kind) if kind else self.proto.model
         return message
+
+    @property
+    def keypoint_tasks(self) -> list[Any]:
+        """The keypoint tasks that the model is built with; DeepMAC is built without any."""
+        if self.meta_architecture != "center_net":
+            return []
+        model = self.proto.model.center_net
+        return (
+            [] if model.HasField("deepmac_mask_estimation") else [*model.keypoint_estimation_task]
+        )
 
     @property
     def predicts_masks(self) -> bool:

@@ -56,10 +56,14 @@ def give_all(folder: Path, each: int) -> None:
 def found_in(folder: Path, count: int | None, reference: str = PEOPLE) -> list[Finding]:
     subject = None
     if count is not None:
-        proto = reference_named(reference).pipeline().proto
-        proto.train_input_reader.num_keypoints = count
-        proto.eval_input_reader[0].num_keypoints = count
-        subject = subject_of(str(proto), "my.config", reference=reference_named(reference))
+        named = reference_named(reference)
+
+        def edit(proto: Any) -> None:
+            proto.train_input_reader.num_keypoints = count
+            proto.eval_input_reader[0].num_keypoints = count
+
+        text = named.pipeline().edited(edit).to_text()
+        subject = subject_of(text, "my.config", reference=named)
     checked = check_data(name_data(subject, data=str(folder)), subject, annotations={})
     found = examine_records(checked.subject, checked.facts, rules=records.RULES).findings
     ours = [one for one in found if one.code == "REC030"]

@@ -20,6 +20,7 @@ class AugmentedBoxes:
         boxes_after: objects that the model would be given.
         emptied: draws of records with objects that were left with none.
         refused: draws at which the OD API stops, with what it says.
+        refused_mend: how to mend the first of them; empty where nobody knows.
     """
 
     records: int
@@ -28,6 +29,7 @@ class AugmentedBoxes:
     boxes_after: int
     emptied: Tally
     refused: Tally
+    refused_mend: str = ""
 
     @property
     def share_left(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.datasets.example import parse_example
+from odapi_repro.datasets.example import ParsedExample, parse_example
 from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.model_input import DrawnInputs, ModelInput, RefusedInput
 from odapi_repro.datasets.record_sample import sample_records
@@ -18,6 +18,7 @@ from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.executor import check_worker_environment
+from odapi_repro.execution.model_inputs.refusals import explained_refusal
 from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.training.model_input_job import ModelInputJob, read_input, write_input_job
@@ -114,7 +115,7 @@ def each_model_input(
         write_input_job(job, job_path)
 
         def listen(event: dict[str, Any]) -> None:
-            _hand_over(event, source_ids, on_input)
+            _hand_over(event, parsed, pipeline, on_input)
 
         log = folder / "inputs.log"
         _check_end(run_child([*_WORKER, str(job_path)], log, listen), pipeline)
@@ -148,10 +149,18 @@ def _reading(pipeline: Pipeline, records: Path, label_map_path: Path, most_boxes
     return pipeline.edited(edit)
 
 
-def _hand_over(event: Mapping[str, Any], source_ids: Sequence[str], on_input: OnInput) -> None:
+def _hand_over(
+    event: Mapping[str, Any],
+    parsed: Sequence[ParsedExample],
+    pipeline: Pipeline,
+    on_input: OnInput,
+) -> None:
     if event["event"] == "refused":
         record, draw = int(event["record"]), int(event["draw"])
-        on_input(record, draw, RefusedInput(source_ids[record], draw, str(event["message"])))
+        example = parsed[record]
+        message, mend = explained_refusal(str(event["message"]), example, pipeline)
+        source_id = example.text("image/source_id")
+        on_input(record, draw, RefusedInput(source_id, draw, message, mend))
     if event["event"] == "input":
         path = Path(event["path"])
         one = read_input(path)

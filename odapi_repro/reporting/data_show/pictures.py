@@ -142,7 +142,7 @@ def input_sheets(
         if isinstance(one, ModelInput):
             counts.append((one.boxes_in_record, len(one.boxes)))
         else:
-            refused.append(one.message)
+            refused.append(f"{one.message}; {one.mend}" if one.mend else one.message)
         on_draw(len(pictures), draws * len(picked))
 
     each_model_input(

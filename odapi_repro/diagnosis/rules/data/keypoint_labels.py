@@ -12,7 +12,6 @@ from google.protobuf import text_format
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.named_paths import folder_of
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.data.keypoints import keypoint_tasks
 from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["KeypointLabels"]
@@ -58,7 +57,7 @@ class KeypointLabels(Rule):
 
     def check(self, subject: Subject) -> Iterator[Finding]:
         """Reads the keypoint label map, if it is on this disk."""
-        tasks = keypoint_tasks(subject.pipeline)
+        tasks = subject.pipeline.keypoint_tasks
         if not tasks:
             return
         path = str(subject.pipeline.proto.model.center_net.keypoint_label_map_path)

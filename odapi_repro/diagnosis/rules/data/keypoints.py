@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.pipeline import Pipeline
 
-__all__ = ["KeypointsRead", "keypoint_tasks"]
+__all__ = ["KeypointsRead"]
 
 # Records of COCO's people may hold keypoints; 90 is the ids of COCO.
 _COCO = re.compile(r"coco|20(14|17)|keypoint|kpts|pose", re.IGNORECASE)
 _COCO_CLASSES = 90
-
-
-def keypoint_tasks(pipeline: Pipeline) -> list[Any]:
-    """Gives the keypoint tasks that the model is built with; DeepMAC is built without any."""
-    if pipeline.meta_architecture != "center_net":
-        return []
-    model = pipeline.proto.model.center_net
-    return [] if model.HasField("deepmac_mask_estimation") else list(model.keypoint_estimation_task)
 
 
 class KeypointsRead(Rule):
@@ -67,7 +57,7 @@ class KeypointsRead(Rule):
         readers = {"train_input_reader": proto.train_input_reader}
         if proto.eval_input_reader:
             readers["eval_input_reader[0]"] = proto.eval_input_reader[0]
-        if keypoint_tasks(subject.pipeline):
+        if subject.pipeline.keypoint_tasks:
             lacking = [name for name, reader in readers.items() if not reader.num_keypoints]
             yield from self._lacking(subject, lacking)
             return
@@ -95,7 +85,7 @@ class KeypointsRead(Rule):
         )
 
     def _lacking(self, subject: Subject, lacking: list[str]) -> Iterator[Finding]:
-        task = keypoint_tasks(subject.pipeline)[0].task_name
+        task = subject.pipeline.keypoint_tasks[0].task_name
         theirs = subject.reference_pipeline.proto.train_input_reader.num_keypoints
         for name in lacking:
             field = f"{name}.num_keypoints"

@@ -12,6 +12,7 @@ __all__ = ["BoxesLostInAugmentation"]
 # EfficientDet-D3's own augmentation leaves 935 of 1,002 boxes of 100 embedded images, drawn three
 # times each; one that throws away more than half trains mostly on what is left over.
 _MANY_LOST, _MOST_LOST = 0.5, 0.8
+_RECORDS = ("train_input_reader.tf_record_input_reader.input_path",)
 
 
 class BoxesLostInAugmentation(RecordRule):
@@ -58,7 +59,8 @@ class BoxesLostInAugmentation(RecordRule):
             yield self.finding(
                 "input_functions_stop",
                 Severity.FATAL,
-                fields=fields,
+                # What is known to be wrong is in the records, whatever the augmentation.
+                fields=_RECORDS if augmented.refused_mend else fields,
                 found=f"the OD API's input functions stop at {augmented.refused.count:,} of "
                 f"{draws:,} draws: {augmented.refused.detail}",
                 expected="an input that goes through all records",
@@ -67,7 +69,7 @@ class BoxesLostInAugmentation(RecordRule):
                 count=augmented.refused.count,
                 counted="draws",
                 examples=augmented.refused.examples,
-                mend="mend these records, or leave them out",
+                mend=augmented.refused_mend or "mend these records, or leave them out",
             )
         lost = 1 - augmented.share_left
         if lost < _MANY_LOST:

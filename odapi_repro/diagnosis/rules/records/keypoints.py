@@ -12,7 +12,6 @@ from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.datasets.census.columns import UNKNOWN_COUNT, images_told
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
-from odapi_repro.diagnosis.rules.data.keypoints import keypoint_tasks
 
 __all__ = ["KeypointsUnfit"]
 
@@ -62,7 +61,7 @@ class KeypointsUnfit(RecordRule):
         missing = (objects > 0) & (values == 0)
         if not missing.any():
             return
-        unused = subject.config is not None and not keypoint_tasks(subject.config.pipeline)
+        unused = subject.config is not None and not subject.config.pipeline.keypoint_tasks
         field = subject.field_of(split, "num_keypoints")
         yield self.told(
             subject,
