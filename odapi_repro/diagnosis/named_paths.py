@@ -15,6 +15,7 @@ __all__ = [
     "is_placeholder",
     "named_paths",
     "parts_of",
+    "unopenable",
 ]
 
 # PATH_TO_BE_CONFIGURED of configs/tf2, its misspellings, and what tutorials write instead.
@@ -24,6 +25,8 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
+# TensorFlow has gs://, file:// and ram:// itself, and tensorflow_io brings s3:// and others.
+_WEB = re.compile(r"^(?:https?|ftps?|sftp|ssh|scp|git)://", re.IGNORECASE)
 
 
 def named_paths(pipeline: Pipeline) -> Mapping[str, str]:
@@ -85,3 +88,23 @@ def folder_of(path: str, *, look: bool) -> str | None:
 def parts_of(path: str) -> list[str]:
     """Gives the names that a path is made of, written with / or with backslashes."""
     return [part for part in re.split(r"[/\\]+", path) if part]
+
+
+def unopenable(path: str) -> tuple[str, str, str] | None:
+    """Gives why TensorFlow opens nothing at a path, from its text alone; None where it may.
+
+    The three are what is found, what is expected, and the mended path (empty where none is known).
+    Tried with TensorFlow 2.20: nothing is expanded or stripped (NotFoundError, and no match of a
+    pattern); UnimplementedError for the schemes of the web.
+    """
+    if path != path.strip(" "):
+        side = "ends in" if path != path.rstrip(" ") else "begins with"
+        return f"{path!r} {side} a blank, which TensorFlow keeps", "no blank there", path.strip(" ")
+    if path.startswith("~"):
+        whole = os.path.expanduser(path)
+        found = f"{path} begins with ~, which TensorFlow does not expand"
+        return found, "the whole path", "" if whole == path else whole
+    if web := _WEB.match(path):
+        found = f"{path} is an address of the web; TensorFlow itself has no {web.group()}"
+        return found, "a path on this machine, or a bucket's (gs://, s3://)", ""
+    return None

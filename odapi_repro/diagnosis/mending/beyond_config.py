@@ -17,6 +17,7 @@ _WHAT_TO_DO = {
     "eval_input_reader",
     "train_input_not_configured": "name your records and label map in train_input_reader",
     "input_pattern_matches_nothing": "name records that exist",
+    "input_not_a_record": "make TFRecord files: python -m odapi_repro.data convert takes COCO json",
     "partial_shards": "bring the missing shards to this disk",
     "train_eq_eval": "hold some images out: evaluate on records that training does not read",
     "eval_train_overlap": "take the images that training reads out of the evaluation's records",

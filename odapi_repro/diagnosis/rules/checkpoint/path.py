@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder
+from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, parts_of, unopenable
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.checkpoint.archives import base_name
+from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["CheckpointPath"]
@@ -19,6 +19,8 @@ _SUFFIX = re.compile(r"\.(?:index|meta|data-\d{5}-of-\d{5})$")
 _OTHER = re.compile(
     r"\.(?:pb|pbtxt|h5|hdf5|keras|tflite|pth?|onnx|weights|tar\.gz|tgz|zip|config)$"
 )
+_GLOB = re.compile(r"[*?]|\[[^/\\]*$")
+_ARCHIVE = re.compile(r"_(?:tpu|gpu)-\d+(?:\.tar)?$|_coco17_(?:od|kpts)$|^extremenet$")
 
 
 class CheckpointPath(Rule):
@@ -29,7 +31,8 @@ class CheckpointPath(Rule):
         fine_tune_checkpoint: "efficientdet_d0_coco17_tpu-32/checkpoint/ckpt-0.index"
 
     A checkpoint is two files, `ckpt-0.index` and `ckpt-0.data-00000-of-00001`, and is named by
-    what they share. The folder `checkpoint/`, an archive and a SavedModel do not work either.
+    what they share. The folder `checkpoint/`, that of the archive, an archive, a SavedModel and its
+    variables, a pattern, `ckpt` without its number and `~` do not work either.
 
     Best practice
 
@@ -37,9 +40,12 @@ class CheckpointPath(Rule):
 
     Source
 
-    model_lib_v2.load_fine_tune_checkpoint. Tried with TensorFlow 2.20: `.index` opens as a table
-    without the objects (AssertionError on restore), `.data-...` and a folder are DataLossError,
-    `.meta` and a name without files NotFoundError.
+    model_lib_v2.load_fine_tune_checkpoint, whose is_object_based_checkpoint lists the variables
+    first. Tried with TensorFlow 2.20: `.index` opens as a table without the objects (AssertionError
+    on restore), `.data-...` and `checkpoint/` are DataLossError, the folder of an archive and of a
+    SavedModel ValueError, a pattern OpError, `.meta` and a name without files NotFoundError.
+    `variables/variables` holds `_model` (exporter_lib_v2.DetectionInferenceModule) where restoring
+    asks for `model`.
     """
 
     code = "CKP003"
@@ -53,24 +59,52 @@ class CheckpointPath(Rule):
             return
         look = subject.circumstances.look_at_disk
         here = folder_of(path, look=look) is not None
-        if suffix := _SUFFIX.search(path):
+        parts = parts_of(path)
+        if told := unopenable(path):
+            yield self._not_found(Severity.FATAL, *told)
+        elif suffix := _SUFFIX.search(path):
             yield self._form(f"ends in {suffix.group()}", path[: suffix.start()])
         elif other := _OTHER.search(path.lower()):
             yield self._form(f"ends in {other.group()}, which is no checkpoint", None)
+        elif saved := _saved_model(parts):
+            yield self._form(saved, _beside_saved_model(path, look=look))
+        elif here and os.path.isfile(path + ".index"):
+            return
+        elif _GLOB.search(path):
+            found = f"{path} is a pattern, which TensorFlow does not resolve for a checkpoint"
+            yield self._not_found(Severity.FATAL, found, "one checkpoint, such as .../ckpt-0", "")
         elif path.endswith(("/", "\\")) or base_name(path) == "checkpoint":
             yield self._form("is a folder", _prefix_in(path) if here else None)
         elif here and os.path.isdir(path):
             yield self._form("is a folder", _prefix_in(path))
-        elif here and not os.path.isfile(path + ".index") and not os.path.isfile(path):
-            yield self.finding(
-                "ckpt_not_found",
-                Severity.FATAL,
-                fields=(_FIELD,),
-                found=f"there is no {path}.index, and the folder is here",
-                expected=_there_is(path),
-                why="Training stops with a NotFoundError when it restores.",
-                loss_ap=100.0,
+        elif _names_archive(base_name(path)):
+            yield self._form(
+                f"ends in {base_name(path)}, the folder of an archive", f"{path}/checkpoint/ckpt-0"
             )
+        elif parts and parts[-1] in ("ckpt", "ckpt-"):
+            # tf.train.Checkpoint.write can make a `ckpt`; exporter and train_loop number theirs.
+            sure = here or parts[-2:-1] == ["checkpoint"]
+            found = f"{path} lacks the number that checkpoints are saved with"
+            severity = Severity.FATAL if sure else Severity.WARNING
+            known = _there_is(path) if here else "such as .../ckpt-0"
+            yield self._not_found(severity, found, known, "")
+        elif here and not os.path.isfile(path):
+            found = f"there is no {path}.index, and the folder is here"
+            yield self._not_found(Severity.FATAL, found, _there_is(path), "")
+
+    def _not_found(self, severity: Severity, found: str, expected: str, mended: str) -> Finding:
+        return self.finding(
+            "ckpt_not_found",
+            severity,
+            fields=(_FIELD,),
+            found=found,
+            expected=expected,
+            why="TensorFlow finds no checkpoint by that name: training stops when it restores."
+            if severity is Severity.FATAL
+            else "Unless a file is called like that, training stops when it restores.",
+            loss_ap=100.0 if severity is Severity.FATAL else 20.0,
+            fix=(FieldFix(_FIELD, mended),) if mended else (),
+        )
 
     def _form(self, found: str, prefix: str | None) -> Finding:
         return self.finding(
@@ -83,6 +117,32 @@ class CheckpointPath(Rule):
             loss_ap=100.0,
             fix=(FieldFix(_FIELD, prefix),) if prefix else (),
         )
+
+
+def _saved_model(parts: list[str]) -> str:
+    """What of a SavedModel a path names; empty where none."""
+    if parts[-2:] == ["variables", "variables"]:
+        return "ends in variables/variables, a SavedModel's: its objects have other names"
+    if parts[-1:] == ["saved_model"] or parts[-2:] == ["saved_model", "variables"]:
+        return "is the folder of a SavedModel"
+    return ""
+
+
+def _beside_saved_model(path: str, *, look: bool) -> str | None:
+    """The checkpoint that was exported with a SavedModel: beside it, or the archive's."""
+    if "saved_model" not in path:
+        return None
+    head = path[: path.rindex("saved_model")]
+    if folder_of(f"{head}checkpoint/ckpt", look=look):
+        return _prefix_in(f"{head}checkpoint")
+    archive = base_name(head)
+    return f"{head}checkpoint/ckpt-0" if _names_archive(archive) else None
+
+
+def _names_archive(name: str) -> bool:
+    archive = archive_of(name)
+    published = archive is not None and archive.kind == "detection" and archive.published
+    return published and bool(_ARCHIVE.search(name.lower()))
 
 
 def _prefixes(folder: str) -> list[str]:

@@ -14,6 +14,7 @@ from odapi_repro.diagnosis.rules.data.label_maps import LabelMaps
 from odapi_repro.diagnosis.rules.data.masks import MasksNotLoaded
 from odapi_repro.diagnosis.rules.data.overlap import TrainEqualsEval
 from odapi_repro.diagnosis.rules.data.reader_refused import InputReaderRefused
+from odapi_repro.diagnosis.rules.data.record_files import RecordFiles
 from odapi_repro.diagnosis.rules.data.shards import ShardsRead
 from odapi_repro.diagnosis.rules.data.shuffle import ShuffleDisabled
 
@@ -21,6 +22,7 @@ __all__ = ["RULES"]
 
 RULES: tuple[Rule, ...] = (
     InputPatterns(),
+    RecordFiles(),
     InputReaderRefused(),
     ShardsRead(),
     TrainEqualsEval(),

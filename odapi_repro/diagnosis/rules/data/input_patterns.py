@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder
+from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, unopenable
 from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.rules.data.record_files import not_records
 from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["InputPatterns"]
@@ -23,7 +24,8 @@ class InputPatterns(Rule):
         input_path: "~/data/train-?????-of-00256.tfrecord"
 
     The bundled converter writes 100 training shards, and configs/tf2 ask for 256. `~` is not
-    expanded. Of several patterns only one has to match: what the others miss is left out silently.
+    expanded, and a blank at the end belongs to the name. Of several patterns only one has to match:
+    what the others miss is left out silently.
 
     Best practice
 
@@ -87,40 +89,37 @@ class InputPatterns(Rule):
         patterns = [str(one) for one in reader.tf_record_input_reader.input_path]
         look = subject.circumstances.look_at_disk
         what = "training" if name == "train_input_reader" else "the evaluation"
-        tilde = [one for one in patterns if one.startswith("~")]
-        if tilde:
+        other = {one for one in patterns if not_records(one, look=look)}
+        mended = {
+            index: told
+            for index, one in enumerate(patterns)
+            if one not in other and not is_placeholder(one) and (told := unopenable(one))
+        }
+        if mended:
+            found, expected, _ = next(iter(mended.values()))
             yield self._finding(
                 (field,),
-                f"{tilde[0]} begins with ~, which TensorFlow does not expand",
-                "the whole path",
+                found,
+                expected,
                 f"Nothing matches, and {what} stops with a RuntimeError or reads less.",
                 tuple(
-                    FieldFix(f"{field}[{index}]", os.path.expanduser(one))
-                    for index, one in enumerate(patterns)
-                    if one.startswith("~")
+                    FieldFix(f"{field}[{index}]", whole)
+                    for index, (_, _, whole) in mended.items()
+                    if whole
                 ),
             )
-        here = [one for one in patterns if folder_of(one, look=look) is not None]
-        matches = {one: glob.glob(one, include_hidden=True) for one in here}
-        missing = [one for one in here if not matches[one]]
-        folders = [one for one in here if any(os.path.isdir(found) for found in matches[one])]
-        if folders:
-            yield self._finding(
-                (field,),
-                f"{folders[0]} is a folder"
-                if folders[0] in matches[folders[0]]
-                else f"{folders[0]} matches folders",
-                "a pattern that matches record files",
-                f"A folder is no record, and {what} stops when it reads from it.",
-            )
-        if not missing or tilde:
+        here = [
+            one for one in patterns if one not in other and folder_of(one, look=look) is not None
+        ]
+        missing = [one for one in here if not glob.glob(one, include_hidden=True)]
+        if not missing or mended:
             return
         every = len(missing) == len(patterns) or bool(reader.sample_from_datasets_weights)
-        told = missing[0] + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        named = missing[0] + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         if every:
             yield self._finding(
                 (field,),
-                f"nothing matches {told}, and the folder is here",
+                f"nothing matches {named}, and the folder is here",
                 _there_is(missing[0]),
                 f"{what.capitalize()} stops with a RuntimeError when it builds its input.",
             )
@@ -129,7 +128,7 @@ class InputPatterns(Rule):
                 "input_pattern_matches_nothing",
                 Severity.WARNING,
                 fields=(field,),
-                found=f"{len(missing)} of {len(patterns)} patterns match nothing: {told}",
+                found=f"{len(missing)} of {len(patterns)} patterns match nothing: {named}",
                 expected=_there_is(missing[0]),
                 why="The others match, so nothing stops, and these records are left out silently.",
                 loss_ap=5.0,
@@ -138,19 +137,22 @@ class InputPatterns(Rule):
 
     def _label_map(self, subject: Subject, name: str, path: str) -> Iterator[Finding]:
         look = subject.circumstances.look_at_disk
-        tilde = path.startswith("~")
         missing = folder_of(path, look=look) is not None and not os.path.isfile(path)
-        if is_placeholder(path) or not (tilde or missing):
+        told = unopenable(path)
+        if is_placeholder(path) or not (told or missing):
             return
         field = f"{name}.label_map_path"
+        found, expected, whole = told or (
+            f"there is no {path}, and the folder is here",
+            _there_is(path),
+            "",
+        )
         yield self._finding(
             (field,),
-            f"{path} begins with ~, which TensorFlow does not expand"
-            if tilde
-            else f"there is no {path}, and the folder is here",
-            "the whole path" if tilde else _there_is(path),
-            "The OD API stops with a NotFoundError when it opens the label map.",
-            (FieldFix(field, os.path.expanduser(path)),) if tilde else (),
+            found,
+            expected,
+            "The OD API stops when it opens the label map.",
+            (FieldFix(field, whole),) if whole else (),
         )
 
     def _finding(

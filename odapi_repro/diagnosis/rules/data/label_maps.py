@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from google.protobuf import text_format
 
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of
+from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, unopenable
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
@@ -22,6 +23,7 @@ __all__ = ["LabelMaps"]
 _TRAIN, _EVAL = "train_input_reader.label_map_path", "eval_input_reader[0].label_map_path"
 _STOPS = "The OD API stops when it reads the label map."
 _MOST_BYTES = 5_000_000
+_OTHER = re.compile(r"\.(?:csv|tsv|jsonl?|xml|ya?ml|names|(?:tf)?records?|xlsx?)$")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class LabelMaps(Rule):
 
     Source
 
-    utils/label_map_util.load_labelmap (text_format.Merge) and _validate_label_map;
+    utils/label_map_util.load_labelmap (text_format.Merge; a csv or json is a TypeError, tried with
+    TensorFlow 2.20) and _validate_label_map;
     data_decoders/tf_example_decoder._ClassTensorHandler, which looks class texts up in the map of
     its own reader; model_lib_v2.eager_eval_loop, which names classes by the evaluation's.
     """
@@ -79,9 +82,15 @@ class LabelMaps(Rule):
         maps: dict[str, LabelMap] = {}
         seen: set[str] = set()
         for field, path in paths.items():
-            if folder_of(path, look=subject.circumstances.look_at_disk) is None or path in seen:
+            if path in seen:
                 continue
             seen.add(path)
+            if folder_of(path, look=subject.circumstances.look_at_disk) is None:
+                if (other := _OTHER.search(path.lower())) and not (
+                    is_placeholder(path) or unopenable(path)
+                ):
+                    yield self._of_another_kind(field, path, other.group())
+                continue
             if not os.path.isfile(path) or os.path.getsize(path) > _MOST_BYTES:
                 continue
             try:
@@ -90,6 +99,17 @@ class LabelMaps(Rule):
                 yield from self._malformed(field, path)
         if len(maps) == len(paths) == 2:
             yield from self._differ(maps[_TRAIN], maps[_EVAL])
+
+    def _of_another_kind(self, field: str, path: str, suffix: str) -> Finding:
+        return self.finding(
+            "label_map_malformed",
+            Severity.FATAL,
+            fields=(field,),
+            found=f"{path} ends in {suffix}, which is no label map by its name",
+            expected="a .pbtxt of items such as item { id: 1 name: 'car' }",
+            why=f"{_STOPS[:-1]}, unless it holds such items all the same.",
+            loss_ap=95.0,
+        )
 
     def _malformed(self, field: str, path: str) -> Iterator[Finding]:
         for fault in _faults(path):
