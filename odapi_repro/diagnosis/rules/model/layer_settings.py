@@ -17,6 +17,7 @@ __all__ = ["LayerSettings"]
 _LAYER = re.compile(
     r"hyperparams\.(activation|force_use_bias|initializer|regularizer|regularize_depthwise)"
     r"|\.(use_dropout|dropout_keep_probability|override_base_feature_extractor_hyperparams)$"
+    r"|batch_norm\.(epsilon|center|scale)$"
     r"|box_predictor\.(kernel_size|use_depthwise|share_prediction_tower)$"
 )
 _L2 = re.compile(r"l2_regularizer\.weight$|l1_regularizer\.weight$")
