@@ -48,7 +48,8 @@ class KeypointLabels(Rule):
     builders/model_builder._build_center_net_model and keypoint_proto_to_params: KeyError of the
     class name; ValueError, 'Some keypoint indices are used more than once'.
     utils/target_assigner_utils.get_valid_keypoint_mask_for_class gathers the ids of a task among
-    num_keypoints; beyond them it stops on a CPU.
+    num_keypoints; beyond them it stops on a CPU. eval_util.get_evaluators looks a metric's class
+    up by display_name, passes over one that is not there, and takes its keypoints by key.
     """
 
     code = "DAT012"
@@ -56,7 +57,11 @@ class KeypointLabels(Rule):
     causes = ("keypoint_class_not_in_label_map", "keypoint_count_mismatch")
 
     def check(self, subject: Subject) -> Iterator[Finding]:
-        """Reads the keypoint label map, if it is on this disk."""
+        """Reads the keypoint label map and the evaluation's, where they are on this disk."""
+        yield from self._tasks(subject)
+        yield from self._metrics(subject)
+
+    def _tasks(self, subject: Subject) -> Iterator[Finding]:
         tasks = subject.pipeline.keypoint_tasks
         if not tasks:
             return
@@ -78,6 +83,37 @@ class KeypointLabels(Rule):
             if task.keypoint_class_name not in known:
                 yield self._unknown(index, str(task.keypoint_class_name), items, known, path)
         yield from self._ids(subject, [t.keypoint_class_name for t in tasks], known)
+
+    def _metrics(self, subject: Subject) -> Iterator[Finding]:
+        proto = subject.pipeline.proto
+        path = str(proto.eval_input_reader[0].label_map_path) if proto.eval_input_reader else ""
+        items = _items(path, subject.circumstances.look_at_disk)
+        # A model of boxes has no keypoints to score.
+        unseen = Severity.WARNING if subject.pipeline.keypoint_tasks else Severity.INFO
+        for index, metric in enumerate(proto.eval_config.parameterized_metric):
+            name = str(metric.coco_keypoint_metrics.class_label)
+            if items is None or not metric.HasField("coco_keypoint_metrics"):
+                continue
+            # label_map_util names categories by display_name, where an item has one.
+            item = next((one for one in items if name == (one.display_name or one.name)), None)
+            if item is not None and item.keypoints:
+                continue
+            yield self.finding(
+                "keypoint_class_not_in_label_map",
+                unseen if item is None else Severity.FATAL,
+                fields=(
+                    f"eval_config.parameterized_metric[{index}].coco_keypoint_metrics.class_label",
+                    "eval_input_reader[0].label_map_path",
+                ),
+                found=f"coco_keypoint_metrics of '{name}', and the evaluation's label map "
+                + ("has no such class" if item is None else "lists no keypoints for it"),
+                expected="a class whose item lists its keypoints",
+                why="No keypoint AP is computed, without a word."
+                if item is None
+                else "The evaluation stops before its first image: KeyError: 'keypoints'.",
+                loss_ap=0.5 if item is None else 30.0,  # judged: training is untouched
+                where=path,
+            )
 
     def _unknown(
         self, index: int, name: str, items: list[Any], known: dict[str, Any], path: str

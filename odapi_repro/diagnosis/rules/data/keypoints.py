@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.named_paths import input_patterns
@@ -40,13 +41,18 @@ class KeypointsRead(Rule):
 
     data_decoders/tf_example_decoder.py: keypoints are reshaped to [-1, num_keypoints, 2];
     utils/ops.retain_groundtruth gathers as many of them as there are boxes, for any model.
+    inputs.train_input hands keypoint_type_weight on as the proto's own list.
     center_net_meta_arch.CenterNetMetaArch.loss: 'Groundtruth tensor keypoints has not been
     provided'. builders/model_builder._build_center_net_model: DeepMAC has no keypoint tasks.
     """
 
     code = "DAT011"
     name = "data.keypoints"
-    causes = ("keypoints_not_in_records", "keypoint_count_mismatch")
+    causes = (
+        "keypoints_not_in_records",
+        "keypoint_count_mismatch",
+        "keypoint_type_weight_unsupported",
+    )
 
     def check(self, subject: Subject) -> Iterator[Finding]:
         """Holds num_keypoints of the readers against the model's tasks."""
@@ -57,6 +63,7 @@ class KeypointsRead(Rule):
         readers = {"train_input_reader": proto.train_input_reader}
         if proto.eval_input_reader:
             readers["eval_input_reader[0]"] = proto.eval_input_reader[0]
+        yield from self._type_weights(readers)
         if subject.pipeline.keypoint_tasks:
             lacking = [name for name, reader in readers.items() if not reader.num_keypoints]
             yield from self._lacking(subject, lacking)
@@ -64,6 +71,23 @@ class KeypointsRead(Rule):
         loading = {name: one.num_keypoints for name, one in readers.items() if one.num_keypoints}
         if loading:
             yield self._unused(subject, loading)
+
+    def _type_weights(self, readers: dict[str, Any]) -> Iterator[Finding]:
+        for name, reader in readers.items():
+            if reader.num_keypoints and reader.keypoint_type_weight:
+                field = f"{name}.keypoint_type_weight"
+                yield self.finding(
+                    "keypoint_type_weight_unsupported",
+                    Severity.FATAL,
+                    fields=(field,),
+                    found=f"{name} has keypoint_type_weight",
+                    expected="no keypoint_type_weight: all keypoints weigh the same",
+                    why="The input cannot be built under TensorFlow 2, which takes no repeated "
+                    "field of a proto for a tensor: 'Tried to convert 'input' to a tensor and "
+                    "failed'.",
+                    loss_ap=90.0,
+                    fix=[FieldFix(field, None)],
+                )
 
     def _unused(self, subject: Subject, loading: dict[str, int]) -> Finding:
         fields = [f"{name}.num_keypoints" for name in loading]

@@ -59,17 +59,18 @@ class KeypointPermutation(Rule):
             field = _FIELDS.get(step.kind)
             if field is not None:
                 given = [int(one) for one in getattr(step.message, field)]
-                yield from self._step(step, field, given, count, _batch(subject))
+                task = bool(subject.pipeline.keypoint_tasks)
+                yield from self._step(step, field, given, count, _batch(subject), has_task=task)
 
     def _step(
-        self, step: Step, field: str, given: list[int], count: int, batch: int
+        self, step: Step, field: str, given: list[int], count: int, batch: int, *, has_task: bool
     ) -> Iterator[Finding]:
         beyond = [one for one in given if not 0 <= one < count]
         if not given:
             if step.kind == "random_rotation90":
                 return
             found, severity = f"{step.kind} without {field}, with {count} keypoints", Severity.FATAL
-            why = "The input stops: 'keypoints are provided but keypoints_flip_permutation is not'."
+            why = "The input stops: 'keypoints_flip_permutation is not provided'."
         elif len(given) != count:
             found = f"{field} has {len(given)} values, and num_keypoints is {count}"
             stops = batch > 1 and 0 < step.message.probability < 1
@@ -97,7 +98,8 @@ class KeypointPermutation(Rule):
             severity,
             fields=(step.at(field), "train_input_reader.num_keypoints"),
             found=found,
-            expected=f"each of 0 to {count - 1} once",
+            expected=f"each of 0 to {count - 1} once"
+            + ("" if has_task else ", or no num_keypoints: the model has no keypoint task"),
             why=why,
             loss_ap={Severity.FATAL: 90.0, Severity.CRITICAL: 20.0}.get(severity, 2.0),
         )
