@@ -68,12 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(positional: list[str]) -> int:
     from odapi_repro.data_check_inputs import check_data, name_data
+    from odapi_repro.datasets.census.source_annotations import read_source_annotations
     from odapi_repro.datasets.workers.worker_pool import available_cores
     from odapi_repro.diagnosis.finding import Severity
     from odapi_repro.diagnosis.outcome import examine_records
     from odapi_repro.diagnosis.rules import records
 
     config = _config(positional)
+    given = {"train": FLAGS.annotations, "eval": FLAGS.eval_annotations}
+    for path in filter(None, given.values()):
+        if not os.path.isfile(path):
+            read_source_annotations(path)  # raises, and names what lies beside it
     named = name_data(
         config,
         data=FLAGS.data,
@@ -81,7 +86,6 @@ def _run(positional: list[str]) -> int:
         eval_records=FLAGS.eval_records,
         label_map=FLAGS.label_map,
     )
-    given = {"train": FLAGS.annotations, "eval": FLAGS.eval_annotations}
     checked = check_data(
         named,
         config,

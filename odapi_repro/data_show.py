@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(positional: list[str], command: str) -> int:
     from odapi_repro.data_show_inputs import image_filter, shown_records
     from odapi_repro.datasets.label_map import read_label_map
+    from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+    from odapi_repro.datasets.source import EMBEDDED
     from odapi_repro.reporting.data_show.content import ShowReport
     from odapi_repro.reporting.data_show.pictures import Look
     from odapi_repro.reporting.data_show.report import check_output, write_show
@@ -77,6 +79,11 @@ def _run(positional: list[str], command: str) -> int:
     from odapi_repro.reporting.data_show.text import render_show
 
     pipeline = _pipeline(positional)
+    folder = Path(FLAGS.output_dir).expanduser()
+    check_output(folder)
+    if FLAGS.data == EMBEDDED:
+        # Before the set is made.
+        image_filter(FLAGS.only, FLAGS.source_ids, SHAPES_LABEL_MAP)
     shown = shown_records(
         pipeline,
         data=FLAGS.data or "",
@@ -86,8 +93,6 @@ def _run(positional: list[str], command: str) -> int:
         split=FLAGS.split or "",
     )
     label_map = read_label_map(shown.label_map_path)
-    folder = Path(FLAGS.output_dir).expanduser()
-    check_output(folder)
     showing = Showing(
         pipeline=pipeline,
         label_map_path=shown.label_map_path,

@@ -97,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str], command: str) -> int:
+    if FLAGS.name is not None and not FLAGS.no_report:
+        _check_writable(FLAGS.name)
     subjects = [_subject(positional)]
     if FLAGS.against:
         subjects.append(Subject.of(FLAGS.against, FLAGS.max_unpacked_bytes))
@@ -258,15 +260,21 @@ def _default_name(names: Sequence[str], data: EvalData) -> str:
 
 def _folder(name: str, digests: Mapping[str, str]) -> Path:
     """The folder of the results, which is free to be written."""
-    from odapi_repro.execution.hardware import check_writable
     from odapi_repro.reporting.evaluation.report import check_is_free
+
+    _check_writable(name)
+    folder = Path(FLAGS.results_dir) / name
+    check_is_free(folder, digests)
+    return folder
+
+
+def _check_writable(name: str) -> None:
+    """Refuses a name that cannot be one of a folder, and a results folder that cannot be had."""
+    from odapi_repro.execution.hardware import check_writable
     from odapi_repro.study_flags import check_name
 
     check_name(name, "an evaluation")
     check_writable(Path(FLAGS.results_dir))
-    folder = Path(FLAGS.results_dir) / name
-    check_is_free(folder, digests)
-    return folder
 
 
 def _print(report: EvaluationReport, folder: Path | None) -> None:

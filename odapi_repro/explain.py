@@ -30,15 +30,19 @@ from odapi_repro.execution.store import TrialStore
 from odapi_repro.execution.study_runner import check_same_foundation
 from odapi_repro.files import digest_of
 from odapi_repro.foreign_text import command_line, shown
+from odapi_repro.pipeline import Pipeline
 from odapi_repro.reporting.explanation.plan_text import plan_text
 from odapi_repro.reporting.progress import Progress
 from odapi_repro.signals import held
 from odapi_repro.study.compared_configs import Reference, named_reference, user_pipeline
+from odapi_repro.study.cost import CostEstimate
 from odapi_repro.study.design_choice import AUTO, EXPLAINING_DESIGNS
 from odapi_repro.study.designs import check_budget
 from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
 from odapi_repro.study.explanation import Explanation
+from odapi_repro.study.study_data import StudyData
 from odapi_repro.study_flags import (
+    check_length,
     check_name,
     check_result_kind,
     conditions_of,
@@ -134,8 +138,11 @@ def _run(positional: list[str], command: str) -> int:
     spread = replicate_spread(plan, store)
     sd = math.nan if FLAGS.sd is None else FLAGS.sd
     told = sys.stderr if FLAGS.format == "json" else sys.stdout
+    if not FLAGS.plan:
+        _check_length(plan, trials, price)
     say(plan_text(plan, price, spread, sd=sd), file=told)
     if FLAGS.plan:
+        _check_length(plan, trials, price)
         return EXIT_DONE
     for parent in (Path(FLAGS.runs_dir), folder.parent):
         check_writable(parent)
@@ -145,6 +152,25 @@ def _run(positional: list[str], command: str) -> int:
         check_worker_environment()
         check_disk_space(store.runs_dir)
     return _train(plan, trials, price, folder)
+
+
+def _check_length(
+    plan: ExplanationPlan, trials: ExplanationTrials, price: ExplanationPrice
+) -> None:
+    """Judges the trials that are certain to run next: all, where the design is fixed."""
+    certain = trials.wanted()
+    each = price.seconds_each
+    cost = CostEstimate(None if each is None else each * len(certain), price.source)
+    ground = plan.ground
+    check_length(
+        FLAGS,
+        certain,
+        ground.pipeline,
+        ground.data,
+        ground.conditions,
+        cost,
+        dry_run=FLAGS.plan,
+    )
 
 
 def _check_numbers() -> None:
@@ -160,6 +186,8 @@ def _check_numbers() -> None:
                 f"of 1 is --{name} {100 * value:g}",
                 file=sys.stderr,
             )
+    if FLAGS.budget is not None:
+        _budget(FLAGS.budget)
     if FLAGS.sd is not None and not FLAGS.sd > 0:
         raise UserError(f"--sd {FLAGS.sd:g}", expected="points above 0", mend="--sd 1.5")
 
@@ -189,7 +217,14 @@ def _plan(positional: list[str], command: str) -> ExplanationPlan:
             "reported one",
             mend="name them with --data or --train_records, or leave --scale out",
         )
-    data = study_data_of(FLAGS, reference.pipeline)
+    _check_metric(reference)
+    planned = functools.partial(_planned, user, reference, command)
+    return planned(study_data_of(FLAGS, reference.pipeline, check=planned))
+
+
+def _planned(
+    user: Pipeline, reference: Reference, command: str, data: StudyData
+) -> ExplanationPlan:
     conditions = conditions_of(FLAGS, reference.pipeline, data)
     request = ExplainRequest(
         **vars(conditions),
@@ -213,7 +248,6 @@ def _plan(positional: list[str], command: str) -> ExplanationPlan:
         user_replicas=FLAGS.user_replicas,
         cost_per_hour=FLAGS.cost_per_hour,
     )
-    _check_metric(reference)
     plan = plan_explanation(user, reference.pipeline, data, request)
     explanation = plan.explanation
     name = FLAGS.name or "-".join(
@@ -268,14 +302,7 @@ def _within_budget(
 def _budget_trials(price: ExplanationPrice) -> int | None:
     if FLAGS.budget is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(h|min|trials?)", FLAGS.budget.strip())
-    if match is None:
-        raise UserError(
-            f"--budget {FLAGS.budget}",
-            expected="hours, minutes or trials, with the unit",
-            mend="--budget 12h, --budget 90min or --budget 40trials",
-        )
-    amount, unit = float(match[1]), match[2]
+    amount, unit = _budget(FLAGS.budget)
     if unit.startswith("trial"):
         return int(amount)
     if price.seconds_each is None:
@@ -287,6 +314,18 @@ def _budget_trials(price: ExplanationPrice) -> int | None:
             mend=f"--budget {price.left_max}trials",
         )
     return int(amount * (3600 if unit == "h" else 60) / price.seconds_each)
+
+
+def _budget(text: str) -> tuple[float, str]:
+    """Gives amount and unit of a budget: `h`, `min`, `trial` or `trials`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(h|min|trials?)", text.strip())
+    if match is None:
+        raise UserError(
+            f"--budget {text}",
+            expected="hours, minutes or trials, with the unit",
+            mend="--budget 12h, --budget 90min or --budget 40trials",
+        )
+    return float(match[1]), match[2]
 
 
 def _check_same_study(plan: ExplanationPlan, folder: Path) -> None:

@@ -21,7 +21,7 @@ from odapi_repro.execution.history import expected_cost
 from odapi_repro.execution.store import FINISHED, TrialStore
 from odapi_repro.execution.study_runner import StudyRecord, missing_trials
 from odapi_repro.execution.trial_loop import run_trials
-from odapi_repro.factors import FACTORS, factor_hint, factor_named
+from odapi_repro.factors import FACTORS, Factor, factor_hint, factor_named
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Pipeline, load_pipeline
@@ -30,10 +30,12 @@ from odapi_repro.reporting.progress import Progress
 from odapi_repro.run_post_hoc import is_post_hoc, run_post_hoc
 from odapi_repro.run_sanity import run_sanity
 from odapi_repro.signals import held
+from odapi_repro.study.cost import CostEstimate
 from odapi_repro.study.design import DESIGNS
 from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.study.trial import Trial
 from odapi_repro.study_flags import (
+    check_length,
     check_name,
     check_result_kind,
     conditions_of,
@@ -130,19 +132,12 @@ def _run(positional: list[str], command: str) -> int:
             check_name=check_name,
         )
     pipeline = _pipeline(positional)
-    request, data = _request(pipeline)
-    study = FLAGS.name or _default_name(pipeline, request, data)
-    check_name(study)
-    folder = Path(FLAGS.results_dir) / study
-    for parent in (Path(FLAGS.runs_dir), Path(FLAGS.results_dir)):
-        check_writable(parent)
+    trained = _named_factors()
+    check = functools.partial(_check_before, pipeline, trained)
+    data = study_data_of(FLAGS, pipeline, check=check)
+    plan, study, earlier = _planned(pipeline, trained, data)
+    request, folder = plan.request, Path(FLAGS.results_dir) / study
     store = TrialStore(Path(FLAGS.runs_dir))
-    check_result_kind(folder, "study.json")
-    earlier = StudyRecord.read(folder)
-    if earlier is not None:
-        held = {name: axis["at"] for name, axis in earlier.axes.items()}
-        request = dataclasses.replace(request, held_before=held)
-    plan = make_plan(pipeline, data, request)
     record = StudyRecord.of(plan)
     if earlier is not None:
         record = earlier.grown_by(record, study)
@@ -154,9 +149,12 @@ def _run(positional: list[str], command: str) -> int:
         scale=request.scale,
         family=pipeline.meta_architecture,
     )
+    if not FLAGS.dry_run:
+        check_length(FLAGS, todo, pipeline, data, request, cost, dry_run=False)
     tell_unread(unread)
     say(plan_text(plan, study=study, todo=todo, cost=cost))
     if FLAGS.dry_run:
+        check_length(FLAGS, todo, pipeline, data, request, cost, dry_run=True)
         return EXIT_DONE
     if todo:
         check_worker_environment()
@@ -211,27 +209,51 @@ def _pipeline(positional: list[str]) -> Pipeline:
     return load_pipeline(paths[0])
 
 
-def _request(pipeline: Pipeline) -> tuple[StudyRequest, StudyData]:
+def _planned(
+    pipeline: Pipeline, factors: Sequence[Factor], data: StudyData
+) -> tuple[Plan, str, StudyRecord | None]:
+    """Gives the plan, the study's name, and what an earlier command has noted of it."""
+    request = _request(pipeline, factors, data)
+    study = FLAGS.name or _default_name(pipeline, request, data)
+    check_name(study)
+    folder = Path(FLAGS.results_dir) / study
+    for parent in (Path(FLAGS.runs_dir), Path(FLAGS.results_dir)):
+        check_writable(parent)
+    check_result_kind(folder, "study.json")
+    earlier = StudyRecord.read(folder)
+    if earlier is not None:
+        held = {name: axis["at"] for name, axis in earlier.axes.items()}
+        request = dataclasses.replace(request, held_before=held)
+    return make_plan(pipeline, data, request), study, earlier
+
+
+def _check_before(pipeline: Pipeline, factors: Sequence[Factor], data: StudyData) -> None:
+    """Refuses what cannot be run on data that are not made yet."""
+    plan, _, _ = _planned(pipeline, factors, data)
+    if not FLAGS.dry_run and not TrialStore(Path(FLAGS.runs_dir)).trial_ids():
+        unknown = CostEstimate(None, "no trial has run here yet")
+        check_length(FLAGS, plan.trials, pipeline, data, plan.request, unknown, dry_run=False)
+
+
+def _named_factors() -> tuple[Factor, ...]:
     if not FLAGS.ablate:
         raise UserError(
             "no factor was named",
             expected="--ablate with one or more factors",
             mend="--ablate batch_size",
         )
-    factors = tuple(factor_named(name) for name in dict.fromkeys(FLAGS.ablate))
-    names = [factor.name for factor in factors]
-    levels = _levels(FLAGS.levels, names)
-    at = _at(FLAGS.at)
-    data = study_data_of(FLAGS, pipeline)
-    request = StudyRequest(
-        factors=factors,
-        levels=levels,
-        at=at,
+    return tuple(factor_named(name) for name in dict.fromkeys(FLAGS.ablate))
+
+
+def _request(pipeline: Pipeline, factors: Sequence[Factor], data: StudyData) -> StudyRequest:
+    return StudyRequest(
+        factors=tuple(factors),
+        levels=_levels(FLAGS.levels, [factor.name for factor in factors]),
+        at=_at(FLAGS.at),
         design=FLAGS.design,
         seeds=tuple(range(1, FLAGS.seeds + 1)),
         **vars(conditions_of(FLAGS, pipeline, data)),
     )
-    return request, data
 
 
 def _levels(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ __all__ = ["is_post_hoc", "run_post_hoc"]
 _OF_TRAININGS = (
     *("seeds", "scale", "steps", "num_train_steps", "at", "train_records", "replicas", "retry"),
     *("use_tpu", "tpu_name", "num_workers", "checkpoint_every_n", "checkpoint_max_to_keep"),
-    "record_summaries",
+    *("record_summaries", "however_long"),
 )
 _OF_SEVERAL = ("fusion", "swa")
 
@@ -111,6 +112,9 @@ def run_post_hoc(
     request = PostHocRequest(tuple(POST_HOC_FACTORS[name] for name in names), levels, flags.design)
     setting = PostHocSetting(pipeline, len(sources))
     plan = make_post_hoc_plan(setting, request, [source.digest for source in sources])
+    device = _device(flags.device, gpus)
+    study = flags.name or _default_name(pipeline, sources, names)
+    check_name(study)
     choice = _data_choice(flags)
     choice.check(needs_images=True)
     data = choose_data(
@@ -128,13 +132,11 @@ def run_post_hoc(
         data=data,
         data_digest=manifest(data.record_files).digest,
         runs_dir=Path(flags.runs_dir),
-        device=_device(flags.device, gpus),
+        device=device,
         deterministic=bool(flags.deterministic),
         with_masks=pipeline.predicts_masks,
     )
     check_passes(pipeline.proto, sweep.job_passes())
-    study = flags.name or _default_name(pipeline, sources, names)
-    check_name(study)
     say(post_hoc_plan_text(sweep, study=study, warnings=list(warnings)))
     if flags.dry_run:
         return EXIT_DONE
@@ -260,7 +262,7 @@ def _pipeline(
 def _data_choice(flags: Any) -> DataChoice:
     data = flags.data if flags["data"].present else ""
     if data == EMBEDDED:
-        say("data: the embedded shapes set (made once, in about half a minute)")
+        say("data: the embedded shapes set (made once, in about half a minute)", file=sys.stderr)
     return DataChoice(
         data=data,
         eval_records=flags.eval_records or "",

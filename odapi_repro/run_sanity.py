@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from odapi_repro.signals import held
 from odapi_repro.study.sanity.trainings import Training
 from odapi_repro.study.study_data import StudyData
 from odapi_repro.study_flags import (
+    check_length,
     check_name,
     check_result_kind,
     retries_failed,
@@ -58,7 +60,7 @@ def run_sanity(flags: Any, pipeline: Pipeline, command: str, *, at: Mapping[str,
     from odapi_repro.sanity_inputs import sanity_data, sanity_job
 
     _check_flags(flags)
-    data, notes = sanity_data(flags, pipeline)
+    data, notes = sanity_data(flags, pipeline, at)
     job, warnings = sanity_job(flags, pipeline, data, at)
     job = dataclasses.replace(job, notes=notes)
     study = flags.name or _default_name(pipeline, data, job)
@@ -95,11 +97,25 @@ class _Session:
         retry = retries_failed(self._flags)
         todo = missing_trials(trials, self._store, retry_failed=retry)
         cost = self._cost(expected, [trial.trial_id for trial in todo])
+        certain = [trial for trial in trials if trial in todo]
+        trainings = self._job.trainings
+        check = functools.partial(
+            check_length,
+            self._flags,
+            certain,
+            trainings.pipeline,
+            self._job.data,
+            trainings.conditions,
+            cost,
+        )
+        if not self._flags.dry_run:
+            check(dry_run=False)
         plan = plan_text(
             self._job, expected, study=self._study, todo=len(todo), cost=cost, warnings=warnings
         )
         say(plan)
         if self._flags.dry_run:
+            check(dry_run=True)
             return EXIT_DONE
         for parent in (self._store.runs_dir, self._folder.parent):
             check_writable(parent)

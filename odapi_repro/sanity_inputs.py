@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,8 @@ from odapi_repro.pipeline import Pipeline, parse_pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.study.groundwork import Groundwork, lay_groundwork
 from odapi_repro.study.sanity.trainings import SanityTrainings
-from odapi_repro.study.study_data import StudyData
-from odapi_repro.study_flags import conditions_of, study_data_of
+from odapi_repro.study.study_data import StudyData, unmade_embedded
+from odapi_repro.study_flags import check_name, conditions_of, study_data_of
 
 __all__ = [
     "SCHEDULE_FACTORS",
@@ -118,17 +119,31 @@ def _is_here(pattern: str) -> bool:
     return any(os.path.isfile(name) for name in glob.glob(os.path.expanduser(pattern)))
 
 
-def sanity_data(flags: Any, pipeline: Pipeline) -> tuple[StudyData, tuple[str, ...]]:
+def sanity_data(
+    flags: Any, pipeline: Pipeline, at: Mapping[str, str]
+) -> tuple[StudyData, tuple[str, ...]]:
     """Gives the records to look at, checked, and what a reader of the verdict should know of them.
 
     Which records they are and why is printed before they are read.
 
     Raises:
-        UserError: as `chosen_records`; records or a label map that are missing or do not fit.
+        UserError: as `chosen_records`; records or a label map that are missing or do not fit; and
+            before the embedded set is made, flags that a check of it cannot take.
     """
     chosen = chosen_records(flags, pipeline)
+
+    def check(data: StudyData) -> None:
+        conditions = conditions_of(flags, pipeline, data, with_checkpoint=False)
+        _levels(at, lay_groundwork(pipeline, data, conditions))
+        if flags.name:
+            check_name(flags.name)
+        if flags.checkpoint:
+            find_checkpoint(flags.checkpoint)
+
+    if chosen.data == EMBEDDED and not chosen.train_records:
+        check(unmade_embedded())
     if chosen.reason:
-        print(shown(f"data: {chosen.reason}"), flush=True)
+        print(shown(f"data: {chosen.reason}"), file=sys.stderr, flush=True)
     data = study_data_of(chosen, pipeline)
     notes = [f"Looked at: {chosen.reason}."] if chosen.reason and chosen.is_config_met else []
     shared = {file.digest for file in data.train.files} & {file.digest for file in data.eval.files}

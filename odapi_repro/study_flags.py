@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +21,19 @@ from odapi_repro.errors import EnvironmentMissing, UserError, shortened
 from odapi_repro.execution.executor import Runtime
 from odapi_repro.execution.hardware import count_gpus
 from odapi_repro.execution.store import TrialState, TrialStore
+from odapi_repro.execution.tensorflow_probe import cpu_count
 from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
+from odapi_repro.study.cost import CostEstimate, long_on_cpu, long_on_few_images
 from odapi_repro.study.groundwork import TrialConditions
+from odapi_repro.study.proxies import proxy_for
 from odapi_repro.study.scales import SCALES
-from odapi_repro.study.study_data import StudyData
+from odapi_repro.study.study_data import StudyData, unmade_embedded
+from odapi_repro.study.trial import Trial
 
 __all__ = [
+    "check_length",
     "check_name",
     "check_result_kind",
     "conditions_of",
@@ -88,6 +94,11 @@ def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
     boolean("deterministic", None, "same seed, same bits; by default on CPU only")
     boolean("use_tpu", False, "as --device tpu")
     string("tpu_name", None, "name of the Cloud TPU")
+    boolean(
+        "however_long",
+        False,
+        "train at full scale on a CPU, or on the embedded set, though it takes weeks or years",
+    )
     integer("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG")
     integer("checkpoint_every_n", 1000, "steps between checkpoints")
     integer(
@@ -142,14 +153,25 @@ def conditions_of(
     )
 
 
-def study_data_of(values: Any, pipeline: Pipeline) -> StudyData:
+def study_data_of(
+    values: Any, pipeline: Pipeline, *, check: Callable[[StudyData], object] = lambda data: None
+) -> StudyData:
     """Gives the records that the flags name, checked.
+
+    Args:
+        values: parsed flags.
+        pipeline: that is to read them.
+        check: raises for flags that a study of the records cannot take; called before the
+            embedded set is made, with one that is not there yet.
 
     Raises:
         UserError: records or a label map that are missing or do not fit the pipeline.
     """
-    if values.data == EMBEDDED and not values.train_records:
-        say("data: the embedded shapes set (made once, in about half a minute)")
+    if values.data == EMBEDDED and not (
+        values.train_records or values.eval_records or values.label_map
+    ):
+        check(unmade_embedded())
+        say("data: the embedded shapes set (made once, in about half a minute)", file=sys.stderr)
     source = resolve_data_source(
         values.data, values.train_records, values.eval_records, values.label_map
     )
@@ -164,6 +186,58 @@ def study_data_of(values: Any, pipeline: Pipeline) -> StudyData:
             needs_masks=pipeline.predicts_masks,
         )
     return StudyData(source, label_map, manifest(train_files), manifest(eval_files))
+
+
+def check_length(
+    values: Any,
+    trials: Sequence[Trial],
+    pipeline: Pipeline,
+    data: StudyData,
+    conditions: TrialConditions,
+    cost: CostEstimate,
+    *,
+    dry_run: bool,
+) -> None:
+    """Refuses trials at full scale that take weeks or years; a dry run is warned on stderr.
+
+    These are trials on a CPU, and those on the embedded set where no flag says what to train on.
+    What they would take decides, steps times images, and not the name of the scale.
+
+    Args:
+        values: parsed flags.
+        trials: still to run.
+        pipeline, data, conditions: what the trials are made of.
+        cost: expected of them.
+        dry_run: nothing is to be trained.
+
+    Raises:
+        UserError: names the flag that insists.
+    """
+    told = values.use_tpu or values.device in ("gpu", "tpu")
+    if conditions.scale != "full" or values.however_long or told or not trials:
+        return
+    where, found = "on a CPU", ""
+    if conditions.device == "cpu":
+        found = long_on_cpu(trials, cost, cores=cpu_count())
+    elif data.source.name == EMBEDDED:
+        where = "on the embedded set"
+        found = long_on_few_images(trials, images=data.train.num_examples)
+    if not found:
+        return
+    if dry_run:
+        message = f"warning: --scale full {where}: {found}; a start asks for --however_long"
+        print(shown(message), file=sys.stderr)
+        return
+    smaller = ""
+    with contextlib.suppress(UserError):
+        proxy_for(pipeline)
+        smaller = "--scale proxy takes minutes; "
+    raise UserError(
+        f"--scale full {where}: {found}",
+        expected="trials that end within a week, a GPU or TPU, or the flag that insists",
+        mend=f"{smaller}--num_train_steps shortens the run; --device gpu trains on a GPU; "
+        "--however_long trains all the same",
+    )
 
 
 def runtime_of(values: Any, *, scale: str) -> Runtime:

@@ -224,9 +224,10 @@ def test_without_a_data_flag_the_records_of_the_configs_readers_are_looked_at(
     made = small_records()
     config = a_config(tmp_path, train=made.train_pattern, evaluation=made.val_pattern)
     assert run.main([str(config), "--sanity", "--dry_run"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("data: the records that the readers of my.config name, since no flag")
-    assert made.train_pattern in said.split("\n")[0]
+    captured = capsys.readouterr()
+    told, said = captured.err, captured.out
+    assert told.startswith("data: the records that the readers of my.config name, since no flag")
+    assert made.train_pattern in told.split("\n")[0]
     assert "12 training and 6 evaluation images" in said
 
 
@@ -239,8 +240,9 @@ def test_where_the_configs_records_are_not_here_the_shapes_are_said_to_be_looked
     embedded_stands_in(monkeypatch)
     config = a_config(tmp_path, train="gs://mine/train*", evaluation="/nowhere/val*")
     assert run.main([str(config), "--sanity", "--dry_run"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("data: the embedded shapes, and not the records of my.config: 'gs://")
+    captured = capsys.readouterr()
+    told, said = captured.err, captured.out
+    assert told.startswith("data: the embedded shapes, and not the records of my.config: 'gs://")
     assert "data        embedded: 12" in said
     assert "note: Looked at: the embedded shapes, and not the records of my.config" in said
 
@@ -263,8 +265,9 @@ def test_a_shipped_pipeline_names_no_records_and_means_the_embedded_shapes(
 ) -> None:
     embedded_stands_in(monkeypatch)
     assert run.main([str(EFFICIENTDET), "--sanity", "--dry_run"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("data: the embedded shapes: effdet_d3.config names no records")
+    captured = capsys.readouterr()
+    told, said = captured.err, captured.out
+    assert told.startswith("data: the embedded shapes: effdet_d3.config names no records")
     assert "note: " not in said
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from odapi_repro.pipeline import derive_quantities, parse_pipeline
 from odapi_repro.study.trial import Trial
 
-__all__ = ["CostEstimate", "TrialCost", "estimate_cost"]
+__all__ = ["CostEstimate", "TrialCost", "estimate_cost", "long_on_cpu", "long_on_few_images"]
 
 # Measured at proxy scale on two cores (docs/scales.md): seconds before the first step and for
 # evaluation together, seconds an image, seconds a step. Only used until a trial has run here.
 _TWO_CORES = {"ssd": (100.0, 0.04, 0.07), "faster_rcnn": (140.0, 0.05, 0.1)}
+
+_PROXY_SIDE: Final = 192
+_LONG_DAYS: Final = 7
+_LONG_PASSES: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -82,3 +88,54 @@ def estimate_cost(
         )
         return CostEstimate(seconds, "from the proxy's cost on two cores; none has run here yet")
     return CostEstimate(None, "no trial of this model has run here yet")
+
+
+def long_on_cpu(trials: Sequence[Trial], cost: CostEstimate, *, cores: int) -> str:
+    """Says what trials on a CPU come to that take more than a week; else gives an empty text.
+
+    What has not run here yet is taken to cost what a proxy costs for each pixel.
+
+    Args:
+        trials: still to run.
+        cost: expected of them.
+        cores: of this machine.
+    """
+    seconds, source = cost.seconds, cost.source
+    if seconds is None:
+        least = min(per_image for _, per_image, _ in _TWO_CORES.values())
+        pixels = sum(trial.images_seen * _pixels(trial) for trial in trials)
+        seconds = least * pixels / _PROXY_SIDE**2 * 2 / cores
+        source = "at a proxy's cost a pixel; a larger network takes longer"
+    days = seconds / 86_400
+    if days <= _LONG_DAYS:
+        return ""
+    time = f"{days / 365.25:,.1f} years" if days > 365 else f"{days:,.0f} days"
+    return f"{_seen(trials)}, about {time} on {_count(cores, 'core')} ({source})"
+
+
+def long_on_few_images(trials: Sequence[Trial], *, images: int) -> str:
+    """Says how often trials see each of a few images, where it is more than 1,000 times.
+
+    Args:
+        trials: still to run.
+        images: that they train on.
+    """
+    passes = max((trial.images_seen for trial in trials), default=0) // max(1, images)
+    if passes <= _LONG_PASSES:
+        return ""
+    return f"{_seen(trials)}, each of the {images:,} training images up to {passes:,} times"
+
+
+def _seen(trials: Sequence[Trial]) -> str:
+    verb = "sees" if len(trials) == 1 else "see"
+    return f"{_count(len(trials), 'trial')} {verb} {sum(t.images_seen for t in trials):,} images"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _pixels(trial: Trial) -> int:
+    """Gives the pixels that the network sees of an image; a proxy's where the config has none."""
+    known = derive_quantities(parse_pipeline(trial.pipeline_text, trial.trial_id))
+    return (known.input_height or _PROXY_SIDE) * (known.input_width or _PROXY_SIDE)

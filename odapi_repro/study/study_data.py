@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from odapi_repro.datasets.label_map import LabelMap
-from odapi_repro.datasets.records import RecordManifest, manifest, resolve_patterns
-from odapi_repro.datasets.source import DataSource
+from odapi_repro.datasets.made_folder import default_cache_root
+from odapi_repro.datasets.records import RecordFile, RecordManifest, manifest, resolve_patterns
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
+from odapi_repro.datasets.source import EMBEDDED, DataSource
 
-__all__ = ["StudyData"]
+__all__ = ["StudyData", "unmade_embedded"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,43 @@ class StudyData:
         patterns = tuple(glob.escape(str(file)) for file in files)
         source = replace(self.source, train_patterns=patterns)
         return replace(self, source=source, train=manifest(files))
+
+
+class _Unmade(StudyData):
+    """Records of which only their number is known."""
+
+    @property
+    def train_files(self) -> tuple[Path, ...]:
+        return _not_there(self.train)
+
+    @property
+    def eval_files(self) -> tuple[Path, ...]:
+        return _not_there(self.eval)
+
+    def reading(self, train_shards: int | None) -> StudyData:
+        return self
+
+
+def unmade_embedded() -> StudyData:
+    """Gives the embedded set as it will be, before it is made: to check a plan, not to run one."""
+    spec = ShapesSpec()
+    folder = default_cache_root() / "unmade"
+    source = DataSource(EMBEDDED, (), (), folder / "label_map.pbtxt", has_masks=True)
+    return _Unmade(
+        source,
+        SHAPES_LABEL_MAP,
+        _promised("train", spec.train_images, spec.train_shards),
+        _promised("val", spec.val_images, spec.val_shards),
+    )
+
+
+def _promised(split: str, images: int, shards: int) -> RecordManifest:
+    files = [RecordFile(f"{split}-{i:05d}", 0, images // shards, split) for i in range(shards)]
+    return RecordManifest(tuple(files), split, images)
+
+
+def _not_there(records: RecordManifest) -> tuple[Path, ...]:
+    return tuple(default_cache_root().absolute() / "unmade" / file.name for file in records.files)
 
 
 def _absolute(patterns: Sequence[str]) -> tuple[Path, ...]:
