@@ -152,7 +152,10 @@ WRONG = {
     "captions": ({"images": [], "annotations": []}, "the json has no 'categories'"),
     "no images": ({"images": []}, "'images' is empty"),
     "no categories": ({"categories": []}, "'categories' is empty"),
-    "text category ids": ({"categories": [{"id": "1", "name": "a"}]}, "category 'a' has id '1'"),
+    "named category ids": (
+        {"categories": [{"id": "one", "name": "a"}]},
+        "category 'a' has id 'one'",
+    ),
     "a category id twice": (
         {"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]},
         "category id 1 is given 2 times (1: 'a', 1: 'b')",
@@ -189,7 +192,7 @@ def test_json_that_is_not_coco_is_one_message(
         ({"bbox": [1, 2, 3]}, "annotation 1 has a bbox of 3 values"),
         ({"bbox": [1, 2, 3, "4"]}, "annotation 1 has bbox [1, 2, 3, '4']"),
         ({"bbox": "box"}, "annotation 1 has bbox 'box'"),
-        ({"category_id": "1"}, "annotation 1 has category_id '1'"),
+        ({"category_id": "x"}, "annotation 1 has category_id 'x'"),
         ({"category_id": None}, "annotation 1 has no category_id"),
         ({"category_id": 5}, "1 of 8 annotations are of categories that the json does not hold"),
         ({"image_id": 50}, "1 of 8 annotations are of images that the json does not hold"),

@@ -7,6 +7,7 @@ which NumPy, protobuf or pycocotools refuse in their own ways. Readers of COCO j
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,12 +20,14 @@ __all__ = [
     "is_whole",
     "json_fault",
     "side_of",
+    "whole_of",
     "writable",
 ]
 
 LARGEST_SIDE = 2**31 - 1
 """Pixels that a side of an image may have: a PNG's header holds no more (RFC 2083, IHDR)."""
 
+_WHOLE_TEXT = re.compile(r"\s*[+-]?[0-9]{1,30}(?:\.0*)?\s*\Z")
 _DIGITS = "integer string conversion"  # of int's refusal to read more than 4,300 digits
 
 
@@ -71,6 +74,20 @@ def side_of(value: Any) -> int | None:
     if not is_number(value) or not 1 <= value <= LARGEST_SIDE or value != int(value):
         return None
     return int(value)
+
+
+def whole_of(value: Any) -> int | None:
+    """Gives the whole number that an id means: 7 for 7, 7.0, "7", "007" and "7.0"; None for none.
+
+    Programs write ids as pandas has them, with a fraction, or as texts.
+    """
+    if type(value) is int:
+        return value
+    if type(value) is float:
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and _WHOLE_TEXT.match(value):
+        return int(value.partition(".")[0])
+    return None
 
 
 def are_within(values: Sequence[Any], limit: float) -> bool:

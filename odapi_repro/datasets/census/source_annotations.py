@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odapi_repro.datasets.image_ids import ImageIds
 from odapi_repro.datasets.json_numbers import (
     LARGEST_SIDE,
     float_of,
@@ -19,6 +20,7 @@ from odapi_repro.datasets.json_numbers import (
     is_whole,
     json_fault,
     side_of,
+    whole_of,
 )
 from odapi_repro.errors import DataError, shortened
 
@@ -106,16 +108,21 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
 def _columns(
     path: Path, images: list[Any], annotations: list[Any], categories: list[Any]
 ) -> SourceAnnotations:
-    sizes = {str(one["id"]): (_side(one, "height"), _side(one, "width")) for one in images}
+    names = [_id_text(one["id"]) for one in images]
+    sides = [(_side(one, "height"), _side(one, "width")) for one in images]
+    sizes = dict(zip(names, sides, strict=True))
     rows: dict[str, list[int]] = {name: [] for name in sizes}
+    known = ImageIds([one["id"] for one in images], path)
     kept: list[Any] = []
+    owners: list[str] = []
     for one in annotations:
-        name = str(one["image_id"])
-        if name not in rows:
+        place = known.place(one["image_id"])
+        if place is None:
             continue
-        rows[name].append(len(kept))
+        owners.append(names[place])
+        rows[names[place]].append(len(kept))
         kept.append(one)
-    size = np.array([sizes[str(one["image_id"])] for one in kept], np.float64).reshape(-1, 2)
+    size = np.array([sizes[one] for one in owners], np.float64).reshape(-1, 2)
     boxes = np.array([_box(one) for one in kept], np.float64).reshape(-1, 4)
     corners = np.stack(
         [boxes[:, 1], boxes[:, 0], boxes[:, 1] + boxes[:, 3], boxes[:, 0] + boxes[:, 2]], axis=1
@@ -130,7 +137,9 @@ def _columns(
     return SourceAnnotations(
         path=path,
         rows={name: np.array(found, np.int64) for name, found in rows.items()},
-        file_names={str(one.get("file_name", "")): str(one["id"]) for one in images},
+        file_names={
+            str(one.get("file_name", "")): name for one, name in zip(images, names, strict=True)
+        },
         sizes=sizes,
         corners=clipped,
         overruns=(corners != clipped).any(axis=1),
@@ -159,13 +168,16 @@ def _box(annotation: dict[str, Any]) -> list[float]:
 
 
 def _whole(entry: dict[str, Any], name: str) -> int:
-    """Gives an id; 7 for 7.0, which pandas writes."""
-    value = entry[name]
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    if not is_whole(value):
-        raise ValueError(f"{name} {value!r}, not a whole number of at most 64 bits")
-    return int(value)
+    """Gives an id, as `whole_of` reads it."""
+    value = whole_of(entry[name])
+    if value is None or not is_whole(value):
+        raise ValueError(f"{name} {entry[name]!r}, not a whole number of at most 64 bits")
+    return value
+
+
+def _id_text(value: Any) -> str:
+    """Gives the id of an image as records have it, which `data convert` made of the same json."""
+    return str(whole_of(value) if type(value) is float and value.is_integer() else value)
 
 
 def _refused(path: str | os.PathLike[str], found: str) -> DataError:

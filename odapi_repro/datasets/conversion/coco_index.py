@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.conversion.json_elements import Cut, JsonReader
-from odapi_repro.datasets.json_numbers import float_of, is_text, side_of
+from odapi_repro.datasets.conversion.other_formats import of_keys
+from odapi_repro.datasets.image_ids import ImageIds
+from odapi_repro.datasets.json_numbers import float_of, is_text, side_of, whole_of
 from odapi_repro.errors import DataError, shortened
 
 __all__ = ["UNKNOWN", "Category", "CocoIndex", "read_coco"]
@@ -70,6 +72,7 @@ class CocoIndex:
         segmentations: where the outlines lie in the file.
         keypoints: where the keypoints lie in the file.
         without_crowd_flag: annotations that lack `iscrowd`, which counts as 0.
+        notes: what was read otherwise than it is written, a sentence each.
     """
 
     path: Path
@@ -89,6 +92,7 @@ class CocoIndex:
     segmentations: Cut
     keypoints: Cut
     without_crowd_flag: int
+    notes: tuple[str, ...] = ()
 
 
 def read_coco(path: Path, *, tick: Callable[[int], None] = lambda read: None) -> CocoIndex:
@@ -113,20 +117,22 @@ def read_coco(path: Path, *, tick: Callable[[int], None] = lambda read: None) ->
         tick(reader.bytes_read)
     for key in ("images", "annotations", "categories"):
         if key not in reader.keys:
-            raise DataError(
+            raise of_keys(path, reader.keys) or DataError(
                 f"this is not COCO: the json has no '{key}' "
                 f"(it has: {', '.join(dict.fromkeys(reader.keys)) or 'nothing'})",
                 expected="an object with 'images', 'annotations' and 'categories'",
                 mend="name an instances json (captions and image infos hold no boxes)",
                 where=str(path),
             )
-    return columns.index(reader.digest, images, _categories(path, categories))
+    return columns.index(reader.digest, images, categories)
 
 
 def _image_fields(path: Path, item: dict[str, Any]) -> dict[str, Any]:
     """Gives what is used of an image's entry, so that the rest need not stay in memory."""
     if type(item.get("id")) is float:
         item = {**item, "id": _without_fraction(item["id"])}
+    if "file_name" not in item and is_text(item.get("coco_url")):
+        item = {**item, "file_name": item["coco_url"]}  # LVIS
     missing = [key for key in _IMAGE_KEYS if key not in item]
     height, width = side_of(item.get("height")), side_of(item.get("width"))
     if not missing:
@@ -157,10 +163,11 @@ def _given(value: Any) -> str:
 def _categories(path: Path, items: Sequence[dict[str, Any]]) -> tuple[Category, ...]:
     found: list[Category] = []
     for item in items:
-        number, name = _without_fraction(item.get("id")), item.get("name")
+        number, name = whole_of(item.get("id")), item.get("name")
         if type(number) is not int or abs(number) >= _MOST_ID:
             raise DataError(
-                f"category {_given(name)} has id {_given(number)}, a {type(number).__name__}",
+                f"category {_given(name)} has id {_given(item.get('id'))}, a "
+                f"{type(item.get('id')).__name__}",
                 expected="category ids that are whole numbers, from 1, of at most 62 bits",
                 mend="number the categories in the json, and the annotations with them",
                 where=str(path),
@@ -212,6 +219,8 @@ class _Columns:
         self._batches: dict[str, list[NDArray[Any]]] = collections.defaultdict(list)
         self._image_ids: list[Any] = []
         self._without_crowd = 0
+        self._notes: list[str] = []
+        self._category_texts = 0
 
     def add(self, items: Sequence[dict[str, Any]], first: int, cuts: Mapping[str, Cut]) -> None:
         add = self._batches
@@ -242,13 +251,12 @@ class _Columns:
             return _whole(values)
         numbers = []
         for number, value in enumerate(values):
-            if type(value) not in (int, float) or not abs(value) <= _MOST_ID:
-                found = "no category_id" if value is None else f"category_id {_given(value)}"
-            elif value != int(value):
-                found = f"category_id {value!r}"
-            else:
-                numbers.append(int(value))
+            whole = whole_of(value)
+            if whole is not None and abs(whole) <= _MOST_ID:
+                self._category_texts += isinstance(value, str)
+                numbers.append(whole)
                 continue
+            found = "no category_id" if value is None else f"category_id {_given(value)}"
             raise self._wrong(
                 items[number], first + number, found, "the id of a category, a whole number"
             )
@@ -290,11 +298,18 @@ class _Columns:
         return np.concatenate(batches) if batches else np.zeros((0, *width), dtype)
 
     def index(
-        self, digest: str, images: Sequence[dict[str, Any]], categories: tuple[Category, ...]
+        self, digest: str, images: Sequence[dict[str, Any]], items: Sequence[dict[str, Any]]
     ) -> CocoIndex:
         ids = [image["id"] for image in images]
         self._check_images(ids)
         category_ids = self._joined("category", np.int64)
+        categories = _categories(self._path, self._without_heading(items, category_ids))
+        texts = sum(isinstance(one.get("id"), str) for one in items)
+        if texts or self._category_texts:
+            self._notes.append(
+                f"category ids are written as text (of {texts:,} categories and of "
+                f"{self._category_texts:,} annotations): taken as numbers"
+            )
         known = np.isin(category_ids, [one.id for one in categories])
         return CocoIndex(
             path=self._path,
@@ -314,7 +329,24 @@ class _Columns:
             segmentations=self._cut("segmentation"),
             keypoints=self._cut("keypoints"),
             without_crowd_flag=self._without_crowd,
+            notes=tuple(self._notes),
         )
+
+    def _without_heading(
+        self, items: Sequence[dict[str, Any]], used: NDArray[np.int64]
+    ) -> Sequence[dict[str, Any]]:
+        """Leaves out a category 0 that only heads the others, as Roboflow's exports have it."""
+        above = [one.get("supercategory") for one in items if whole_of(one.get("id")) != 0]
+        headings = {one for one in above if is_text(one)}
+        heads = [one for one in items if whole_of(one.get("id")) == 0]
+        name = heads[0].get("name") if len(heads) == 1 else None
+        if not is_text(name) or name not in headings or (used == 0).any():
+            return items
+        self._notes.append(
+            f"category 0 {_given(name)} has no annotation and is the supercategory of "
+            "others: left out"
+        )
+        return [one for one in items if one is not heads[0]]
 
     def _cut(self, name: str) -> Cut:
         return Cut(
@@ -341,7 +373,7 @@ class _Columns:
 
     def _image_numbers(self, ids: Sequence[Any]) -> NDArray[np.int64]:
         """Gives the number of each annotation's image."""
-        numbers = {one: number for number, one in enumerate(ids)}
+        known = ImageIds(ids, self._path)
         parts = []
         sorted_ids = order = np.zeros(0, np.int64)
         if all(type(one) is int and abs(one) < 2**62 for one in ids):
@@ -353,15 +385,10 @@ class _Columns:
                 parts.append(np.where(sorted_ids[place] == batch, order[place], UNKNOWN))
             else:
                 listed = batch.tolist() if isinstance(batch, np.ndarray) else batch
-                parts.append(
-                    np.array(
-                        [
-                            numbers.get(one, UNKNOWN) if isinstance(one, (int, str)) else UNKNOWN
-                            for one in listed
-                        ],
-                        np.int64,
-                    )
-                )
+                places = [known.place(one) for one in listed]
+                parts.append(_whole([UNKNOWN if one is None else one for one in places]))
+        if known.note:
+            self._notes.append(known.note)
         self._image_ids = []
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
@@ -377,7 +404,8 @@ def _whole(values: Sequence[int]) -> NDArray[np.int64]:
 def _whole_or_unknown(values: Sequence[Any]) -> NDArray[np.int64]:
     if _are_whole(values):
         return _whole(values)
-    return _whole([one if type(one) is int and abs(one) < _MOST_ID else UNKNOWN for one in values])
+    wholes = map(whole_of, values)
+    return _whole([UNKNOWN if one is None or abs(one) >= _MOST_ID else one for one in wholes])
 
 
 def _without_fraction(value: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from odapi_repro.datasets.conversion.account import split_manifest, versions
 from odapi_repro.datasets.conversion.classes import Classes, classes_of
@@ -50,12 +50,14 @@ class Conversion:
         converted: names of the splits that were made now.
         already: names of those that were whole before.
         shards_kept: shards that an interrupted conversion had left whole.
+        notes: what of the jsons was read otherwise than it is written, by split.
     """
 
     manifest: DatasetManifest
     converted: tuple[str, ...]
     already: tuple[str, ...]
     shards_kept: int
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def convert(
@@ -103,6 +105,7 @@ def convert(
         tuple(plan.request.name for plan in left),
         tuple(plan.request.name for plan in already),
         maker.kept,
+        {plan.request.name: plan.notes for plan in plans},
     )
 
 

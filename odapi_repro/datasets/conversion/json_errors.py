@@ -6,6 +6,7 @@ import difflib
 import re
 from pathlib import Path
 
+from odapi_repro.datasets.conversion.other_formats import EXPECTED, of_file, of_folder
 from odapi_repro.errors import DataError
 
 __all__ = [
@@ -17,9 +18,10 @@ __all__ = [
     "unreadable",
 ]
 
-_WHAT = "COCO's instances as JSON: an object with 'images', 'annotations' and 'categories'"
+_WHAT = EXPECTED
 _RESULT = re.compile(rb'\A\s*\[\s*\{[^{}]*"score"\s*:')
 _LINE_BLOCK = 1 << 20
+_BEGIN = 4096
 _FORMATS = (
     (b"\x1f\x8b", "a gzip archive", "unpack it: gunzip FILE"),
     (b"PK", "a zip archive", "unpack it, and name the json within"),
@@ -32,6 +34,8 @@ _FORMATS = (
 
 def unreadable(path: Path, error: OSError) -> DataError:
     """Gives the error of a file that cannot be opened or read."""
+    if isinstance(error, IsADirectoryError):
+        return of_folder(path)
     mend = "name a file that can be read"
     if isinstance(error, FileNotFoundError):
         try:
@@ -54,11 +58,14 @@ def not_an_object(path: Path, begin: bytes) -> None:
     text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"{"):
         return
+    if (other := of_file(path, begin[:_BEGIN])) is not None:
+        raise other
     for magic, name, mend in _FORMATS:
         if begin.startswith(magic):
             raise DataError(f"this is {name}", expected=_WHAT, mend=mend, where=str(path))
     if text.startswith(b"["):
-        is_results = bool(_RESULT.match(text[:4096]))
+        is_results = bool(_RESULT.match(text[:_BEGIN]))
+        of_annotations = b'"category_id"' in text[:_BEGIN]
         raise DataError(
             "this is a list of detections with scores (COCO's results format), not annotations"
             if is_results
@@ -66,7 +73,9 @@ def not_an_object(path: Path, begin: bytes) -> None:
             expected=_WHAT,
             mend="name the instances file that the results belong to"
             if is_results
-            else "put it under 'annotations' beside 'images' and 'categories'",
+            else "put it under 'annotations' beside 'images' and 'categories'"
+            if of_annotations or not text[1:].strip(b" \t\r\n]")
+            else "export COCO from the program that wrote it",
             where=str(path),
         )
     raise DataError(

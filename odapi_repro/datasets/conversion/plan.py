@@ -78,6 +78,24 @@ class SplitPlan:
     order: NDArray[np.int64]
     first: NDArray[np.int64]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was read otherwise than the json has it, a sentence each."""
+        by_end = [file for file in self.files if file is not None and file.found_as]
+        if not by_end:
+            return self.index.notes
+        are = (
+            "1 file name has folders"
+            if len(by_end) == 1
+            else f"{len(by_end):,} file names have folders"
+        )
+        one = by_end[0]
+        return (
+            *self.index.notes,
+            f"{are} that are not here: found by the end of the name "
+            f"('{one.name}' is '{one.found_as}')",
+        )
+
     def shard_names(self) -> tuple[str, ...]:
         """Gives the names of the shards' files."""
         return tuple(shard_name(self.request.name, i, self.shards) for i in range(self.shards))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from odapi_repro.datasets.conversion.masks import outline_bounds
 from odapi_repro.datasets.conversion.objects import REASONS, Objects
 from odapi_repro.datasets.conversion.request import SplitRequest
 from odapi_repro.datasets.conversion.shard_task import Bad
-from odapi_repro.errors import DataError
+from odapi_repro.errors import DataError, shortened
 from odapi_repro.files import write_whole
 
 __all__ = ["bad_images", "check_boxes", "missing_images", "unknown_owners"]
@@ -101,9 +103,19 @@ def unknown_owners(index: CocoIndex, objects: Objects) -> None:
             f"{len(rows):,} of {len(index.ids):,} annotations are of {what} that the json does not "
             f"hold (annotation ids {', '.join(ids)}{', ...' if len(rows) > _SHOWN else ''})",
             expected=f"annotations of the json's own {what}",
-            mend="correct the json, or leave them out with --bad_annotations drop",
+            mend=_mend_of_unknown(index, len(rows) == len(index.ids), what),
             where=str(index.path),
         )
+
+
+def _mend_of_unknown(index: CocoIndex, are_all: bool, what: str) -> str:
+    if not are_all:
+        return "correct the json, or leave them out with --bad_annotations drop"
+    known = index.image_ids if what == "images" else [str(one.id) for one in index.categories]
+    field = "image_id" if what == "images" else "category_id"
+    return f"write the ids of the {what} as {field}: they begin with " + shortened(
+        ", ".join(known[:3])
+    )
 
 
 def check_boxes(index: CocoIndex) -> None:
@@ -168,8 +180,21 @@ def _first(lines: Sequence[str]) -> str:
 
 def _mend_of_missing(place: Path, names: Sequence[str]) -> str:
     drop = "or leave them out with --bad_images drop"
+    twice = [base for base, count in Counter(map(_base, names)).items() if count > 1]
     if place.is_dir():
+        for base in twice[:_SHOWN]:
+            if (place / base).exists():
+                same = [name for name in dict.fromkeys(names) if _base(name) == base]
+                return (
+                    f"'{base}' lies there, and {len(same)} images of the json end in it "
+                    f"('{same[0]}', '{same[-1]}'): give --image_dir the folders that the json has, "
+                    + drop
+                )
         for folder in sorted(path for path in place.iterdir() if path.is_dir())[:50]:
             if (folder / names[0]).exists():
                 return f"did you mean --image_dir {folder}? {drop}"
     return f"name the folder or zip that holds them with --image_dir, {drop}"
+
+
+def _base(name: str) -> str:
+    return re.split(r"[\\/]", name)[-1]

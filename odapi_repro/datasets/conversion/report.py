@@ -40,8 +40,10 @@ def conversion_text(conversion: Conversion, request: ConversionRequest, seconds:
             f"{name}: already converted from the same input, shards that are whole: "
             f"{len(split.files)}"
         )
+        lines += _note_lines(conversion, name)
     for name in conversion.converted:
         lines += _split_lines(manifest.splits[name])
+        lines += _note_lines(conversion, name)
     written = sum(manifest.splits[name].images["written"] for name in conversion.converted)
     if conversion.converted:
         count = conversion.shards_kept
@@ -62,6 +64,10 @@ def conversion_text(conversion: Conversion, request: ConversionRequest, seconds:
     )
     lines.append(f"--data {request.output_dir}")
     return "\n".join(map(shown, lines)) + "\n"
+
+
+def _note_lines(conversion: Conversion, name: str) -> list[str]:
+    return [f"  note: {one}" for one in conversion.notes.get(name, ())]
 
 
 def _split_lines(split: SplitManifest) -> list[str]:
