@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.datasets.anchor_fit import AnchorFit, InputObjects, fit_anchors, objects_at_input
+from odapi_repro.datasets.anchor_fit import InputObjects, objects_at_input
 from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.datasets.census.box_kinds import WELL
 from odapi_repro.datasets.object_table import ObjectTable
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline import Pipeline
-from odapi_repro.pipeline.anchors import anchor_design, read_matcher, read_resizer
+from odapi_repro.pipeline.anchors import AnchorDesign, anchor_design, read_resizer
 
 __all__ = ["LEAST_OBJECTS", "AtInput", "at_input"]
 
@@ -22,6 +22,7 @@ __all__ = ["LEAST_OBJECTS", "AtInput", "at_input"]
 LEAST_OBJECTS = 10
 # Every extractor of CenterNet in models/center_net_*_feature_extractor: out_stride.
 _CENTER_NET_STRIDE = 4.0
+_MOST_SIDE = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class AtInput:
         objects: n of them, in pixels of the input.
         own_sides: float64 [n], square roots of their areas in pixels of their image.
         stride: of the finest feature map that boxes are found on, in pixels of the input.
-        fit: how the anchors reach them; None for a model without anchors.
+        design: how anchors are made; None for a model without any.
         input_size: height and width of most inputs.
         is_reduced: whether most images are larger than the input.
     """
@@ -42,7 +43,7 @@ class AtInput:
     objects: InputObjects
     own_sides: NDArray[np.float64]
     stride: float
-    fit: AnchorFit | None
+    design: AnchorDesign | None
     input_size: tuple[int, int]
     is_reduced: bool
 
@@ -80,13 +81,13 @@ def _at_input(pipeline: Pipeline, subject: RecordSubject, split: SplitCensus) ->
     objects = objects_at_input(table, read_resizer(pipeline))
     if len(objects.boxes) < len(rows):
         return None  # a resizer that leaves nothing of a box
-    fit = None
-    stride = _CENTER_NET_STRIDE
+    # Two numbers as one: numpy sorts rows slowly.
+    sizes, frequency = np.unique(objects.sizes @ [_MOST_SIDE, 1], return_counts=True)
+    height, width = divmod(int(sizes[frequency.argmax()]), _MOST_SIDE)
+    design, stride = None, _CENTER_NET_STRIDE
     if pipeline.meta_architecture != "center_net":
-        fit = fit_anchors(objects, anchor_design(pipeline), read_matcher(pipeline))
-        stride = min(min(level.stride) for level in fit.anchors.levels)
-    inputs, frequency = np.unique(objects.sizes, axis=0, return_counts=True)
-    height, width = inputs[frequency.argmax()].tolist()
+        design = anchor_design(pipeline)
+        stride = min(min(level.stride) for level in design.anchors(height, width).levels)
     reduced = float(np.mean(size[image].max(axis=1) > objects.sizes.max(axis=1)))
     own_sides = objects_at_input(table, None).sides
-    return AtInput(rows, objects, own_sides, stride, fit, (height, width), reduced > 0.5)
+    return AtInput(rows, objects, own_sides, stride, design, (height, width), reduced > 0.5)

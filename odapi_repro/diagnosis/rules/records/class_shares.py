@@ -120,7 +120,7 @@ def classes_apart(census: Census) -> list[ClassPair]:
         return []
     shown = [len(np.unique(split.boxes.image)) for split in (train, evaluation)]
     images = [
-        np.unique(np.stack([of, split.boxes.image], axis=1), axis=0)[:, 0]
+        np.unique(of * len(split.images) + split.boxes.image) // len(split.images)
         for split, of in zip((train, evaluation), ids, strict=True)
     ]
     found = []

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.diagnosis.finding import Finding, Severity
@@ -117,9 +116,10 @@ def _invisible(seen: AtInput) -> float:
 def _invisible_classes(seen: AtInput) -> list[int]:
     """Gives the classes of whose median object nothing is left."""
     found = []
-    for one in np.unique(seen.objects.class_ids):
-        sides: NDArray[np.float64] = seen.objects.sides[seen.objects.class_ids == one]
-        if len(sides) >= _LEAST_OF_CLASS and np.median(sides) < _invisible(seen):
+    sides, class_ids = seen.objects.sides, seen.objects.class_ids
+    for one in np.unique(class_ids).tolist():
+        of = sides[class_ids == one]
+        if len(of) >= _LEAST_OF_CLASS and np.median(of) < _invisible(seen):
             found.append(int(one))
     return found
 
