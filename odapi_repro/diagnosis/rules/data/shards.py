@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -159,7 +160,8 @@ def _severity(share: float) -> Severity:
 
 def _reading(subject: Subject, patterns: list[str]) -> _Reading | None:
     """Gives what is read by the names, or by this disk where files of the set are missing on it."""
-    if not patterns or any(is_placeholder(one) for one in patterns):
+    # A name says how many shards there are, whatever folder is still to be filled in before it.
+    if not patterns or any(is_placeholder(os.path.basename(one)) for one in patterns):
         return None
     shards = count_shards(patterns, look_at_disk=subject.circumstances.look_at_disk)
     if shards.read is None or not shards.named or not shards.read:
