@@ -137,7 +137,7 @@ def _outcome(
         Severity.CRITICAL,
         30.0,
         "Without a background class the scores of each box add up to 1: a box around nothing "
-        "scores as high as one around an object.",
+        "can score as high as one around an object.",
     )
 
 

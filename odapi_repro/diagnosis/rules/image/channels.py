@@ -38,8 +38,9 @@ class ImageChannels(Rule):
 
     builders/image_resizer_builder.build, data_decoders/tf_example_decoder (channels=3;
     image/additional_channels/encoded is a required feature), inputs.transform_input_data. Run with
-    every family of the TF2 zoo: all stop in predict but ssd_mobilenet_v2_fpn_keras, which builds a
-    network of one channel, and CenterNet's ResNets, whose preprocessing makes three of one again.
+    every family of the reference configs: all stop in predict but ssd_mobilenet_v2_fpn_keras, which
+    builds a network of one channel, and CenterNet without bgr_ordering, whose preprocessing makes
+    three channels of one again.
     """
 
     code: ClassVar[str] = "MOD019"
@@ -62,7 +63,7 @@ class ImageChannels(Rule):
         extractor = descend(subject.pipeline.model, "feature_extractor")
         if subject.pipeline.meta_architecture == "center_net" and not extractor.bgr_ordering:
             return
-        why = "The network takes three channels, and the OD API stops when it is built."
+        why = "The network takes three channels, and the OD API stops in its first forward pass."
         severity = Severity.FATAL
         if extractor.type == _ANY_CHANNELS:
             starts = bool(subject.pipeline.proto.train_config.fine_tune_checkpoint)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from odapi_repro.diagnosis.filled_fields import filled_fields
+from odapi_repro.diagnosis.filled_fields import FieldValue, filled_fields
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.model.model_parts import rounded
@@ -77,7 +77,7 @@ class BatchnormDecay(Rule):
             )
 
 
-def _decays(fields: dict[str, object]) -> dict[str, float]:
+def _decays(fields: Mapping[str, FieldValue]) -> dict[str, float]:
     return {
         path: rounded(value)
         for path, value in fields.items()
@@ -100,8 +100,8 @@ def _outcome(subject: Subject, decay: float, usual: float) -> _Outcome | None:
             Severity.WARNING,
             2.0,
             "the averages are those of the last batch" + ("" if decay == 0 else " or two"),
-            "Evaluation normalises with what the last images happened to be; the metrics jump from "
-            "checkpoint to checkpoint.",
+            "Evaluation normalises with what the last images happened to be, not with an average "
+            "over the data.",
         )
     left = decay**steps if steps else 0.0
     if left < _LEFT or (restored and decay <= usual):
