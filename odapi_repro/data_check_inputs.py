@@ -167,7 +167,7 @@ def check_data(
         pipeline=config.text.path if config is not None else "",
         label_map=str(named.label_map_path or ""),
         compared=tuple(told),
-        not_looked_at=(*named.not_looked_at, *_unasked(named, compared, label_map)),
+        not_looked_at=(*named.not_looked_at, *_unasked(named, config, compared, label_map)),
     )
     subject = RecordSubject(census, config, compared, manifest_faults=faults or {})
     return CheckedData(subject, facts)
@@ -328,9 +328,14 @@ def _refuse_empty(splits: Sequence[SplitCensus]) -> None:
 
 
 def _unasked(
-    named: NamedData, compared: Mapping[str, SourceComparison], label_map: LabelMap | None
+    named: NamedData,
+    config: Subject | None,
+    compared: Mapping[str, SourceComparison],
+    label_map: LabelMap | None,
 ) -> list[str]:
     told = []
+    if config is None:
+        told.append("sizes of objects at the network's input, and anchors: no config is named")
     if named.label_map_path is None:
         told.append("names and ids of classes: no label map is named (--label_map FILE)")
     elif label_map is None:

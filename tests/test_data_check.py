@@ -282,3 +282,24 @@ def test_what_augmentation_leaves_is_counted_by_the_od_apis_own_input(capsys, co
     (told,) = (one for one in content["data"]["compared_with"] if "augmentation" in one)
     assert told.startswith("4 training images")
     assert not any("augmentation" in one for one in content["data"]["not_looked_at"])
+
+
+def test_without_a_config_nobody_looked_at_sizes_at_the_input(capsys, clean):
+    without = told(capsys, "--data", str(clean.folder))
+    assert any("network's input" in one for one in without["data"]["not_looked_at"])
+
+
+def test_diagnose_with_check_data_judges_sizes_at_the_input(capsys, config):
+    text = config.read_text(encoding="utf-8")
+    config.write_text(
+        text.replace("min_dimension: 896", "min_dimension: 16").replace(
+            "max_dimension: 896", "max_dimension: 16"
+        )
+    )
+    assert (
+        diagnose.main([str(config), "--check_data", "--format", "json", "--fail_on", "never"]) == 0
+    )
+    content = json.loads(capsys.readouterr().out)
+    causes = {one["cause"]: one for one in content["findings"]}
+    assert causes["objects_too_small_for_input"]["where"].startswith(f"{config}:")
+    assert not any("network's input" in one for one in content["data"]["not_looked_at"])
