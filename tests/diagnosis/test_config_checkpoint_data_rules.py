@@ -17,7 +17,7 @@ from odapi_repro.diagnosis.engine import diagnose, subject_of
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.named_paths import is_foreign, is_placeholder, named_paths
 from odapi_repro.diagnosis.rules import checkpoint, config, data
-from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, backbone_of
+from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, backbone_of, spelt
 from odapi_repro.diagnosis.rules.config.feature_extractor import (
     TF1_FEATURE_EXTRACTORS,
     TF2_FEATURE_EXTRACTORS,
@@ -103,6 +103,43 @@ def test_a_zoo_archive_fits_its_own_model(name: str) -> None:
 def test_archives_are_told_apart(path: str, kind: str | None) -> None:
     archive = archive_of(path)
     assert (archive.kind if archive is not None else None) == kind
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("mobilnetv2", "mobilenet_v2"),
+        ("mobilenet-v2", "mobilenet_v2"),
+        ("MobileNetV1", "mobilenet_v1"),
+        ("ssd_moblienetv2_fpnlite_320x320", "ssd_mobilenet_v2_fpnlite_320x320"),
+        ("resnet_v1_50", "resnet50_v1"),
+        ("resnet-101v1", "resnet101_v1"),
+        ("efficentnetb0", "efficientnet_b0"),
+        ("effcientdet_d0", "efficientdet_d0"),
+        ("inception-resnetv2", "inception_resnet_v2"),
+        ("fasterrcnn_resnet50", "faster_rcnn_resnet50"),
+    ],
+)
+def test_a_slip_in_a_backbones_name_still_names_it(written: str, meant: str) -> None:
+    assert spelt(written) == meant
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "mobilenetv3",
+        "ssd_mobiledet_cpu",
+        "efficientnetv2_b0",
+        "resnext50",
+        "resnet_v2_50",
+        "mobile_network",
+        "detection",
+        "my_resnet",
+        "mobilenet_1.0_224",
+    ],
+)
+def test_another_network_is_none_of_the_zoos(other: str) -> None:
+    assert archive_of(f"{other}/ckpt-1") is None
 
 
 def test_every_backbone_of_the_classification_zoo_is_somebodys() -> None:

@@ -6,6 +6,7 @@ Names are those of the TF2 detection zoo, the TF2 classification zoo and the TF1
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Literal
 
 from odapi_repro.diagnosis.named_paths import parts_of
 
-__all__ = ["Archive", "archive_of", "backbone_of", "base_name"]
+__all__ = ["Archive", "archive_of", "backbone_of", "base_name", "spelt"]
 
 Kind = Literal["detection", "classification", "tf1"]
 
@@ -64,6 +65,21 @@ _CLASSIFICATION = (
     (re.compile(r"^mobile?net_v([12])(?:\.ckpt.*)?$"), "mobilenet_v{}"),
     (re.compile(r"^inception_resnet_v2(?:\.ckpt.*)?$"), "inception_resnet_v2"),
 )
+# Words that are easily mistyped, and one that is near to them and another network's.
+_WORDS = ("mobilenet", "efficientnet", "efficientdet", "inception", "centernet", "hourglass")
+_OTHER_WORDS = frozenset({*_WORDS, "mobiledet"})
+# How people write the parts that the zoos write in one way.
+_SPELLINGS = (
+    (re.compile(r"mobilenet[_-]?v([12])(?![\d.])"), r"mobilenet_v\1"),
+    (re.compile(rf"resnet[_-]?v1[_-]?{_RESNETS}"), r"resnet\1_v1"),
+    (re.compile(rf"resnet[_-]?{_RESNETS}(?:[_-]?(v[12]))?(?!\d)"), r"resnet\1_\2"),
+    (re.compile(r"efficientnet[_-]?b(?=[0-7])"), "efficientnet_b"),
+    (re.compile(r"inception[_-]?resnet[_-]?v2"), "inception_resnet_v2"),
+    (re.compile(r"(faster|mask)[_-]?rcnn"), r"\1_rcnn"),
+    (re.compile(r"^ssd-"), "ssd_"),
+    (re.compile(r"(?<=_v[12])-(?=fpn)"), "_"),
+    (re.compile(r"_(?=_|\.|$)"), ""),
+)
 _TF1 = re.compile(r"_20(?:1[678]|19|20)_\d\d_\d\d$")
 _TF1_FILE = re.compile(r"^model\.ckpt(?:-\d+)?$")
 
@@ -77,7 +93,7 @@ class Archive:
         kind: whose zoo it is from: `detection`, `classification`, or TensorFlow 1's.
         fits: for `detection` the feature extractors that its weights fit, for `classification`
             its backbone.
-        published: whether the name is a published archive's own, or only begins like one.
+        published: whether the name is a published archive's own, or is only like one.
     """
 
     name: str
@@ -95,17 +111,43 @@ def archive_of(path: str) -> Archive | None:
     parts = parts_of(path[:4000])
     for part in reversed(parts):
         name = part.lower().removesuffix(".tar.gz")
-        for pattern, backbone in _CLASSIFICATION:
-            if match := pattern.match(name):
-                return Archive(
-                    part, "classification", frozenset({backbone.format(*match.groups())})
-                )
         if _TF1.search(name) or (part == parts[-1] and _TF1_FILE.match(name)):
             return Archive(part, "tf1", frozenset())
-        for prefix, fits in _DETECTION:
-            if match := re.match(prefix, name.replace("-coco17", "_coco17")):
-                return Archive(part, "detection", fits(match), bool(_PUBLISHED.search(name)))
+        # As it stands first: what is only like a zoo's name is not sure to be it.
+        for written in dict.fromkeys((name, spelt(name))):
+            if archive := _archive_called(part, written, exact=written == name):
+                return archive
     return None
+
+
+def _archive_called(part: str, name: str, *, exact: bool) -> Archive | None:
+    for pattern, backbone in _CLASSIFICATION:
+        if match := pattern.match(name):
+            fits = frozenset({backbone.format(*match.groups())})
+            return Archive(part, "classification", fits, exact)
+    for prefix, held in _DETECTION:
+        if match := re.match(prefix, name.replace("-coco17", "_coco17")):
+            published = exact and bool(_PUBLISHED.search(name))
+            return Archive(part, "detection", held(match), published)
+    return None
+
+
+def spelt(name: str) -> str:
+    """Gives the name of a model as the zoos write it: `mobilnetv2` is `mobilenet_v2`."""
+
+    def corrected(match: re.Match[str]) -> str:
+        word = match[0]
+        if match[1] and word[-1] in "bdv":  # of b0, d0, v1
+            word = word[:-1]
+        if not 7 <= len(word) <= 14 or word in _OTHER_WORDS:
+            return match[0]
+        alike = difflib.get_close_matches(word, _OTHER_WORDS, n=1, cutoff=0.87)
+        return alike[0] + match[0][len(word) :] if alike and alike[0] in _WORDS else match[0]
+
+    name = re.sub(r"[a-z]+(?=(\d)?)", corrected, name.lower())
+    for pattern, written in _SPELLINGS:
+        name = pattern.sub(written, name)
+    return name
 
 
 def base_name(path: str) -> str:
@@ -118,8 +160,8 @@ def backbone_of(feature_extractor: str) -> str:
 
     CenterNet's ResNets and Hourglass are trained elsewhere, and are left out.
     """
-    name = feature_extractor
-    if match := re.match(r"ssd_efficientnet-b([0-7])", name):
+    name = spelt(feature_extractor)
+    if match := re.match(r"ssd_efficientnet_b([0-7])", name):
         return f"efficientnet_b{match[1]}"
     if match := re.match(rf"(?:ssd|faster_rcnn)_resnet{_RESNETS}", name):
         return f"resnet{match[1]}_v1"

@@ -125,7 +125,10 @@ def _kind_of(subject: Subject, path: str) -> _Kind | None:
     numbered = _NUMBERED.match(base_name(path))
     in_checkpoint_folder = numbered is not None and "checkpoint" in parts_of(path)[-2:-1]
     if archive is not None and archive.kind == "classification":
-        return _Kind("classification", f"{archive.name} is of the classification zoo", True)
+        told = f"{archive.name} is {'' if archive.published else 'nearly '}a name of the "
+        kind = _Kind("classification", f"{told}classification zoo's", archive.published)
+        # The zoo's backbones lie in no checkpoint/, and a model may be called by its backbone.
+        return None if in_checkpoint_folder else kind
     if archive is not None and archive.kind == "detection":
         told = f"{archive.name} is a detection model"
         return _Kind("detection", told, archive.published or in_checkpoint_folder)

@@ -141,8 +141,8 @@ def _beside_saved_model(path: str, *, look: bool) -> str | None:
 
 def _names_archive(name: str) -> bool:
     archive = archive_of(name)
-    published = archive is not None and archive.kind == "detection" and archive.published
-    return published and bool(_ARCHIVE.search(name.lower()))
+    detection = archive is not None and archive.kind == "detection"
+    return detection and bool(_ARCHIVE.search(name.lower()))
 
 
 def _prefixes(folder: str) -> list[str]:
