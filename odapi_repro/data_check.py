@@ -14,6 +14,7 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.datasets.limits import IMAGE_PIXELS
+from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import ConfigError, EnvironmentMissing, UserError
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
 _string(
     "data",
     "",
-    "embedded, or a folder with train* and val* records and a label map; without any data flag the "
-    "records that the config names",
+    "embedded, or a folder of records and a label map, also without the flag, as record files and "
+    "globs are; without any data the records that the config names",
 )
 _string("train_records", "", "globs of training records, comma-separated; go before --data")
 _string("eval_records", "", "globs of evaluation records, comma-separated; go before --data")
@@ -74,17 +75,19 @@ def _run(positional: list[str]) -> int:
     from odapi_repro.diagnosis.outcome import examine_records
     from odapi_repro.diagnosis.rules import records
 
-    config = _config(positional)
+    configs, folder, files = _arguments(positional)
+    config = _config(configs)
     given = {"train": FLAGS.annotations, "eval": FLAGS.eval_annotations}
     for path in filter(None, given.values()):
         if not os.path.isfile(path):
             read_source_annotations(path)  # raises, and names what lies beside it
     named = name_data(
         config,
-        data=FLAGS.data,
+        data=folder or FLAGS.data,
         train_records=FLAGS.train_records,
         eval_records=FLAGS.eval_records,
         label_map=FLAGS.label_map,
+        files=files,
     )
     checked = check_data(
         named,
@@ -101,6 +104,40 @@ def _run(positional: list[str]) -> int:
         return EXIT_DONE
     failed = diagnosis.at_or_above(Severity[FLAGS.fail_on.upper()])
     return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _arguments(positional: Sequence[str]) -> tuple[list[str], str, list[Path]]:
+    """Gives configs, folder and record files of what was named without a flag."""
+    from odapi_repro.datasets.census.record_files import is_record_file, matched_files
+    from odapi_repro.pipeline.parse import STDIN
+
+    configs: list[str] = []
+    folders: list[str] = []
+    files: list[Path] = []
+    for given in positional:
+        is_embedded = given == EMBEDDED and not os.path.exists(given)
+        if is_embedded or os.path.isdir(os.path.expanduser(given)):
+            folders.append(given)
+            continue
+        matched = () if given == STDIN else matched_files(given)
+        records = [one for one in matched if is_record_file(one)]
+        files += records
+        configs += [] if records else (list(map(str, matched)) or [given])
+    named = [*folders, *([FLAGS.data] if FLAGS.data else [])]
+    if len(named) > 1:
+        raise UserError(
+            f"{len(named)} sets of data were named: {', '.join(named)}",
+            expected="one folder, or record files",
+            mend="call the command once for each",
+        )
+    by_flag = [name for name in ("train_records", "eval_records") if FLAGS[name].value]
+    if files and by_flag:
+        raise UserError(
+            f"record files were named with --{by_flag[0]} and without a flag ({files[0]})",
+            expected="one of the two; without a flag their names tell training from evaluation",
+            mend="name all of them in the same way",
+        )
+    return configs, folders[0] if folders else "", list(dict.fromkeys(files))
 
 
 def _config(positional: Sequence[str]) -> Subject | None:
@@ -126,7 +163,7 @@ def _config(positional: Sequence[str]) -> Subject | None:
         raise ConfigError(
             error.found,
             expected=error.expected,
-            mend="name another file, or no config: python -m odapi_repro.data check --data FOLDER",
+            mend="name another file, or no config: python -m odapi_repro.data check FOLDER",
             where=path,
         ) from error
     subject = subject_of(text, path)

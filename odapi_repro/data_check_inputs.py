@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from odapi_repro.datasets.census import (
     Census,
     Inventory,
     SplitCensus,
+    file_inventories,
     folder_inventories,
     inventory_of,
     take_census,
@@ -73,25 +74,29 @@ def name_data(
     train_records: str = "",
     eval_records: str = "",
     label_map: str = "",
+    files: Sequence[Path] = (),
 ) -> NamedData:
     """Gives the records that the flags name, else those of the config's readers.
 
     Unlike a training, it takes what is there: a split alone, shards without their neighbours. Files
-    that are named go before those of `data`, which gives the other split and the label map.
+    that are named go before those of `data`, which gives the other split and the label map; the
+    names of `files` tell their splits.
 
     Raises:
         DataError: nothing is named, or nothing of what is named is here.
     """
     named = _matched({"train": _patterns(train_records), "eval": _patterns(eval_records)})
+    by_name, told = file_inventories(files)
+    named = {**by_name, **named}
     if data:
-        return _of_data(data, named, label_map, config)
+        return _of_data(data, named, label_map, config, told)
     if named:
-        return _of_patterns(named, label_map, config)
+        return _of_patterns(named, label_map, config, told)
     if config is not None:
         return _of_config(config, label_map)
     raise DataError(
         "no records were named",
-        expected="a pipeline.config, --data FOLDER, or --train_records GLOB",
+        expected="a pipeline.config, record files, or a folder of them",
         mend=f"python -m odapi_repro.data check --data {EMBEDDED}",
     )
 
@@ -201,16 +206,26 @@ def _matched(patterns: Mapping[str, Sequence[str]]) -> dict[str, Inventory]:
 
 
 def _of_patterns(
-    named: Mapping[str, Inventory], label_map: str, config: Subject | None
+    named: Mapping[str, Inventory],
+    label_map: str,
+    config: Subject | None,
+    told: tuple[str, ...],
 ) -> NamedData:
     files = next(iter(named.values())).files
     missing = tuple(f"{_WORDS[one]}: not named" for one in _SPLITS if one not in named)
     name = files[0].name.split(".")[0]
-    return NamedData(name, named, _label_map(label_map, None, config), missing)
+    beside = {file.parent for one in named.values() for file in one.files}
+    path = _label_map(label_map, None, config) or _label_map_beside(beside)
+    inventories = {split: named[split] for split in _SPLITS if split in named}
+    return NamedData(name, inventories, path, (*told, *missing))
 
 
 def _of_data(
-    data: str, named: Mapping[str, Inventory], label_map: str, config: Subject | None
+    data: str,
+    named: Mapping[str, Inventory],
+    label_map: str,
+    config: Subject | None,
+    told: tuple[str, ...],
 ) -> NamedData:
     """Gives what --data names; splits whose files are named one by one are those files.
 
@@ -231,17 +246,23 @@ def _of_data(
             mend="name the folder of the records, or the files with --train_records",
         )
     try:
-        found = folder_inventories(folder)
+        found, of_folder = folder_inventories(folder)
     except DataError:
         if not named:
             raise
-        found = {}  # it has the label map
+        found, of_folder = {}, ()  # it has the label map
+    beside = {file.parent for one in found.values() for file in one.files}
+    path = _label_map(label_map, folder, config) or _label_map_beside(beside)
     found |= named
     return NamedData(
         name,
         {split: found[split] for split in _SPLITS if split in found},
-        _label_map(label_map, folder, config),
-        tuple(f"{_WORDS[one]}: the folder holds none" for one in _SPLITS if one not in found),
+        path,
+        (
+            *told,
+            *(() if named else of_folder),
+            *(f"{_WORDS[one]}: the folder holds none" for one in _SPLITS if one not in found),
+        ),
         {split: path for split, path in own.items() if split not in named},
         None if data == EMBEDDED or named else folder,
     )
@@ -301,6 +322,19 @@ def _label_map(named: str, folder: Path | None, config: Subject | None) -> Path 
         return found[0]
     own = config.pipeline.proto.train_input_reader.label_map_path if config is not None else ""
     return Path(own) if own and os.path.isfile(own) else None
+
+
+def _label_map_beside(folders: Iterable[Path]) -> Path | None:
+    """Gives the label map that lies with record files, where all that do are the same."""
+    found = sorted(
+        {
+            path
+            for folder in folders
+            for end in ("pbtxt", "txt")
+            for path in folder.glob(f"*label*map*.{end}")
+        }
+    )
+    return found[0] if found and len({path.read_bytes() for path in found}) == 1 else None
 
 
 def _read_label_map(path: Path | None) -> tuple[LabelMap | None, DataError | None]:

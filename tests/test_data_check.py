@@ -303,3 +303,112 @@ def test_diagnose_with_check_data_judges_sizes_at_the_input(capsys, config):
     causes = {one["cause"]: one for one in content["findings"]}
     assert causes["objects_too_small_for_input"]["where"].startswith(f"{config}:")
     assert not any("network's input" in one for one in content["data"]["not_looked_at"])
+
+
+def named_as(clean: EmbeddedDataset, folder: Path, **names: str) -> Path:
+    """A folder of the clean set's splits, each in one file of another name."""
+    for split, name in names.items():
+        records = [
+            one for file in sorted(clean.folder.glob(f"{split}-*")) for one in read_records(file)
+        ]
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        write_records(folder / name, records)
+    return folder
+
+
+def images_of(content: Any) -> dict[str, int]:
+    return {name: one["images"] for name, one in content["data"]["splits"].items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        ({"train": "train.record"}, {"train": 40}),
+        ({"val": "val.record"}, {"eval": 16}),
+        ({"val": "my_eval.tfrecord"}, {"eval": 16}),
+        ({"val": "test.record"}, {"eval": 16}),
+        ({"train": "pets.record"}, {"train": 40}),
+        ({"train": "pets.bin"}, {"train": 40}),
+        ({"train": "train.record", "val": "test.record"}, {"train": 40, "eval": 16}),
+        ({"train": "pets.record", "val": "val.record"}, {"train": 40, "eval": 16}),
+        ({"train": "train/fish.tfrecord", "val": "valid/fish.tfrecord"}, {"train": 40, "eval": 16}),
+        ({"train": "train/a.tfrecord", "val": "train/val.record"}, {"train": 40, "eval": 16}),
+    ],
+)  # fmt: skip
+def test_record_files_and_their_folder_are_named_without_a_flag(
+    capsys, clean, tmp_path, names, splits
+):
+    named_as(clean, tmp_path, **names)
+    files = [str(tmp_path / name) for name in names.values()]
+    assert images_of(told(capsys, *files)) == splits
+    assert images_of(told(capsys, str(tmp_path))) == splits
+    assert images_of(told(capsys, "--data", str(tmp_path))) == splits
+
+
+def test_a_glob_is_a_name_too(capsys, clean):
+    assert images_of(told(capsys, str(clean.folder / "train-*"))) == {"train": 40}
+    assert images_of(told(capsys, str(clean.folder / "*.tfrecord"))) == {"train": 40, "eval": 16}
+
+
+def test_one_shard_without_a_flag_is_told_that_others_are_missing(capsys, clean):
+    content = told(capsys, str(next(clean.folder.glob("train-*"))))
+    assert "partial_shards" in [one["cause"] for one in content["findings"]]
+
+
+def test_the_label_map_beside_records_is_taken_where_it_is_the_only_one(capsys, clean, tmp_path):
+    named_as(clean, tmp_path, train="train/fish.tfrecord", val="valid/fish.tfrecord")
+    for name in ("train", "valid"):
+        shutil.copy(clean.label_map_path, tmp_path / name / "fish_label_map.pbtxt")
+    first = str(tmp_path / "train" / "fish_label_map.pbtxt")
+    assert told(capsys, str(tmp_path))["data"]["label_map"] == first
+    assert told(capsys, str(tmp_path / "train" / "fish.tfrecord"))["data"]["label_map"] == first
+    (tmp_path / "valid" / "fish_label_map.pbtxt").write_text("item { id: 1 name: 'x' }")
+    assert not told(capsys, str(tmp_path))["data"]["label_map"]
+
+
+def test_what_names_do_not_tell_is_said(capsys, clean, tmp_path):
+    named_as(clean, tmp_path, train="pets.record")
+    unseen = " ".join(told(capsys, str(tmp_path))["data"]["not_looked_at"])
+    assert "without train, val or test in their names; taken for training: pets.record" in unseen
+    named_as(clean, tmp_path, train="train.record", val="test.record")
+    unseen = " ".join(told(capsys, str(tmp_path))["data"]["not_looked_at"])
+    assert "records named val: there are none; taken in their place: test.record" in unseen
+    assert "records without train, val or test in their names: pets.record" in unseen
+
+
+def test_a_config_and_records_are_told_apart(capsys, clean, config):
+    content = told(capsys, str(config), clean.val_pattern)
+    assert images_of(content) == {"eval": 16}
+    assert content["pipeline"] == str(config)
+    content = told(capsys, str(clean.folder), str(config))
+    assert images_of(content) == {"train": 40, "eval": 16}
+    assert content["pipeline"] == str(config)
+
+
+def test_the_embedded_set_is_a_name(capsys, monkeypatch, clean):
+    from odapi_repro import data_check_inputs
+
+    monkeypatch.setattr(data_check_inputs, "embedded_dataset", lambda: clean)
+    assert images_of(told(capsys, "embedded")) == {"train": 40, "eval": 16}
+
+
+def test_records_that_are_not_there_are_refused_by_what_lies_beside_them(capsys, clean, tmp_path):
+    message = refused(capsys, str(clean.folder / "train-00009-of-00004.tfrecord"))
+    assert "matches nothing" in message
+    assert "holds train-0000" in message
+    assert "no such pipeline.config" in refused(capsys, str(tmp_path / "my.config"))
+    (tmp_path / "pets.record").touch()
+    for name in ("pets.recrod", "*.rec", "pets"):
+        message = refused(capsys, str(tmp_path / name))
+        assert "matches nothing" in message
+        assert "pets.record" in message
+    (tmp_path / "empty.record").touch()
+    assert "hold no record" in refused(capsys, str(tmp_path / "empty.record"))
+
+
+def test_data_that_is_named_twice_is_refused(capsys, clean):
+    folder = str(clean.folder)
+    assert "2 sets of data were named" in refused(capsys, folder, "--data", folder)
+    assert "2 sets of data were named" in refused(capsys, folder, "embedded")
+    message = refused(capsys, clean.train_pattern, "--eval_records", clean.val_pattern)
+    assert "record files were named with --eval_records and without a flag" in message

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from odapi_repro.errors import DataError
 
-__all__ = ["SHARD", "record_names", "split_of"]
+__all__ = ["SHARD", "is_record_name", "record_names", "split_of"]
 
 SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d+)-of-(?P<total>\d+)(?P<suffix>.*)")
 """A shard's name: `stem`, `index`, `total`, `suffix`."""
@@ -17,6 +17,11 @@ _SPLITS = {
     "train": re.compile(r"(?<![a-z])train", re.IGNORECASE),
     "val": re.compile(r"(?<![a-z])e?val", re.IGNORECASE),
 }
+
+
+def is_record_name(name: str) -> bool:
+    """Whether a name is one that record files have."""
+    return _RECORD.search(name) is not None
 
 
 def record_names(folder: Path) -> list[str]:
@@ -34,7 +39,7 @@ def record_names(folder: Path) -> list[str]:
             mend="name a folder that can be read",
             where=str(folder),
         ) from error
-    return [name for name in names if _RECORD.search(name) and not name.startswith(".")]
+    return [name for name in names if is_record_name(name) and not name.startswith(".")]
 
 
 def split_of(name: str) -> str:

@@ -15,6 +15,7 @@ from odapi_repro.datasets.census.columns import (
 from odapi_repro.datasets.census.inventory import (
     Inventory,
     ShardSet,
+    file_inventories,
     folder_inventories,
     inventory_of,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "ShardSet",
     "SplitCensus",
     "Tally",
+    "file_inventories",
     "folder_inventories",
     "inventory_of",
     "take_census",

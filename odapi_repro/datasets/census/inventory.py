@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from odapi_repro.datasets.record_names import SHARD, record_names, split_of
+from odapi_repro.datasets.census.record_files import files_of_folder, sorted_by_split
+from odapi_repro.datasets.record_names import SHARD
 from odapi_repro.errors import DataError
 
-__all__ = ["Inventory", "ShardSet", "folder_inventories", "inventory_of"]
+__all__ = ["Inventory", "ShardSet", "file_inventories", "folder_inventories", "inventory_of"]
 
 
 @dataclass(frozen=True)
@@ -63,28 +64,28 @@ def inventory_of(patterns: Sequence[str]) -> Inventory:
     return Inventory(tuple(sorted(files)), _shard_sets(files), tuple(unmatched))
 
 
-def folder_inventories(folder: Path) -> dict[str, Inventory]:
-    """Gives what a folder holds of `train` and `eval`, by the names of its record files.
+def folder_inventories(folder: Path) -> tuple[dict[str, Inventory], tuple[str, ...]]:
+    """Gives what a folder holds of `train` and `eval`, and what is to be told of other records.
 
     Raises:
-        DataError: the folder cannot be listed, or holds no record file of either split.
+        DataError: the folder cannot be listed, or holds no record file, nor does a folder in it.
     """
-    records = record_names(folder)
-    by_split: dict[str, list[Path]] = defaultdict(list)
-    for name in records:
-        if split := split_of(name):
-            by_split["eval" if split == "val" else split].append(folder / name)
-    if not by_split:
-        listed = ", ".join(records[:3]) + (", ..." if len(records) > 3 else "")
+    files = files_of_folder(folder)
+    if not files:
         raise DataError(
-            f"no record file is named train* or val* (there: {listed})"
-            if records
-            else "the folder holds no record file",
+            "the folder holds no record file",
             expected="files such as train.record or val-00000-of-00010.tfrecord",
             mend="name the files: --train_records GLOB, --eval_records GLOB, --label_map FILE",
             where=str(folder),
         )
-    return {split: Inventory(tuple(files), _shard_sets(files)) for split, files in by_split.items()}
+    return file_inventories(files)
+
+
+def file_inventories(files: Sequence[Path]) -> tuple[dict[str, Inventory], tuple[str, ...]]:
+    """Gives record files by split, `train` and `eval`, and what is to be told of the others."""
+    by_split, told = sorted_by_split(files)
+    found = {split: Inventory(one, _shard_sets(one)) for split, one in by_split.items()}
+    return found, told
 
 
 def _shard_sets(files: Iterable[Path]) -> tuple[ShardSet, ...]:

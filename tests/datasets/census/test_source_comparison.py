@@ -19,7 +19,7 @@ from odapi_repro.errors import DataError
 
 @pytest.fixture(scope="module")
 def split(small) -> SplitCensus:
-    return take_census("train", folder_inventories(small.folder)["train"])
+    return take_census("train", folder_inventories(small.folder)[0]["train"])
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def census_of(tmp_path: Path, *records: bytes):
 
 
 def test_boxes_masks_areas_and_crowds_are_those_of_the_json(small: EmbeddedDataset):
-    split = take_census("train", folder_inventories(small.folder)["train"])
+    split = take_census("train", folder_inventories(small.folder)[0]["train"])
     content = json.loads(small.instances_train.read_text())
     by_image = {str(one["id"]): [] for one in content["images"]}
     for one in content["annotations"]:
@@ -62,7 +62,7 @@ def test_boxes_masks_areas_and_crowds_are_those_of_the_json(small: EmbeddedDatas
 
 
 def test_several_processes_and_small_stretches_give_the_same_columns(small, monkeypatch):
-    inventory = folder_inventories(small.folder)["train"]
+    inventory = folder_inventories(small.folder)[0]["train"]
     alone = take_census("train", inventory)
     monkeypatch.setattr(survey_module, "_ALONE_BYTES", 0)
     monkeypatch.setattr(survey_module, "_STRETCH_RECORDS", 2)
@@ -76,7 +76,7 @@ def test_several_processes_and_small_stretches_give_the_same_columns(small, monk
 
 def test_progress_ends_with_all_records(small):
     told = []
-    inventory = folder_inventories(small.folder)["train"]
+    inventory = folder_inventories(small.folder)[0]["train"]
     take_census("train", inventory, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (12, 12)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
@@ -154,7 +154,7 @@ def test_a_missing_shard_is_known_by_the_names_of_the_others(tmp_path):
     for index in (0, 1, 3):
         (tmp_path / f"train-{index:05d}-of-00004.tfrecord").touch()
     (tmp_path / "val.record").touch()
-    found = folder_inventories(tmp_path)
+    found, _ = folder_inventories(tmp_path)
     assert found["train"].shard_sets[0].missing == (2,)
     assert found["eval"].shard_sets == ()
 
@@ -163,6 +163,10 @@ def test_a_folder_without_record_files_is_refused(tmp_path):
     (tmp_path / "readme.txt").touch()
     with pytest.raises(DataError, match="holds no record file"):
         folder_inventories(tmp_path)
+
+
+def test_records_whose_names_tell_no_split_are_for_training(tmp_path):
     (tmp_path / "pictures.record").touch()
-    with pytest.raises(DataError, match=r"named train\* or val\*"):
-        folder_inventories(tmp_path)
+    found, (told,) = folder_inventories(tmp_path)
+    assert [one.name for one in found["train"].files] == ["pictures.record"]
+    assert "taken for training: pictures.record" in told
