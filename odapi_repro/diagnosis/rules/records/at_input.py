@@ -34,7 +34,7 @@ class AtInput:
         objects: n of them, in pixels of the input.
         own_sides: float64 [n], square roots of their areas in pixels of their image.
         stride: of the finest feature map that boxes are found on, in pixels of the input.
-        design: how anchors are made; None for a model without any.
+        design: how anchors are made; None for a model without any, or whose have no size.
         input_size: height and width of most inputs.
         is_reduced: whether most images are larger than the input.
     """
@@ -87,7 +87,11 @@ def _at_input(pipeline: Pipeline, subject: RecordSubject, split: SplitCensus) ->
     design, stride = None, _CENTER_NET_STRIDE
     if pipeline.meta_architecture != "center_net":
         design = anchor_design(pipeline)
-        stride = min(min(level.stride) for level in design.anchors(height, width).levels)
+        levels = design.anchors(height, width).levels
+        stride = min(min(level.stride) for level in levels)
+        lengths = np.concatenate([np.append(level.heights, level.widths) for level in levels])
+        if not len(lengths) or not (np.isfinite(lengths) & (lengths > 0)).all():
+            design = None  # anchors of no size, which other rules tell
     reduced = float(np.mean(size[image].max(axis=1) > objects.sizes.max(axis=1)))
     own_sides = objects_at_input(table, None).sides
     return AtInput(rows, objects, own_sides, stride, design, (height, width), reduced > 0.5)

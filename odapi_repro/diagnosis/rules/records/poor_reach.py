@@ -75,7 +75,7 @@ def poor_reach(subject: RecordSubject, seen: AtInput) -> PoorReach | None:
         matcher = read_matcher(subject.config.pipeline)
         if not matcher.matched:
             return None
-        with np.errstate(all="ignore"):  # anchors of no size
+        with np.errstate(all="ignore"):  # a stride of 0
             clipped = seen.design.border is Border.CLIPPED
             design = replace(seen.design, border=Border.KEPT) if clipped else seen.design
             fit = fit_anchors(seen.objects, design, matcher, limit=_MOST_COMPARED)
