@@ -4,9 +4,11 @@ import sys
 
 __version__ = "0.1.0"
 
-# `python -m odapi_repro.<command>` while the command is looked for; nobody else's exceptions are
-# ours to print.
-if sys.argv[:1] == ["-m"]:
+# `python -m odapi_repro.<command>` and the program odapi-repro while the command is looked for;
+# nobody else's exceptions are ours to print.
+if sys.argv[:1] == ["-m"] or (sys.argv[:1] and sys.argv[0].endswith("/odapi-repro")):
     from odapi_repro.ending import guard_imports
 
-    guard_imports("command")
+    _given = sys.orig_argv
+    _module = _given[_given.index("-m") + 1 :][:1] if "-m" in _given else []
+    guard_imports(_module[0].rpartition(".")[2] if _module else "command")

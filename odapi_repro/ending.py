@@ -184,6 +184,11 @@ def _problem_of(error: BaseException) -> UserError | None:
         )
     if isinstance(error, ImportError) and any(text in str(error) for text in _NO_ROOM_TO_LOAD):
         return _problem_of(MemoryError())
+    if isinstance(error, Exception):
+        # Importing it takes time, which only an error may cost.
+        from odapi_repro.packages import import_problem
+
+        return import_problem(error)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,16 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.ending import EXIT_USAGE
 from odapi_repro.execution.events import PARENT_PID, PROGRESS_FD, parse_event
 from odapi_repro.files import append_to
+from odapi_repro.packages import cwd_is_on_path
 from odapi_repro.signals import held
 
-__all__ = ["ChildEnd", "run_child"]
+__all__ = ["ChildEnd", "python_environment", "run_child"]
 
 _CGROUP_EVENTS = (
     Path("/sys/fs/cgroup/memory.events"),
     Path("/sys/fs/cgroup/memory/memory.oom_control"),
 )
+_REFUSAL = re.compile(r"^odapi-repro \w+: ", re.MULTILINE)
 _OUTCOMES = frozenset({"done", "diverged", "failed"})
 
 
@@ -61,7 +65,19 @@ class ChildEnd:
         if self.code < 0:
             name = signal.Signals(-self.code).name
             return "interrupted", f"the process was ended by {name}"
+        told = self._refusal()
+        if told:
+            return "input", told
         return "error", f"the process ended with code {self.code}, see {self.log.name}"
+
+    def _refusal(self) -> str:
+        """Gives the message of a child that could not import what it needs."""
+        if self.code != EXIT_USAGE:
+            return ""
+        with contextlib.suppress(OSError):
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+            return _REFUSAL.split(text)[-1].strip() if _REFUSAL.search(text) else ""
+        return ""
 
 
 def run_child(
@@ -99,7 +115,11 @@ def run_child(
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(write_end,),
-                env={**os.environ, PROGRESS_FD: str(write_end), PARENT_PID: str(os.getpid())},
+                env={
+                    **python_environment(),
+                    PROGRESS_FD: str(write_end),
+                    PARENT_PID: str(os.getpid()),
+                },
                 start_new_session=True,
             )
         told.close()
@@ -128,6 +148,15 @@ def run_child(
         killed_for_memory=_oom_kills() > kills_before,
         log=log,
     )
+
+
+def python_environment() -> dict[str, str]:
+    """Gives the environment of a Python that imports what this one does.
+
+    `python -m` puts the working folder first on the path. Where this process does without, as the
+    program odapi-repro does, so does its child: an `object_detection` may lie there.
+    """
+    return {**os.environ, **({} if cwd_is_on_path() else {"PYTHONSAFEPATH": "1"})}
 
 
 def _oom_kills() -> int:

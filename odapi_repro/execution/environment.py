@@ -15,6 +15,7 @@ from typing import Any
 
 import odapi_repro
 from odapi_repro.execution.tensorflow_probe import Probe, cpu_count, memory_bytes, nvidia_gpus
+from odapi_repro.packages import other_object_detection
 
 __all__ = [
     "DISTRIBUTIONS",
@@ -93,11 +94,13 @@ class Lack:
 
     Attributes:
         needed: training cannot run without it.
+        cause: a word for it, where programs may ask; else empty.
     """
 
     what: str
     mend: str
     needed: bool = True
+    cause: str = ""
 
 
 def installed_version(name: str) -> str | None:
@@ -189,6 +192,7 @@ def collect(
         gpus: gives the GPUs that the driver knows.
         lock_folder: where the locks lie; the checkout by default.
     """
+    other, why = other_object_detection()
     versions = {name: version_of(name) for name in DISTRIBUTIONS}
     stack = stack_of(versions, (sys.version_info.major, sys.version_info.minor))
     asked = probe is not None and versions["tensorflow"] is not None
@@ -206,6 +210,7 @@ def collect(
         "lock": _lock_report(
             lock_folder or Path(odapi_repro.__file__).resolve().parents[1], version_of
         ),
+        "object_detection": {"other": _without_home(other), "lacks": why},
         "tensorflow": {"asked": asked, **answer.answers, "error": _without_home(answer.error)},
         "gpus": gpus(),
         "disk": {name: _disk(path) for name, path in folders.items() if path is not None},
@@ -214,7 +219,7 @@ def collect(
 
 def lacks(report: Mapping[str, Any]) -> list[Lack]:
     """Gives what is missing from a report, what training needs first."""
-    found = [*_package_lacks(report), *_tensorflow_lacks(report)]
+    found = [*_object_detection_lacks(report), *_package_lacks(report), *_tensorflow_lacks(report)]
     runs = report["disk"]["runs"]
     if runs["free_bytes"] < LEAST_FREE_BYTES:
         found.append(
@@ -225,6 +230,20 @@ def lacks(report: Mapping[str, Any]) -> list[Lack]:
             )
         )
     return sorted(found, key=lambda lack: not lack.needed)
+
+
+def _object_detection_lacks(report: Mapping[str, Any]) -> list[Lack]:
+    found = report["object_detection"]
+    if not found["other"]:
+        return []
+    why = f", and {found['lacks']}" if found["lacks"] else ""
+    return [
+        Lack(
+            f"another object_detection is first on the path{why}: {found['other']}",
+            "take the folder that it lies in out of PYTHONPATH, or work in another folder",
+            cause="other_object_detection_on_path",
+        )
+    ]
 
 
 def _package_lacks(report: Mapping[str, Any]) -> list[Lack]:
@@ -255,8 +274,9 @@ def _tensorflow_lacks(report: Mapping[str, Any]) -> list[Lack]:
     if not tensorflow["asked"]:
         return []
     found = []
-    if tensorflow["error"]:
-        stage = "the OD API" if "devices" in tensorflow else "TensorFlow"
+    stage = "the OD API" if "devices" in tensorflow else "TensorFlow"
+    hidden = stage == "the OD API" and report["object_detection"]["other"]
+    if tensorflow["error"] and not hidden:
         found.append(
             Lack(
                 f"{stage} could not be imported ({tensorflow['error']})",

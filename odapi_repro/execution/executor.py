@@ -17,6 +17,7 @@ from odapi_repro.execution.attempts import DETECTIONS
 from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.history import memory_advice
 from odapi_repro.execution.store import FINISHED, TRAINED_ONLY, Attempt, TrialState, TrialStore
+from odapi_repro.packages import object_detection_problem
 from odapi_repro.signals import Ended, held
 from odapi_repro.study.trial import Trial
 from odapi_repro.training.job import Job, is_chief, write_job
@@ -226,6 +227,9 @@ def check_worker_environment(what: str = "training") -> None:
     """Raises `EnvironmentMissing` when what `what` needs, TensorFlow or the OD API, is not here."""
     import importlib.util
 
+    hidden = object_detection_problem()
+    if hidden is not None:
+        raise hidden
     missing = [
         name
         for name in ("tensorflow", "tf_keras", "object_detection", "official", "tf_slim")

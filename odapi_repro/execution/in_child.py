@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from odapi_repro.errors import UserError
 from odapi_repro.execution.events import PARENT_PID, SCRATCH, EventWriter
+from odapi_repro.packages import import_problem
 
 __all__ = ["die_with_parent", "peak_memory_mib", "work_and_exit"]
 
@@ -66,6 +67,9 @@ def work_and_exit(
             emit("failed", kind="input", message=str(error))
         elif isinstance(error, MemoryError):
             emit("failed", kind="out_of_memory", message="the host ran out of memory")
+        elif isinstance(error, Exception) and (problem := import_problem(error)) is not None:
+            emit("failed", kind="input", message=str(problem))
+            traceback.print_exc()
         else:
             # First the event: on a full disk the log cannot be written.
             emit("failed", kind=_kind(error), message=_first_lines(error))

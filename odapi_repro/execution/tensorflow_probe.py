@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from odapi_repro.execution.child import python_environment
+
 __all__ = ["Probe", "cpu_count", "memory_bytes", "nvidia_gpus", "probe_tensorflow"]
 
 
@@ -71,6 +73,7 @@ def probe_tensorflow(timeout_seconds: float) -> Probe:
             errors="replace",
             timeout=timeout_seconds,
             check=False,
+            env=python_environment(),
         )
     except subprocess.TimeoutExpired as expired:
         # Bytes even with text=True, where the system's own way of waiting gives bytes.
