@@ -20,7 +20,7 @@ _OTHER = re.compile(
     r"\.(?:pb|pbtxt|h5|hdf5|keras|tflite|pth?|onnx|weights|tar\.gz|tgz|zip|config)$"
 )
 _GLOB = re.compile(r"[*?]|\[[^/\\]*$")
-_ARCHIVE = re.compile(r"_(?:tpu|gpu)-\d+(?:\.tar)?$|_coco17_(?:od|kpts)$|^extremenet$")
+_ARCHIVE = re.compile(r"_(?:tpu|gpu)-\d+$|_coco17_(?:od|kpts)$|^extremenet$")
 
 
 class CheckpointPath(Rule):
@@ -59,15 +59,15 @@ class CheckpointPath(Rule):
             return
         look = subject.circumstances.look_at_disk
         here = folder_of(path, look=look) is not None
-        parts = parts_of(path)
+        parts = parts_of(_SUFFIX.sub("", path))
         if told := unopenable(path):
             yield self._not_found(Severity.FATAL, *told)
+        elif saved := _saved_model(parts):
+            yield self._form(saved, _beside_saved_model(path, look=look))
         elif suffix := _SUFFIX.search(path):
             yield self._form(f"ends in {suffix.group()}", path[: suffix.start()])
         elif other := _OTHER.search(path.lower()):
             yield self._form(f"ends in {other.group()}, which is no checkpoint", None)
-        elif saved := _saved_model(parts):
-            yield self._form(saved, _beside_saved_model(path, look=look))
         elif here and os.path.isfile(path + ".index"):
             return
         elif _GLOB.search(path):
@@ -78,9 +78,12 @@ class CheckpointPath(Rule):
         elif here and os.path.isdir(path):
             yield self._form("is a folder", _prefix_in(path))
         elif _names_archive(base_name(path)):
-            yield self._form(
-                f"ends in {base_name(path)}, the folder of an archive", f"{path}/checkpoint/ckpt-0"
-            )
+            found = f"ends in {base_name(path)}, the folder of an archive"
+            yield self._form(found, _in_archive(path))
+        elif inside := _in_backbones_folder(base_name(path)):
+            # Who saves a backbone by hand may have called its files like that.
+            found = f"ends in {base_name(path)}, by its name the folder of a backbone"
+            yield self._form(found, f"{path}/{inside}", Severity.WARNING)
         elif parts and parts[-1] in ("ckpt", "ckpt-"):
             # tf.train.Checkpoint.write can make a `ckpt`; exporter and train_loop number theirs.
             sure = here or parts[-2:-1] == ["checkpoint"]
@@ -106,15 +109,15 @@ class CheckpointPath(Rule):
             fix=(FieldFix(_FIELD, mended),) if mended else (),
         )
 
-    def _form(self, found: str, prefix: str | None) -> Finding:
+    def _form(self, found: str, prefix: str | None, severity: Severity = Severity.FATAL) -> Finding:
         return self.finding(
             "ckpt_path_has_file_suffix",
-            Severity.FATAL,
+            severity,
             fields=(_FIELD,),
             found=f"fine_tune_checkpoint {found}",
             expected=prefix or "the prefix that .index and .data share, such as .../ckpt-0",
             why="TensorFlow restores by that prefix, and training stops when it finds no objects.",
-            loss_ap=100.0,
+            loss_ap=100.0 if severity is Severity.FATAL else 20.0,
             fix=(FieldFix(_FIELD, prefix),) if prefix else (),
         )
 
@@ -122,7 +125,7 @@ class CheckpointPath(Rule):
 def _saved_model(parts: list[str]) -> str:
     """What of a SavedModel a path names; empty where none."""
     if parts[-2:] == ["variables", "variables"]:
-        return "ends in variables/variables, a SavedModel's: its objects have other names"
+        return "names variables/variables of a SavedModel, whose objects are called otherwise"
     if parts[-1:] == ["saved_model"] or parts[-2:] == ["saved_model", "variables"]:
         return "is the folder of a SavedModel"
     return ""
@@ -135,14 +138,28 @@ def _beside_saved_model(path: str, *, look: bool) -> str | None:
     head = path[: path.rindex("saved_model")]
     if folder_of(f"{head}checkpoint/ckpt", look=look):
         return _prefix_in(f"{head}checkpoint")
-    archive = base_name(head)
-    return f"{head}checkpoint/ckpt-0" if _names_archive(archive) else None
+    return _in_archive(head.rstrip("/\\")) if _names_archive(base_name(head)) else None
 
 
 def _names_archive(name: str) -> bool:
     archive = archive_of(name)
     detection = archive is not None and archive.kind == "detection"
     return detection and bool(_ARCHIVE.search(name.lower()))
+
+
+def _in_archive(path: str) -> str | None:
+    """The checkpoint in an archive's folder; CenterNet MobileNet and ExtremeNet have others."""
+    return f"{path}/checkpoint/ckpt-0" if re.search(r"-\d+$", path) else None
+
+
+def _in_backbones_folder(name: str) -> str:
+    """The checkpoint in a folder of the classification zoo; empty where it names none."""
+    archive = archive_of(name)
+    if archive is None or archive.kind != "classification" or not archive.published or "." in name:
+        return ""
+    backbone = next(iter(archive.fits))
+    numbered = f"{backbone.removesuffix('_v1') if 'resnet' in backbone else backbone}.ckpt-1"
+    return "ckpt-0" if backbone.startswith("efficientnet") else numbered
 
 
 def _prefixes(folder: str) -> list[str]:

@@ -139,14 +139,13 @@ class InputPatterns(Rule):
         look = subject.circumstances.look_at_disk
         missing = folder_of(path, look=look) is not None and not os.path.isfile(path)
         told = unopenable(path)
+        if path.endswith("/") or (missing and os.path.isdir(path)):
+            told = (f"{path} is a folder", "the file of the label map", "")
         if is_placeholder(path) or not (told or missing):
             return
         field = f"{name}.label_map_path"
-        found, expected, whole = told or (
-            f"there is no {path}, and the folder is here",
-            _there_is(path),
-            "",
-        )
+        none = f"there is no {path}, and the folder is here"
+        found, expected, whole = told or (none, _there_is(path), "")
         yield self._finding(
             (field,),
             found,
