@@ -108,7 +108,9 @@ def _keypoints(example: ParsedExample, pipeline: Pipeline, boxes: int) -> Iterat
         )
     else:
         found = f"{x} keypoint values for {_boxes(boxes)}, and num_keypoints is {each}"
-        yield _Fault(found, mend, (_RAGGED, x, each))
+        # Places are reshaped to [-1, each, 2], visibilities to [-1, each]: either may stop first.
+        for values in (1, 2):
+            yield _Fault(found, mend, (_RAGGED, values * x, values * each))
         if x // each < boxes:
             yield _Fault(found, mend, (_SHORT, None, x // each))
     for step in pipeline.proto.train_config.data_augmentation_options:

@@ -58,6 +58,7 @@ BOXES = "ssd_mobilenet_v2_320"
         (EMPTY, record(), reading(), "2 boxes and no keypoints, and num_keypoints is 17"),
         (ONE, keypoints(17), reading(), "17 keypoint values for 2 boxes"),
         (ragged(34, 16), keypoints(34), reading(num_keypoints=16), "34 keypoint values"),
+        (ragged(68, 32), keypoints(34), reading(num_keypoints=16), "34 keypoint values"),
         (
             "ConcatOp : Dimension 0 in both shapes must be equal: shape[0] = [33,1]",
             keypoints(34, 33),
