@@ -163,6 +163,31 @@ def test_draws_follow_the_seed_and_differ_from_each_other(
 
 
 @pytest.mark.tensorflow
+def test_records_whose_keypoints_do_not_fit_are_told_so(drawer: Drawer) -> None:
+    good, none, ragged = _scenes()
+
+    def keypoints(image: AnnotatedImage, each: int) -> AnnotatedImage:
+        return dataclasses.replace(
+            image,
+            keypoint_names=tuple(f"k{i}" for i in range(each)),
+            keypoints=np.full((2, each, 2), 0.5, np.float32),
+            keypoint_visibility=np.full((2, each), 2),
+            keypoint_counts=np.full(2, each),
+        )
+
+    pipeline = _pipeline("").edited(
+        lambda proto: setattr(proto.train_input_reader, "num_keypoints", 3)
+    )
+    drawn = drawer.draw(pipeline, [keypoints(good, 3), none, keypoints(ragged, 5)], draws=1)
+    assert [one.source_id for one in drawn.inputs] == [good.source_id]
+    lacking, other = drawn.refused
+    assert lacking.message.startswith("2 boxes and no keypoints, and num_keypoints is 3 (indices")
+    assert "leave num_keypoints out" in lacking.mend
+    assert other.message.startswith("10 keypoint values for 2 boxes, and num_keypoints is 3 (Input")
+    assert other.mend
+
+
+@pytest.mark.tensorflow
 def test_a_record_at_which_training_would_stop_is_told_and_disturbs_no_other(
     drawer: Drawer,
 ) -> None:
