@@ -101,6 +101,18 @@ def test_one_class_of_which_nothing_is_left_is_told_by_its_name() -> None:
     assert "boxes of class buoy" in one.found
 
 
+def test_one_class_of_boxes_that_no_anchor_is_like_is_told_by_its_name() -> None:
+    large, cables = boxes_of((800, 800), (200, 200)), boxes_of((800, 800), (8, 700), images=10)
+    corners = np.concatenate([large.boxes.corners, cables.boxes.corners])
+    image = np.concatenate([large.boxes.image, cables.boxes.image])
+    both = split_of(np.array([(800, 800)] * 40), image, corners)
+    label = np.repeat([1, 2], [120, 30])
+    found = told(replace(both, boxes=replace(both.boxes, label=label)))
+    one = found["anchors_do_not_fit"]
+    assert (one.severity.word, one.count) == ("warning", 30)
+    assert "30 of 30 boxes of class buoy by 0.5" in one.found
+
+
 def test_evaluation_images_that_are_no_tiles_are_told_as_such() -> None:
     tiles, photographs = boxes_of((512, 512), (40, 40)), boxes_of((5120, 5120), (40, 40))
     found = told(tiles, replace(photographs, split="eval"))

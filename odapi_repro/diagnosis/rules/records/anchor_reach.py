@@ -10,7 +10,7 @@ from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 from odapi_repro.diagnosis.rules.model.model_parts import anchor_generator
-from odapi_repro.diagnosis.rules.records.at_input import AtInput, at_input
+from odapi_repro.diagnosis.rules.records.at_input import AtInput, at_input, classes_told
 from odapi_repro.diagnosis.rules.records.poor_reach import (
     ELONGATED,
     GOOD_OVERLAP,
@@ -49,8 +49,9 @@ class AnchorsDoNotFit(RecordRule):
     core/target_assigner.create_target_assigner (first stage of Faster R-CNN: 0.7, 0.3, forced).
     Every box is compared with every anchor; of large sets 100,000 drawn at random, and 500 where
     anchors are clipped. Told where 70 % overlap none by half (or by matched_threshold, if that is
-    less), or 30 % are larger than the largest anchor and do so: judgements; objects as COCO has
-    them come to 51 % and 9 % at most in the reference configs. Where most objects are below the
+    less), or 30 % are larger than the largest anchor and do so, or 90 % of a class are twice as
+    elongated as any anchor: judgements; objects as COCO has them come to 51 % and 9 % at most in
+    the reference configs. Where most objects are below the
     finest stride those are REC026's, and the others are judged here.
     """
 
@@ -75,17 +76,18 @@ class AnchorsDoNotFit(RecordRule):
         matched, forced = fit.matcher.matched or 0.0, fit.matcher.forced
         below = int((judged & fit.is_below_matched).sum())
         sampled = "" if len(fit.index) == len(seen.rows) else "sampled "
+        whose = f" of {classes_told(subject, reach.classes)}" if reach.classes else ""
         part = anchor_generator(subject.config.pipeline)
         told = ", ".join(f"{int(of.sum()):,} {word}" for word, of in reasons.items())
         sizes, ratios = anchor_shapes(fit)
         # Unforced, an object without an anchor above the threshold is background to all of them.
-        critical = not forced and below >= _ALMOST_ALL * judged.sum()
+        critical = not forced and not whose and below >= _ALMOST_ALL * judged.sum()
         return self.told(
             subject,
             split,
             "anchors_do_not_fit",
             Severity.CRITICAL if critical else Severity.WARNING,
-            found=f"no anchor overlaps {below:,} of {int(judged.sum()):,} {sampled}boxes by "
+            found=f"no anchor overlaps {below:,} of {int(judged.sum()):,} {sampled}boxes{whose} by "
             f"{matched:g}, the least of a match; {int(poor.sum()):,} overlap none by "
             f"{min(matched, GOOD_OVERLAP):g}: {told}",
             expected="anchors that overlap most boxes by half; these have sides of "
@@ -101,7 +103,7 @@ class AnchorsDoNotFit(RecordRule):
             count=int(poor.sum()),
             counted="boxes",
             examples=split.images.names(split.boxes.image[seen.rows[fit.index[poor]]][:200]),
-            loss_ap=(40.0 if critical else 10.0) * float(poor.sum() / judged.sum()),
+            loss_ap=(40.0 if critical else 10.0) * float(poor.mean()),
             fields=(part.chosen_path,),
         )
 

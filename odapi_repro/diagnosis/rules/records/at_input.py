@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,13 @@ from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.anchors import AnchorDesign, anchor_design, read_resizer
 
-__all__ = ["LEAST_OBJECTS", "AtInput", "at_input"]
+__all__ = ["LEAST_OBJECTS", "LEAST_OF_CLASS", "AtInput", "at_input", "classes_told"]
 
 #: Fewer say nothing about a data set.
 LEAST_OBJECTS = 10
+#: Fewer say nothing about a class.
+LEAST_OF_CLASS = 20
+_MOST_NAMED = 3
 # Every extractor of CenterNet in models/center_net_*_feature_extractor: out_stride.
 _CENTER_NET_STRIDE = 4.0
 _MOST_SIDE = 2**31
@@ -95,3 +99,12 @@ def _at_input(pipeline: Pipeline, subject: RecordSubject, split: SplitCensus) ->
     reduced = float(np.mean(size[image].max(axis=1) > objects.sizes.max(axis=1)))
     own_sides = objects_at_input(table, None).sides
     return AtInput(rows, objects, own_sides, stride, design, (height, width), reduced > 0.5)
+
+
+def classes_told(subject: RecordSubject, classes: Sequence[int]) -> str:
+    """Gives `class buoy`, or `classes buoy, ship`, and so on."""
+    label_map = subject.census.label_map
+    items = label_map.items if label_map is not None else {}
+    told = ", ".join(items.get(one, f"id {one}") for one in classes[:_MOST_NAMED])
+    word = "class" if len(classes) == 1 else "classes"
+    return f"{word} {told}" + (" ..." if len(classes) > _MOST_NAMED else "")

@@ -11,7 +11,12 @@ from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 from odapi_repro.diagnosis.rules.model.model_parts import image_resizer
-from odapi_repro.diagnosis.rules.records.at_input import AtInput, at_input
+from odapi_repro.diagnosis.rules.records.at_input import (
+    LEAST_OF_CLASS,
+    AtInput,
+    at_input,
+    classes_told,
+)
 from odapi_repro.pipeline import Pipeline, descend
 
 __all__ = ["ObjectsTooSmall", "is_too_small"]
@@ -19,8 +24,6 @@ __all__ = ["ObjectsTooSmall", "is_too_small"]
 # An object of a quarter of the stride covers a sixteenth of one cell of the finest feature map, and
 # one of two pixels is four of them.
 _INVISIBLE_SHARE, _INVISIBLE_PIXELS = 0.25, 2.0
-_LEAST_OF_CLASS = 20
-_MOST_NAMED = 3
 _LARGEST_INPUT = 2048  # the zoo's largest is 1,536
 _FINEST_LEVEL = 2
 
@@ -75,7 +78,7 @@ class ObjectsTooSmall(RecordRule):
             if not invisible:
                 return None
             of = np.isin(seen.objects.class_ids, invisible)
-            whose = f" of {_named(subject, invisible)}"
+            whose = f" of {classes_told(subject, invisible)}"
         median, own = float(np.median(sides[of])), float(np.median(seen.own_sides[of]))
         small = of & (sides < seen.stride)
         severity = Severity.WARNING
@@ -119,17 +122,9 @@ def _invisible_classes(seen: AtInput) -> list[int]:
     sides, class_ids = seen.objects.sides, seen.objects.class_ids
     for one in np.unique(class_ids).tolist():
         of = sides[class_ids == one]
-        if len(of) >= _LEAST_OF_CLASS and np.median(of) < _invisible(seen):
+        if len(of) >= LEAST_OF_CLASS and np.median(of) < _invisible(seen):
             found.append(int(one))
     return found
-
-
-def _named(subject: RecordSubject, classes: list[int]) -> str:
-    label_map = subject.census.label_map
-    items = label_map.items if label_map is not None else {}
-    told = ", ".join(items.get(one, f"id {one}") for one in classes[:_MOST_NAMED])
-    word = "class" if len(classes) == 1 else "classes"
-    return f"{word} {told}" + (" ..." if len(classes) > _MOST_NAMED else "")
 
 
 def _mend(pipeline: Pipeline, seen: AtInput, median: float, own: float) -> str:

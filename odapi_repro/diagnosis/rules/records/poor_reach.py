@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.anchor_fit import AnchorFit, fit_anchors
 from odapi_repro.diagnosis.record_rule import RecordSubject
-from odapi_repro.diagnosis.rules.records.at_input import LEAST_OBJECTS, AtInput
+from odapi_repro.diagnosis.rules.records.at_input import LEAST_OBJECTS, LEAST_OF_CLASS, AtInput
 from odapi_repro.diagnosis.rules.records.object_sizes import is_too_small
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.anchors import Border, read_matcher
@@ -34,6 +34,7 @@ GOOD_OVERLAP = 0.5
 # Objects as COCO's are below it to 51 % in the reference configs at most (SSD MobileNetV2 320), and
 # beyond the largest anchor to 9 % (Faster R-CNN at 1,024).
 _MOST_POOR, _MOST_BEYOND = 0.7, 0.3
+_ALMOST_ALL = 0.9
 _MOST_COMPARED, _MOST_CLIPPED = 100_000, 500
 # A box more elongated than the anchors by this much overlaps none by more than 0.55.
 _MORE_ELONGATED = 2.0
@@ -55,12 +56,14 @@ class PoorReach:
         judged: bool [m], those that are looked at.
         poor: bool [m], of them those that overlap no anchor well.
         reasons: what is the matter with them -> bool [m]; each once.
+        classes: those that are looked at alone; none where all are.
     """
 
     fit: AnchorFit
     judged: Mask
     poor: Mask
     reasons: Mapping[str, Mask]
+    classes: tuple[int, ...] = ()
 
 
 def poor_reach(subject: RecordSubject, seen: AtInput) -> PoorReach | None:
@@ -97,9 +100,26 @@ def _judged(seen: AtInput, fit: AnchorFit) -> PoorReach | None:
     beyond = reasons.get(LARGER)
     count = int(judged.sum())
     many_beyond = beyond is not None and int(beyond.sum()) >= _MOST_BEYOND * count
-    if count < LEAST_OBJECTS or not (many_beyond or int(poor.sum()) >= _MOST_POOR * count):
+    if count < LEAST_OBJECTS:
         return None
-    return PoorReach(fit, judged, poor, reasons)
+    if many_beyond or int(poor.sum()) >= _MOST_POOR * count:
+        return PoorReach(fit, judged, poor, reasons)
+    thin = reasons.get(ELONGATED)
+    return _of_classes(seen, fit, judged, thin) if thin is not None else None
+
+
+def _of_classes(seen: AtInput, fit: AnchorFit, judged: Mask, thin: Mask) -> PoorReach | None:
+    """Gives the classes of which nearly all objects are more elongated than any anchor."""
+    class_ids = seen.objects.class_ids[fit.index]
+    found = []
+    for one in np.unique(class_ids[thin]).tolist():
+        of = judged & (class_ids == one)
+        if of.sum() >= LEAST_OF_CLASS and (thin & of).sum() >= _ALMOST_ALL * of.sum():
+            found.append(int(one))
+    if not found:
+        return None
+    chosen = judged & np.isin(class_ids, found)
+    return PoorReach(fit, chosen, chosen & thin, {ELONGATED: chosen & thin}, tuple(found))
 
 
 def anchor_shapes(fit: AnchorFit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
