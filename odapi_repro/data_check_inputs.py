@@ -31,6 +31,7 @@ from odapi_repro.diagnosis.named_paths import folder_of, input_patterns
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
+from odapi_repro.pipeline.parse import STDIN, STDIN_NAME
 
 __all__ = ["CheckedData", "NamedData", "check_data", "name_data"]
 
@@ -285,13 +286,17 @@ def _of_config(config: Subject, label_map: str) -> NamedData:
             "the config names no records that are on this machine"
             + (f" ({missing[0]})" if missing else ""),
             expected="a config whose input_path matches files here",
-            mend=f"python -m odapi_repro.data check {config.text.path} --data FOLDER, or with "
+            mend=f"python -m odapi_repro.data check {_argument(config)} --data FOLDER, or with "
             "--train_records GLOB --label_map FILE",
             where=config.text.path,
         )
     path = _label_map(label_map, None, config)
     name = os.path.basename(config.text.path)
     return NamedData(name, found, path, tuple(missing))
+
+
+def _argument(config: Subject) -> str:
+    return STDIN if config.text.path == STDIN_NAME else config.text.path
 
 
 def _of_faults(faults: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "Token",
     "end_of_field",
     "outline_until",
+    "outlines_at",
     "tokens_from",
     "tokens_until",
 ]
@@ -90,11 +91,22 @@ def tokens_until(lines: Sequence[str], line: int, column: int) -> Iterator[Token
 
 def outline_until(lines: Sequence[str], line: int, column: int) -> Outline:
     """Gives what surrounds a place; the token that stands there is not looked at itself."""
+    return next(outlines_at(lines, [(line, column)]))
+
+
+def outlines_at(lines: Sequence[str], places: Sequence[tuple[int, int]]) -> Iterator[Outline]:
+    """Gives what surrounds each place, of places that are sorted, in one pass over the text."""
     blocks: list[Block] = []
     statement: Token | None = None
     closed: tuple[Block, Token] | None = None
     expects_value = False
-    for token in tokens_until(lines, line, column):
+    left = list(reversed(places))
+    for token in tokens_from(lines):
+        while left and left[-1] <= (token.line, token.column):
+            left.pop()
+            yield Outline(tuple(blocks), statement, closed)
+        if not left:
+            return
         if token.text in _OPENING and token.kind == "mark":
             name = statement or token
             blocks.append(Block(name.text, name.line, name.column, _OPENING[token.text]))
@@ -109,7 +121,8 @@ def outline_until(lines: Sequence[str], line: int, column: int) -> Outline:
             statement = token
         elif token.kind != "mark":
             expects_value = False
-    return Outline(tuple(blocks), statement, closed)
+    for _ in left:
+        yield Outline(tuple(blocks), statement, closed)
 
 
 def end_of_field(lines: Sequence[str], line: int, column: int) -> tuple[int, int]:

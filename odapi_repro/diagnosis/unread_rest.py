@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
+from odapi_repro.diagnosis.config_text import ParseProblem
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.diagnosis.text_outline import outline_until
+from odapi_repro.diagnosis.text_outline import outlines_at
 
 __all__ = ["without_consequences"]
 
@@ -17,6 +17,7 @@ __all__ = ["without_consequences"]
 _LOSES_TEXT = frozenset({"syntax", "encoding", "unknown_field"})
 _PARSE_ERRORS = frozenset({"syntax_error", "unknown_proto_field"})
 _ABOUT_THE_TEXT = _PARSE_ERRORS | {"field_given_twice", "not_utf8", "windows_path_escape"}
+_NEVER_CLOSED = re.compile(r"'.*' is never closed")
 _INDEX = re.compile(r"\[[^\]]*\]")
 
 
@@ -72,10 +73,17 @@ class _ReadPart:
                 continue  # of a block of the config itself nothing was read
             paths.update(map(_bare, ends))
             repeated.update(_bare(end) for end in ends if end.endswith("]"))
-        cut_short = [one for one in losses if one.message.endswith("is never closed")]
-        around = {path for one in losses for path in _around(subject.text, one)}
-        unclosed = {path for one in cut_short for path in _around(subject.text, one)}
-        return cls(*map(frozenset, (paths, repeated, around, unclosed)))
+        places = [(one.line - 1, one.column - 1) for one in losses]
+        outlines = outlines_at(subject.text.mended.split("\n"), places)
+        lossy: set[str] = set()
+        unclosed: set[str] = set()
+        for one, outline in zip(losses, outlines, strict=True):
+            names = [block.name for block in outline.blocks]
+            if _NEVER_CLOSED.fullmatch(one.message):
+                names.append(one.message.split("'")[1])
+                unclosed.update(_ends(".".join(names)))
+            lossy.update(_ends(".".join(names)))
+        return cls(*map(frozenset, (paths, repeated, lossy, unclosed)))
 
     def holds(self, path: str) -> bool:
         """Whether a field was read, and all that may belong to it."""
@@ -95,14 +103,5 @@ def _bare(path: str) -> str:
 
 def _ends(path: str) -> list[str]:
     """Gives a path and the paths of all messages around it."""
-    steps = path.split(".")
+    steps = path.split(".") if path else []
     return [".".join(steps[:end]) for end in range(1, len(steps) + 1)]
-
-
-def _around(text: ConfigText, problem: ParseProblem) -> list[str]:
-    """Gives the paths of the messages that a problem lies in."""
-    lines = text.mended.split("\n")
-    names = [one.name for one in outline_until(lines, problem.line - 1, problem.column - 1).blocks]
-    if problem.message.endswith("is never closed"):
-        names.append(problem.message.split("'")[1])
-    return _ends(".".join(names)) if names else []
