@@ -21,11 +21,8 @@ __all__ = [
 ]
 
 _OD_API: Final = ("tf-object-detection-api", "object-detection")
-_NEEDED: Final = (
-    ("protos/pipeline_pb2.py", "its protos are not compiled"),
-    ("builders/model_builder.py", "it has no builders/model_builder.py"),
-    ("model_lib_v2.py", "it is of TensorFlow 1: it has no model_lib_v2.py"),
-)
+_NEEDED: Final = ("protos/pipeline_pb2.py", "builders/model_builder.py", "model_lib_v2.py")
+"""Of these the OD API for TensorFlow 1 lacks the last, and a checkout as it is cloned the first."""
 _DISTRIBUTIONS: Final = {
     "absl": "absl-py",
     "cv2": "opencv-python-headless",
@@ -111,11 +108,20 @@ def other_object_detection() -> tuple[str, str]:
         return "", ""
     places = list(spec.submodule_search_locations or ())
     path = os.path.realpath(places[0] if places else str(spec.origin))
-    lacks = [why for file, why in _NEEDED if not os.path.isfile(os.path.join(path, file))]
+    why = _what_lacks(path)
     installed = _installed()
-    if path == installed or not (installed or lacks):
-        return "", ""
-    return path, lacks[0] if lacks else ""
+    return ("", "") if path == installed or not (installed or why) else (path, why)
+
+
+def _what_lacks(path: str) -> str:
+    if os.path.isfile(path):
+        return "it is a file"
+    if not os.path.isfile(os.path.join(path, _NEEDED[0])) and os.path.isfile(
+        os.path.join(path, "protos", "pipeline.proto")
+    ):
+        return "its protos are not compiled"
+    lacks = [file for file in _NEEDED if not os.path.isfile(os.path.join(path, file))]
+    return f"it has no {lacks[0]}" if lacks else ""
 
 
 def _installed() -> str:

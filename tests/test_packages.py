@@ -49,12 +49,13 @@ OTHERS = {
         "object_detection/protos/__init__.py": "",
         "object_detection/protos/pipeline.proto": 'syntax = "proto2";',
     },
+    "it has no protos/pipeline_pb2.py": {"object_detection/__init__.py": ""},
     "it has no builders/model_builder.py": {
         "object_detection/__init__.py": "",
         "object_detection/protos/__init__.py": "",
         "object_detection/protos/pipeline_pb2.py": "import nets_of_slim\n",
     },
-    "it is of TensorFlow 1": {
+    "it has no model_lib_v2.py": {
         "object_detection/__init__.py": "",
         "object_detection/protos/__init__.py": "",
         "object_detection/protos/pipeline_pb2.py": "raise TypeError('Descriptors cannot be made')",
@@ -122,7 +123,7 @@ def test_a_script_of_that_name_is_one_too(tmp_path: Path) -> None:
     package(tmp_path, {"object_detection.py": "print('my detector')\n"})
     done = called(["diagnose", CONFIG], tmp_path)
     assert done.returncode == 2
-    assert f"{tmp_path / 'object_detection.py'}" in done.stderr
+    assert f"it is a file: {tmp_path / 'object_detection.py'}" in done.stderr
 
 
 def test_a_training_is_not_started_with_another_that_works(
