@@ -27,7 +27,7 @@ class PlaceholderPath(Rule):
         }
 
     Some paths were filled in and others forgotten, most often those of the evaluation or
-    `fine_tune_checkpoint`. Shell variables and `~` count as well: TensorFlow expands neither.
+    `fine_tune_checkpoint`. Shell variables count as well: TensorFlow expands none.
 
     Best practice
 
