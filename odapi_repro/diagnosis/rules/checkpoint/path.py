@@ -148,7 +148,7 @@ def _names_archive(name: str) -> bool:
 
 
 def _in_archive(path: str) -> str | None:
-    """The checkpoint in an archive's folder; CenterNet MobileNet and ExtremeNet have others."""
+    """The checkpoint in an archive's folder; None where its number is not sure."""
     return f"{path}/checkpoint/ckpt-0" if re.search(r"-\d+$", path) else None
 
 

@@ -26,8 +26,8 @@ __all__ = ["LowRate"]
 
 # A share counts as under a bound from 5 % below it: recipes name round shares.
 _SLACK = 0.95
-# The highest peak of a reference that others than its authors reach: ssd_mobilenet_v2_320 has 0.8,
-# 2.5 times the rate per image of all others, and trains well at theirs.
+# A reference with a higher peak is taken at this one: ssd_mobilenet_v2_320 has 0.8, 2.5 times the
+# rate per image of the zoo's others. Judged: that it needs so much nobody has shown.
 _BOLD = 0.3
 
 
@@ -58,8 +58,8 @@ class LowRate(Rule):
     Source
 
     Goyal et al. 2017, arXiv 1706.02677, section 2.1: k small steps move the weights about as far as
-    one of their summed rate. The bounds are judged: in tensorflow/models issue 10555 a detector
-    fine-tuned at 1/24 finds nothing.
+    one of their summed rate. The bounds are judged. In tensorflow/models issue 10555 a fine-tuned
+    detector finds nothing: at 1/24, if its batch was 8, which the issue does not state.
     """
 
     code: ClassVar[str] = "LR006"
