@@ -165,6 +165,22 @@ def test_files_that_are_not_those_of_the_manifest_are_named(clean, folder) -> No
     assert set(found.examples) == {first.name, second.name, third.name, "val-extra.tfrecord"}
 
 
+def test_a_split_that_is_not_looked_at_is_there_all_the_same(folder: Path) -> None:
+    def of_manifest() -> list[Finding]:
+        return [one for one in findings_of(folder) if one.code == "REC023"]
+
+    other = planted.files_of(folder, "val")[1]
+    for number, file in enumerate(planted.files_of(folder, "train")[2:]):
+        file.rename(folder / f"test-0000{number}-of-00002.tfrecord")
+    manifest_of(folder, "train", "val", "test")
+    assert of_manifest() == []
+    gone, spoilt = planted.files_of(folder, "test")
+    gone.unlink()
+    spoilt.write_bytes(other.read_bytes())
+    (found,) = of_manifest()
+    assert set(found.examples) == {gone.name, spoilt.name}
+
+
 def test_a_label_map_that_is_not_that_of_the_manifest_is_named(folder: Path) -> None:
     manifest_of(folder)
     label_map = folder / "label_map.pbtxt"
@@ -219,7 +235,7 @@ def test_boxes_of_no_size_are_of_no_resized_image(folder: Path, masks: bool) -> 
     assert "critical" in {one.severity.word for one in found}
 
 
-def manifest_of(folder: Path) -> None:
+def manifest_of(folder: Path, *names: str) -> None:
     """A manifest as `data convert` writes it, of the files that are there."""
     splits = {
         split: SplitManifest(
@@ -239,7 +255,7 @@ def manifest_of(folder: Path) -> None:
             files=manifest(planted.files_of(folder, split)).files,
             digest="",
         )
-        for split in ("train", "val")
+        for split in names or ("train", "val")
     }
     digest = hashlib.sha256((folder / "label_map.pbtxt").read_bytes()).hexdigest()
     write_manifest(DatasetManifest(digest, 6, {}, splits), folder)

@@ -55,8 +55,8 @@ def manifest_faults(folder: Path, files: Sequence[Path]) -> dict[str, str] | Non
     """Gives file -> why it is not what the folder's manifest says; None without a manifest.
 
     Record files are told apart by the checksums that stand beside each record, which are read and
-    the data not; the label map by its bytes. A manifest that cannot be read is a fault by its own
-    name.
+    the data not; the label map by its bytes. Files of other splits than those of `files` (test
+    beside val) are compared too. A manifest that cannot be read is a fault by its own name.
     """
     try:
         told = read_manifest(folder)
@@ -66,7 +66,8 @@ def manifest_faults(folder: Path, files: Sequence[Path]) -> dict[str, str] | Non
         return None
     named = {file.name: file for split in told.splits.values() for file in split.files}
     faults: dict[str, str] = {}
-    for path in sorted(files):
+    others = (folder / name for name in named)
+    for path in sorted({*files, *filter(Path.is_file, others)}):
         known = named.pop(path.name, None)
         if known is None:
             faults[path.name] = "the manifest does not name it"
