@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).parents[1]
 CONFIG = REPOSITORY / "pipelines" / "effdet_d3.config"
 TEXT = CONFIG.read_text(encoding="utf-8").replace("PATH_TO_BE_CONFIGURED", "data")
 HEAVY = ("tensorflow", "tf_keras", "numpy", "pandas", "matplotlib", "scipy", "PIL", "cv2")
+OF_RUNS = ("odapi_repro.diagnosis.finished_run",)
 
 
 @pytest.fixture
@@ -329,11 +330,13 @@ def test_nothing_heavy_is_imported(tmp_path, argv):
     (tmp_path / "my.config").write_text(TEXT.replace("data/label_map.txt", "label_map.pbtxt"))
     (tmp_path / "model_dir").mkdir()
     (tmp_path / "model_dir" / "losses.csv").write_text("step,total_loss\n20,1.0\n40,0.9\n")
+    alone = argv[0] == "my.config" and argv[-1] != "sarif"  # which lists all rules
+    unneeded = (*HEAVY, *OF_RUNS) if alone else HEAVY
     script = (
         "import sys\n"
         "from odapi_repro import diagnose\n"
         f"code = diagnose.main({list(argv)!r})\n"
-        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        f"loaded = [name for name in {unneeded!r} if name in sys.modules]\n"
         "print(loaded, file=sys.stderr)\n"
         "sys.exit(code)\n"
     )

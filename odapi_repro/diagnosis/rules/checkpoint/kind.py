@@ -111,9 +111,10 @@ def _asked_for(subject: Subject) -> str:
 
 
 def _kind_of(subject: Subject, path: str) -> _Kind | None:
-    from odapi_repro.diagnosis.finished_run.checkpoints import checkpoint_kind
-
     if folder_of(path, look=subject.circumstances.look_at_disk):
+        # Imported here: few configs name a checkpoint that is on this disk.
+        from odapi_repro.diagnosis.finished_run.checkpoints import checkpoint_kind
+
         held = checkpoint_kind(path)
         if held == "classification":
             return _Kind("classification", "by the objects in it", True)

@@ -82,9 +82,10 @@ class CheckpointVersion(Rule):
 
 
 def _is_tf1(subject: Subject, path: str) -> bool:
-    from odapi_repro.diagnosis.finished_run.checkpoints import checkpoint_kind
-
     if folder_of(path, look=subject.circumstances.look_at_disk):
+        # Imported here: few configs name a checkpoint that is on this disk.
+        from odapi_repro.diagnosis.finished_run.checkpoints import checkpoint_kind
+
         kind = checkpoint_kind(path)
         if kind != "unknown":
             return kind == "tf1"

@@ -86,6 +86,8 @@ class KeypointLabels(Rule):
 
     def _metrics(self, subject: Subject) -> Iterator[Finding]:
         proto = subject.pipeline.proto
+        if not proto.eval_config.parameterized_metric:
+            return
         path = str(proto.eval_input_reader[0].label_map_path) if proto.eval_input_reader else ""
         items = _items(path, subject.circumstances.look_at_disk)
         # A model of boxes has no keypoints to score.
@@ -192,12 +194,13 @@ class KeypointLabels(Rule):
 
 def _items(path: str, look: bool) -> list[Any] | None:
     """Gives the items as the OD API merges them; None where they are not here to be read."""
-    from object_detection.protos import string_int_label_map_pb2
-
     if folder_of(path, look=look) is None or not os.path.isfile(path):
         return None
     if os.path.getsize(path) > _MOST_BYTES:
         return None
+    # Imported here: few configs have keypoints.
+    from object_detection.protos import string_int_label_map_pb2
+
     message = string_int_label_map_pb2.StringIntLabelMap()
     try:
         with open(path, encoding="utf-8") as file:

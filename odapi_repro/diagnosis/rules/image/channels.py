@@ -49,6 +49,8 @@ class ImageChannels(Rule):
 
     def check(self, subject: Subject) -> Iterator[Finding]:
         """Looks at the resizer, then at both readers."""
+        if not hasattr(subject.pipeline.model, "feature_extractor"):
+            return  # no model that takes images: that is told elsewhere
         resizer = image_resizer(subject.pipeline)
         if resizer.message is not None and getattr(resizer.message, "convert_to_grayscale", False):
             yield from self._gray(subject, resizer.at("convert_to_grayscale"))
