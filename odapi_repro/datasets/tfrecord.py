@@ -18,6 +18,7 @@ from odapi_repro.files import replacing
 
 __all__ = [
     "FRAME_BYTES",
+    "begins_record",
     "count_records",
     "masked_crc32c",
     "read_frames",
@@ -39,6 +40,14 @@ def masked_crc32c(data: bytes) -> int:
     """Gives the masked crc32c of `data` (tensorflow/core/lib/hash/crc32c.h: Mask)."""
     crc = int(google_crc32c.value(data))
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def begins_record(data: bytes) -> bool:
+    """Whether `data` begins as a record does, by the checksum of its length."""
+    if len(data) < _HEADER.size:
+        return False
+    _, checksum = _HEADER.unpack_from(data)
+    return bool(masked_crc32c(data[: _LENGTH.size]) == checksum)
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
@@ -13,11 +12,10 @@ from pathlib import Path
 
 from odapi_repro.datasets.record_names import is_record_name, record_names, split_of
 from odapi_repro.datasets.records import resolve_patterns
-from odapi_repro.datasets.tfrecord import masked_crc32c
+from odapi_repro.datasets.tfrecord import FRAME_BYTES, begins_record
 
 __all__ = ["files_of_folder", "is_record_file", "matched_files", "sorted_by_split"]
 
-_HEADER = struct.Struct("<QI")
 _TEST = re.compile(r"(?<![a-z])test", re.IGNORECASE)
 _FOLDER = re.compile(r"train(ing)?|val(id(ation)?)?|eval(uation)?|test(ing)?", re.IGNORECASE)
 _TEXTS = (".config", ".pbtxt", ".txt", ".json", ".csv", ".xml")
@@ -28,14 +26,11 @@ def is_record_file(path: Path) -> bool:
     """Whether a file is one of records: by its first length and its checksum, else by its name."""
     try:
         with open(path, "rb") as file:
-            head = file.read(_HEADER.size)
+            head = file.read(FRAME_BYTES)
     except OSError:
         head = b""
-    if len(head) == _HEADER.size:
-        _, checksum = _HEADER.unpack(head)
-        if masked_crc32c(head[:8]) == checksum:
-            return True
-    return is_record_name(path.name) and not path.name.lower().endswith(_TEXTS)
+    is_named_so = is_record_name(path.name) and not path.name.lower().endswith(_TEXTS)
+    return begins_record(head) or is_named_so
 
 
 def matched_files(given: str) -> tuple[Path, ...]:

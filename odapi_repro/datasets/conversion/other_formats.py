@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from odapi_repro.datasets.record_names import is_record_name
+from odapi_repro.datasets.tfrecord import begins_record
 from odapi_repro.errors import DataError, shortened
+from odapi_repro.foreign_text import command_line
 
 __all__ = ["EXPECTED", "of_file", "of_folder", "of_keys"]
 
@@ -36,9 +38,8 @@ _KEYS = {
     "shapes": ("labelme's json, a file an image", _OF_ONE_IMAGE),
     "_via_img_metadata": ("a project of the VGG Image Annotator", "export it as COCO from there"),
 }
-_MOST_ENTRIES = 10_000
+_MOST_ENTRIES, _MOST_FOLDERS, _MOST_DEPTH = 10_000, 50, 2
 _YOLO_LINE = re.compile(rb"\A\s*\d+(?:[ \t]+[-+.\deE]+){4,}[ \t]*(?:\r?\n|\Z)")
-_RECORD_NAME = re.compile(r"record", re.IGNORECASE)
 
 
 def of_file(path: Path, begin: bytes) -> DataError | None:
@@ -51,7 +52,7 @@ def of_file(path: Path, begin: bytes) -> DataError | None:
         return _refused(path, *_VOC)
     if text.startswith(b"<") and re.search(rb"<annotations\b", text):
         return _refused(path, *_CVAT)
-    if b"\0" in begin and _RECORD_NAME.search(path.name):
+    if begins_record(begin) or (b"\0" in begin and is_record_name(path.name)):
         return _refused(path, *_RECORDS)
     if _YOLO_LINE.match(text):
         return _refused(path, *_YOLO)
@@ -69,10 +70,9 @@ def of_file(path: Path, begin: bytes) -> DataError | None:
 
 
 def of_folder(path: Path) -> DataError:
-    """Gives the error of a folder in place of a json, by what lies in it."""
+    """Gives the error of a folder in place of a json, by what lies in it or in its folders."""
     try:
-        with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in islice(entries, _MOST_ENTRIES))
+        is_empty = next(path.iterdir(), None) is None
     except OSError as error:
         return DataError(
             f"cannot list the folder: {error.strerror or error}",
@@ -80,19 +80,54 @@ def of_folder(path: Path) -> DataError:
             mend="name a json that can be read",
             where=str(path),
         )
+    for folder in islice(_folders(path), _MOST_FOLDERS):
+        if (told := _by_contents(path, folder)) is not None:
+            return told
+    return DataError(
+        "this is an empty folder" if is_empty else "this is a folder, without a json",
+        expected=EXPECTED,
+        mend="name the json of the split",
+        where=str(path),
+    )
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """Gives a folder, those in it and those in these; what is named train before the others."""
+    level = [path]
+    for _ in range(_MOST_DEPTH + 1):
+        yield from level
+        below = (one for folder in level[:_MOST_FOLDERS] for one in _entries(folder))
+        level = sorted((one for one in below if one.is_dir()), key=_train_first)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [one for one in islice(folder.iterdir(), _MOST_ENTRIES) if one.name[0] != "."]
+    except OSError:
+        return []
+
+
+def _train_first(path: Path) -> tuple[bool, str]:
+    return "train" not in path.name, str(path)
+
+
+def _by_contents(given: Path, path: Path) -> DataError | None:
+    """Gives the error of `given` by the files in `path`, itself or a folder in it."""
+    files = sorted((one for one in _entries(path) if not one.is_dir()), key=_train_first)
+    names = [one.name for one in files]
     by_end = {
         end: [one for one in names if one.lower().endswith(end)]
         for end in (".json", ".xml", ".csv", ".txt")
     }
     begins = {end: _begin(path / found[0]) for end, found in by_end.items() if found}
-    records = [one for one in names if _RECORD_NAME.search(one)]
     if by_end[".json"] and b'"shapes"' not in begins[".json"]:
+        json = path / by_end[".json"][0]
         many = len(by_end[".json"]) > 1
         return DataError(
-            f"this is a folder, with {by_end['.json'][0]}" + (" and others" if many else ""),
+            f"this is a folder, with {json.relative_to(given)}" + (" and others" if many else ""),
             expected=EXPECTED,
-            mend=f"name the json of the split: --annotations {path / by_end['.json'][0]}",
-            where=str(path),
+            mend=f"name the json of the split: {command_line(['--annotations', str(json)])}",
+            where=str(given),
         )
     if by_end[".json"]:
         return _refused(path, *_KEYS["shapes"], folder=True)
@@ -101,14 +136,9 @@ def of_folder(path: Path) -> DataError:
             told = of_file(path / by_end[end][0], begins[end])
             if told is not None:
                 return _folder_of(path, told)
-    if records:
+    if any(map(is_record_name, names)):
         return _refused(path, *_RECORDS, folder=True)
-    return DataError(
-        "this is a folder, without a json" if names else "this is an empty folder",
-        expected=EXPECTED,
-        mend="name the json of the split",
-        where=str(path),
-    )
+    return None
 
 
 def of_keys(path: Path, keys: Sequence[str]) -> DataError | None:
@@ -128,8 +158,9 @@ def _begin(path: Path) -> bytes:
 
 
 def _folder_of(path: Path, told: DataError) -> DataError:
+    found = told.found.replace("a table (csv) that", "tables (csv), one of which", 1)
     return DataError(
-        told.found.replace("this is ", "this is a folder of ", 1),
+        found.replace("this is ", "this is a folder of ", 1),
         expected=told.expected,
         mend=told.mend,
         where=str(path),
@@ -140,6 +171,6 @@ def _refused(path: Path, what: str, mend: str, *, folder: bool = False) -> DataE
     return DataError(
         f"this is {'a folder of ' if folder else ''}{what}",
         expected=EXPECTED,
-        mend=mend.format(path=path),
+        mend=mend.format(path=command_line([str(path)])),
         where=str(path),
     )

@@ -28,6 +28,7 @@ from odapi_repro.datasets.conversion.request import SplitRequest
 from odapi_repro.datasets.conversion.shard_task import Bad
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.files import write_whole
+from odapi_repro.foreign_text import command_line
 
 __all__ = ["bad_images", "check_boxes", "missing_images", "unknown_owners"]
 
@@ -43,7 +44,7 @@ def missing_images(
         f"{len(names):,} of {of:,} images are missing (all are listed in {listed}):\n"
         + _first(names),
         expected="every image of the json, under its file_name",
-        mend=_mend_of_missing(split.image_dir, names),
+        mend=_mend_of_missing(split.image_dir, names, len(names) == of),
         where=str(split.image_dir),
     )
 
@@ -178,8 +179,8 @@ def _first(lines: Sequence[str]) -> str:
     return shown + (f"\n    and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else "")
 
 
-def _mend_of_missing(place: Path, names: Sequence[str]) -> str:
-    drop = "or leave them out with --bad_images drop"
+def _mend_of_missing(place: Path, names: Sequence[str], are_all: bool) -> str:
+    drop = "" if are_all else ", or leave them out with --bad_images drop"
     twice = [base for base, count in Counter(map(_base, names)).items() if count > 1]
     if place.is_dir():
         for base in twice[:_SHOWN]:
@@ -187,13 +188,27 @@ def _mend_of_missing(place: Path, names: Sequence[str]) -> str:
                 same = [name for name in dict.fromkeys(names) if _base(name) == base]
                 return (
                     f"'{base}' lies there, and {len(same)} images of the json end in it "
-                    f"('{same[0]}', '{same[-1]}'): give --image_dir the folders that the json has, "
+                    f"('{same[0]}', '{same[-1]}'): give --image_dir the folders that the json has"
                     + drop
                 )
         for folder in sorted(path for path in place.iterdir() if path.is_dir())[:50]:
             if (folder / names[0]).exists():
-                return f"did you mean --image_dir {folder}? {drop}"
-    return f"name the folder or zip that holds them with --image_dir, {drop}"
+                told = command_line(["--image_dir", str(folder)])
+                return f"did you mean {told}?{drop.removeprefix(',')}"
+        if alike := _alike(place / names[0]):
+            return (
+                f"'{alike.relative_to(place)}' lies there, and the json has '{names[0]}': write "
+                f"the names as the files have them{drop}"
+            )
+    return f"name the folder or zip that holds them with --image_dir{drop}"
+
+
+def _alike(path: Path) -> Path | None:
+    """Gives a file of the same name but for case or ending."""
+    if not path.parent.is_dir():
+        return None
+    stem = path.stem.casefold()
+    return next((one for one in sorted(path.parent.iterdir()) if one.stem.casefold() == stem), None)
 
 
 def _base(name: str) -> str:

@@ -6,7 +6,7 @@ from odapi_repro.datasets.conversion.convert import Conversion
 from odapi_repro.datasets.conversion.manifest import SplitManifest
 from odapi_repro.datasets.conversion.objects import REASONS
 from odapi_repro.datasets.conversion.request import ConversionRequest
-from odapi_repro.foreign_text import shown
+from odapi_repro.foreign_text import command_line, shown
 
 __all__ = ["conversion_text"]
 
@@ -62,7 +62,7 @@ def conversion_text(conversion: Conversion, request: ConversionRequest, seconds:
             else ""
         )
     )
-    lines.append(f"--data {request.output_dir}")
+    lines.append(command_line(["--data", str(request.output_dir)]))
     return "\n".join(map(shown, lines)) + "\n"
 
 

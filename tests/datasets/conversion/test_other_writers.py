@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,11 @@ def converted(made: CocoSet, capsys: pytest.CaptureFixture[str], *more: str) -> 
     (split,) = found.splits.values()
     assert split.annotations["kept"] == len(made.content["annotations"])
     return " ".join(capsys.readouterr().out.split())
+
+
+def converted_to(made: CocoSet, capsys: pytest.CaptureFixture[str], output: Path) -> str:
+    assert main(flags_of(made, f"--output_dir={output}")) == 0
+    return capsys.readouterr().out
 
 
 def refused(made: CocoSet, capsys: pytest.CaptureFixture[str], *more: str) -> str:
@@ -258,6 +264,8 @@ def test_a_folder_of_another_format_is_named_too(ten_images, capsys, name) -> No
     message = refused(ten_images, capsys, f"--annotations={folder}")
     if name == "labels":
         assert "this is a folder, without a json" in message
+    elif name == "labels.csv":
+        assert "a folder of tables (csv), one of which begins with filename, width" in message
     else:
         assert f"this is a folder of {what}" in message
 
@@ -269,6 +277,58 @@ def test_a_folder_with_a_coco_json_is_told_its_name(ten_images, capsys) -> None:
     (folder / "README.txt").write_text("0 things\n")
     message = refused(ten_images, capsys, f"--annotations={folder}")
     assert f"--annotations {folder / '_annotations.coco.json'}" in message
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (("test", "train", "valid"), "train/_annotations.coco.json"),
+        (("annotations",), "annotations/_annotations.coco.json"),
+        (("a/b",), "a/b/_annotations.coco.json"),
+    ],
+)
+def test_a_json_in_folders_of_the_folder_is_told_as_a_shell_takes_it(
+    ten_images, capsys, folders, told
+) -> None:
+    export = ten_images.folder / "my export"
+    for folder in folders:
+        (export / folder).mkdir(parents=True)
+        (export / folder / "_annotations.coco.json").write_text(json.dumps(ten_images.content))
+    message = refused(ten_images, capsys, f"--annotations={export}")
+    assert f"with {told}" in message
+    assert shlex.split(message.splitlines()[-1])[-2:] == ["--annotations", str(export / told)]
+
+
+def test_another_format_in_folders_of_the_folder_is_named_by_its_folder(ten_images, capsys) -> None:
+    labels = ten_images.folder / "yolo" / "labels" / "train"
+    labels.mkdir(parents=True)
+    (labels / "1.txt").write_text("0 0.5 0.5 0.25 0.1\n")
+    message = refused(ten_images, capsys, f"--annotations={labels.parents[1]}")
+    assert f"{labels}: this is a folder of YOLO's labels" in message
+
+
+@pytest.mark.parametrize("name", ["fish.bin", "fish-00000-of-00002"])
+def test_records_by_another_name_are_records(ten_images, capsys, name) -> None:
+    ten_images.convert()
+    file = ten_images.folder / name
+    file.write_bytes(next(ten_images.output.glob("train-*")).read_bytes())
+    assert "this is records" in refused(ten_images, capsys, f"--annotations={file}")
+
+
+@pytest.mark.parametrize(("written", "lies"), [("{}.JPG", "1.jpg"), ("{}.png", "1.jpg")])
+def test_where_all_images_are_missing_nobody_is_told_to_drop_them_all(
+    ten_images, capsys, written, lies
+) -> None:
+    change(ten_images, "images", "file_name", lambda one: written.format(one.partition(".")[0]))
+    message = refused(ten_images, capsys)
+    assert f"'{lies}' lies there, and the json has" in message
+    assert "--bad_images drop" not in message
+
+
+def test_the_last_line_of_the_report_is_what_a_shell_takes(ten_images, capsys) -> None:
+    output = ten_images.folder / "my records"
+    report = converted_to(ten_images, capsys, output)
+    assert shlex.split(report.splitlines()[-1]) == ["--data", str(output)]
 
 
 def test_an_empty_folder_is_said_to_be_empty(ten_images, capsys) -> None:
