@@ -59,19 +59,12 @@ class InputPatterns(Rule):
         if subject.text.problems and not reader.ListFields():
             return  # it may stand where the text could not be parsed
         paths = [path for path in reader.tf_record_input_reader.input_path if path]
-        weights = len(reader.sample_from_datasets_weights)
         field = "train_input_reader.tf_record_input_reader.input_path"
         if reader.WhichOneof("input_reader") != "tf_record_input_reader":
             found = "train_input_reader has no tf_record_input_reader"
             expected = "records as tf_record_input_reader { input_path: ... }"
         elif not paths:
             found, expected = "train_input_reader names no records", "at least one input_path"
-        elif weights and weights != len(reader.tf_record_input_reader.input_path):
-            field = "train_input_reader.sample_from_datasets_weights"
-            found = (
-                f"{weights} weights for {len(reader.tf_record_input_reader.input_path)} patterns"
-            )
-            expected = "a weight for each input_path"
         else:
             return
         yield self.finding(
@@ -114,7 +107,9 @@ class InputPatterns(Rule):
         missing = [one for one in here if not glob.glob(one, include_hidden=True)]
         if not missing or mended:
             return
-        every = len(missing) == len(patterns) or bool(reader.sample_from_datasets_weights)
+        # read_dataset reads each pattern by itself where they have weights, but for weights of 0.
+        weights = dict(zip(patterns, reader.sample_from_datasets_weights, strict=False))
+        every = len(missing) == len(patterns) or any(weights.get(one) for one in missing)
         named = missing[0] + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         if every:
             yield self._finding(

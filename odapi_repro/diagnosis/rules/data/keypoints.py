@@ -111,16 +111,20 @@ class KeypointsRead(Rule):
     def _lacking(self, subject: Subject, lacking: list[str]) -> Iterator[Finding]:
         task = subject.pipeline.keypoint_tasks[0].task_name
         theirs = subject.reference_pipeline.proto.train_input_reader.num_keypoints
-        for name in lacking:
-            field = f"{name}.num_keypoints"
-            yield self.finding(
-                "keypoint_count_mismatch",
-                Severity.FATAL,
-                fields=(field,),
-                found=f"{name} reads no keypoints, and the model has the keypoint task '{task}'",
-                expected="num_keypoints: as many as the records hold for each object"
-                + (f" (the reference: {theirs})" if theirs else ""),
-                why="The loss stops with 'Groundtruth tensor keypoints has not been provided'"
-                + (", at the evaluation's first image." if name.startswith("eval") else "."),
-                loss_ap=90.0,
-            )
+        if not lacking:
+            return
+        fields = [f"{name}.num_keypoints" for name in lacking]
+        verb = "reads" if len(lacking) == 1 else "read"
+        in_training = lacking[0] == "train_input_reader"
+        yield self.finding(
+            "keypoint_count_mismatch",
+            Severity.FATAL,
+            fields=fields,
+            found=f"{' and '.join(lacking)} {verb} no keypoints, and the model has the keypoint "
+            f"task '{task}'",
+            expected="num_keypoints: as many as the records hold for each object"
+            + (f" (the reference: {theirs})" if theirs else ""),
+            why="The loss stops with 'Groundtruth tensor keypoints has not been provided'"
+            + ("." if in_training else ", at the evaluation's first image."),
+            loss_ap=90.0,
+        )
