@@ -11,6 +11,7 @@ from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.rules.schedule.comparison import (
     PeakComparison,
     compare_peaks,
+    epsilon_of,
     learning_rate_path,
     number,
     peak_field,
@@ -29,6 +30,10 @@ _SLACK = 0.95
 # A reference with a higher peak is taken at this one: ssd_mobilenet_v2_320 has 0.8, 2.5 times the
 # rate per image of the zoo's others. Judged: that it needs so much nobody has shown.
 _BOLD = 0.3
+# The usual rate of Adam for detectors, and sums of its rate over a run: under the first no weight
+# of a new head gets further than it is from 0 at the start, the second is judged.
+_ADAM_RATE = 1e-4
+_MOVED = (0.01, 0.05)
 
 
 class LowRate(Rule):
@@ -58,7 +63,8 @@ class LowRate(Rule):
     Source
 
     Goyal et al. 2017, arXiv 1706.02677, section 2.1: k small steps move the weights about as far as
-    one of their summed rate. The bounds are judged. In tensorflow/models issue 10555 a fine-tuned
+    one of their summed rate. Kingma and Ba 2015, arXiv 1412.6980, section 2.1: a step of Adam is
+    about its rate at most. The bounds are judged. In tensorflow/models issue 10555 a fine-tuned
     detector finds nothing: at 1/24, if its batch was 8, which the issue does not state.
     """
 
@@ -70,6 +76,7 @@ class LowRate(Rule):
         """Yields a finding that is as severe as the share of the reference's sum is small."""
         peaks = compare_peaks(subject)
         if peaks is None:
+            yield from self._of_adam(subject)
             return
         fine_tuned = start_of(subject.pipeline) == "detector"
         same_task = trains_on_coco(subject) and not fine_tuned
@@ -117,6 +124,28 @@ class LowRate(Rule):
             fix=scaled_rates(subject, peaks.peak / peak_share * wanted)
             if peak_share < _SLACK * wanted
             else (),
+        )
+
+    def _of_adam(self, subject: Subject) -> Iterator[Finding]:
+        """Adam in place of SGD, whose rates cannot be compared: what its steps add up to."""
+        own, reference = subject.quantities.optimizer, subject.reference_quantities.optimizer
+        steps = run_steps(subject)
+        total = subject.schedule.sum_within(steps)
+        if own != "adam" or reference == "adam" or epsilon_of(subject.pipeline) >= 1e-3:
+            return
+        if not 0 < total < _SLACK * _MOVED[1] or total / steps > _ADAM_RATE / 50:
+            return
+        still = total < _MOVED[0]
+        yield self.finding(
+            "lr_too_low_for_batch",
+            Severity.CRITICAL if still else Severity.WARNING,
+            fields=[peak_field(subject)],
+            found=f"the learning rates of Adam add up to {number(total)} in {number(steps)} steps",
+            expected=f"{number(_ADAM_RATE)} or more a step",
+            why="Adam moves a weight by about its rate in a step, so hardly further than that sum "
+            "in the whole run; weights of new heads start some 0.01 from 0.",
+            loss_ap=30.0 if still else 5.0,  # judged
+            fix=scaled_rates(subject, _ADAM_RATE),
         )
 
 
