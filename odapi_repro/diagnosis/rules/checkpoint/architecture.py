@@ -8,6 +8,10 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.named_paths import is_placeholder
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, backbone_of, spelt
+from odapi_repro.diagnosis.rules.config.feature_extractor import (
+    TF1_FEATURE_EXTRACTORS,
+    TF2_FEATURE_EXTRACTORS,
+)
 from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["CheckpointOfOtherArchitecture"]
@@ -48,8 +52,8 @@ class CheckpointOfOtherArchitecture(Rule):
         archive = archive_of(path) if path and not is_placeholder(path) else None
         extractor = getattr(subject.pipeline.model, "feature_extractor", None)
         given = str(getattr(extractor, "type", ""))
-        if archive is None or not given:
-            return
+        if archive is None or not given or _unheard_of(subject.pipeline.meta_architecture, given):
+            return  # CFG006 tells of a name that no model has
         if archive.kind == "classification":
             backbone = backbone_of(given)
             if not backbone or backbone in archive.fits:
@@ -72,6 +76,11 @@ class CheckpointOfOtherArchitecture(Rule):
             ),
             loss_ap=100.0 if archive.published else 20.0,
         )
+
+
+def _unheard_of(meta_architecture: str, extractor: str) -> bool:
+    known = TF2_FEATURE_EXTRACTORS.get(meta_architecture, frozenset())
+    return _plain(extractor) not in map(_plain, known | TF1_FEATURE_EXTRACTORS)
 
 
 def _plain(extractor: str) -> str:

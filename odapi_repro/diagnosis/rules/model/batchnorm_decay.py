@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -57,8 +58,10 @@ class BatchnormDecay(Rule):
             return
         ours = _decays(filled_fields(subject.pipeline))
         theirs = _decays(filled_fields(subject.reference_pipeline))
-        for decay in sorted(set(ours.values())):
-            paths = [path for path, value in ours.items() if value == decay]
+        # NaN equals nothing, itself included: values are told apart as they are written.
+        for shown in sorted({f"{value:g}" for value in ours.values()}):
+            decay = float(shown)
+            paths = [path for path, value in ours.items() if f"{value:g}" == shown]
             usual = {path: theirs.get(path, _USUAL) for path in paths}
             outcome = _outcome(subject, decay, max(usual.values()))
             if outcome is None:
@@ -92,7 +95,11 @@ def _outcome(subject: Subject, decay: float, usual: float) -> _Outcome | None:
         return (
             Severity.CRITICAL,
             30.0,
-            "the averages grow without bound" if decay > 1 else "the averages swing",
+            "the averages are no numbers"
+            if math.isnan(decay)
+            else "the averages grow without bound"
+            if decay > 1
+            else "the averages swing",
             "Evaluation normalises with these averages, which are then no statistics of the data.",
         )
     if decay < _SHORT:

@@ -76,7 +76,7 @@ def _ssd(model: Any) -> Iterator[_Refusal]:
         )
     sampler = model.loss.random_example_sampler
     share = rounded(sampler.positive_sample_fraction)
-    if model.loss.HasField("random_example_sampler") and not 0 < share <= 1:
+    if model.loss.HasField("random_example_sampler") and (share <= 0 or share > 1):
         yield _share_refused("loss.random_example_sampler.positive_sample_fraction", share, 0.01)
     if model.add_background_class and model.explicit_background_class:
         yield (
@@ -101,7 +101,8 @@ def _faster_rcnn(model: Any) -> Iterator[_Refusal]:
         ("second_stage_balance_fraction", 0.25),
         ("first_stage_nms_iou_threshold", 0.7),
     ):
-        if not 0 <= (share := rounded(getattr(model, field))) <= 1:
+        share = rounded(getattr(model, field))
+        if share < 0 or share > 1:  # NaN passes the OD API's checks, which are these
             yield _share_refused(field, share, usual)
 
 
