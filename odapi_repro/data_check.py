@@ -14,8 +14,7 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.datasets.limits import IMAGE_PIXELS
-from odapi_repro.datasets.source import EMBEDDED
-from odapi_repro.errors import ConfigError, EnvironmentMissing, UserError
+from odapi_repro.errors import EnvironmentMissing, UserError
 
 if TYPE_CHECKING:
     from odapi_repro.data_check_inputs import CheckedData
@@ -29,6 +28,7 @@ SUMMARY = "every record read once: what is there, and what is wrong with it, cou
 FORMATS = ("text", "json", "markdown", "sarif")
 NEVER = "never"
 FAIL_ON = ("fatal", "critical", "warning", "info", NEVER)
+_NAMED = ("train_records", "eval_records", "label_map")
 _DRAWS = 3
 
 FLAGS = flags.FlagValues()
@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str]) -> int:
+    from odapi_repro.data_check_arguments import named_without_flags, read_config
     from odapi_repro.data_check_inputs import check_data, name_data
     from odapi_repro.datasets.census.source_annotations import read_source_annotations
     from odapi_repro.datasets.workers.worker_pool import available_cores
@@ -75,19 +76,21 @@ def _run(positional: list[str]) -> int:
     from odapi_repro.diagnosis.outcome import examine_records
     from odapi_repro.diagnosis.rules import records
 
-    configs, folder, files = _arguments(positional)
-    config = _config(configs)
+    bare = named_without_flags(
+        positional, {name: str(FLAGS[name].value or "") for name in ("data", *_NAMED)}
+    )
+    config = read_config([*bare.configs, *([FLAGS.pipeline] if FLAGS.pipeline else [])])
     given = {"train": FLAGS.annotations, "eval": FLAGS.eval_annotations}
     for path in filter(None, given.values()):
         if not os.path.isfile(path):
             read_source_annotations(path)  # raises, and names what lies beside it
     named = name_data(
         config,
-        data=folder or FLAGS.data,
+        data=bare.folder or FLAGS.data,
         train_records=FLAGS.train_records,
         eval_records=FLAGS.eval_records,
-        label_map=FLAGS.label_map,
-        files=files,
+        label_map=bare.label_map or FLAGS.label_map,
+        files=bare.files,
     )
     checked = check_data(
         named,
@@ -104,79 +107,6 @@ def _run(positional: list[str]) -> int:
         return EXIT_DONE
     failed = diagnosis.at_or_above(Severity[FLAGS.fail_on.upper()])
     return EXIT_FAILED if failed else EXIT_DONE
-
-
-def _arguments(positional: Sequence[str]) -> tuple[list[str], str, list[Path]]:
-    """Gives configs, folder and record files of what was named without a flag."""
-    from odapi_repro.datasets.census.record_files import is_record_file, matched_files
-    from odapi_repro.pipeline.parse import STDIN
-
-    configs: list[str] = []
-    folders: list[str] = []
-    files: list[Path] = []
-    for given in positional:
-        is_embedded = given == EMBEDDED and not os.path.exists(given)
-        if is_embedded or os.path.isdir(os.path.expanduser(given)):
-            folders.append(given)
-            continue
-        matched = () if given == STDIN else matched_files(given)
-        records = [one for one in matched if is_record_file(one)]
-        files += records
-        configs += [] if records else (list(map(str, matched)) or [given])
-    named = [*folders, *([FLAGS.data] if FLAGS.data else [])]
-    if len(named) > 1:
-        raise UserError(
-            f"{len(named)} sets of data were named: {', '.join(named)}",
-            expected="one folder, or record files",
-            mend="call the command once for each",
-        )
-    by_flag = [name for name in ("train_records", "eval_records") if FLAGS[name].value]
-    if files and by_flag:
-        raise UserError(
-            f"record files were named with --{by_flag[0]} and without a flag ({files[0]})",
-            expected="one of the two; without a flag their names tell training from evaluation",
-            mend="name all of them in the same way",
-        )
-    return configs, folders[0] if folders else "", list(dict.fromkeys(files))
-
-
-def _config(positional: Sequence[str]) -> Subject | None:
-    """Gives the config that is named; one that does not parse is refused."""
-    from odapi_repro.diagnosis.engine import subject_of
-    from odapi_repro.pipeline.parse import read_config_argument
-
-    configs = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
-    if len(configs) > 1:
-        raise UserError(
-            f"{len(configs)} configs were named",
-            expected="one config, or none",
-            mend="call the command once for each",
-        )
-    if not configs:
-        return None
-    path = named = configs[0]
-    try:
-        path, text = read_config_argument(named, lenient=True)
-    except ConfigError as error:
-        if error.mend:
-            raise
-        raise ConfigError(
-            error.found,
-            expected=error.expected,
-            mend="name another file, or no config: python -m odapi_repro.data check FOLDER",
-            where=path,
-        ) from error
-    subject = subject_of(text, path)
-    if subject.text.not_utf8 is not None:
-        raise subject.text.not_utf8.refusal(path)
-    if subject.text.problems or not subject.pipeline.meta_architecture:
-        raise UserError(
-            "the config does not parse, or has no model",
-            expected="a TrainEvalPipelineConfig in protobuf's text format",
-            mend=f"python -m odapi_repro.diagnose {named} tells where",
-            where=path,
-        )
-    return subject
 
 
 def _with_augmentation(checked: CheckedData, config: Subject | None) -> CheckedData:

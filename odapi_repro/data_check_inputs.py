@@ -20,6 +20,7 @@ from odapi_repro.datasets.census import (
 )
 from odapi_repro.datasets.census.facts import DataFacts, split_facts
 from odapi_repro.datasets.census.manifest_check import choice_of, manifest_faults
+from odapi_repro.datasets.census.record_files import is_label_map_name
 from odapi_repro.datasets.census.source_annotations import read_source_annotations
 from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
 from odapi_repro.datasets.embedded import embedded_dataset
@@ -30,7 +31,7 @@ from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.diagnosis.named_paths import folder_of, input_patterns
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.errors import DataError
+from odapi_repro.errors import DataError, shortened
 from odapi_repro.pipeline.parse import STDIN, STDIN_NAME
 
 __all__ = ["CheckedData", "NamedData", "check_data", "name_data"]
@@ -216,9 +217,9 @@ def _of_patterns(
     missing = tuple(f"{_WORDS[one]}: not named" for one in _SPLITS if one not in named)
     name = files[0].name.split(".")[0]
     beside = {file.parent for one in named.values() for file in one.files}
-    path = _label_map(label_map, None, config) or _label_map_beside(beside)
+    path, differ = _label_map(label_map, None, config, beside)
     inventories = {split: named[split] for split in _SPLITS if split in named}
-    return NamedData(name, inventories, path, (*told, *missing))
+    return NamedData(name, inventories, path, (*told, *missing, *differ))
 
 
 def _of_data(
@@ -253,7 +254,7 @@ def _of_data(
             raise
         found, of_folder = {}, ()  # it has the label map
     beside = {file.parent for one in found.values() for file in one.files}
-    path = _label_map(label_map, folder, config) or _label_map_beside(beside)
+    path, differ = _label_map(label_map, folder, config, beside)
     found |= named
     return NamedData(
         name,
@@ -263,6 +264,7 @@ def _of_data(
             *told,
             *(() if named else of_folder),
             *(f"{_WORDS[one]}: the folder holds none" for one in _SPLITS if one not in found),
+            *differ,
         ),
         {split: path for split, path in own.items() if split not in named},
         None if data == EMBEDDED or named else folder,
@@ -290,7 +292,7 @@ def _of_config(config: Subject, label_map: str) -> NamedData:
             "--train_records GLOB --label_map FILE",
             where=config.text.path,
         )
-    path = _label_map(label_map, None, config)
+    path, _ = _label_map(label_map, None, config, ())
     name = os.path.basename(config.text.path)
     return NamedData(name, found, path, tuple(missing))
 
@@ -309,10 +311,16 @@ def _patterns(given: str) -> tuple[str, ...]:
     return tuple(one.strip() for one in given.split(",") if one.strip())
 
 
-def _label_map(named: str, folder: Path | None, config: Subject | None) -> Path | None:
-    """Gives the label map: the flag's, else the folder's only one, else the config's."""
+def _label_map(
+    named: str, folder: Path | None, config: Subject | None, beside: Iterable[Path]
+) -> tuple[Path | None, tuple[str, ...]]:
+    """Gives the label map: the flag's, else the folder's only one, else the config's.
+
+    Else that which lies `beside` the records, where all that do are the same; where they are not,
+    gives what is to be told of it.
+    """
     if named:
-        return Path(named).expanduser()
+        return Path(named).expanduser(), ()
     found: list[Path] = []
     if folder is not None:
         found = sorted({*folder.glob("*label_map*.pbtxt"), *folder.glob("*label_map*.txt")})
@@ -324,22 +332,21 @@ def _label_map(named: str, folder: Path | None, config: Subject | None) -> Path 
             where=str(folder),
         )
     if found:
-        return found[0]
+        return found[0], ()
     own = config.pipeline.proto.train_input_reader.label_map_path if config is not None else ""
-    return Path(own) if own and os.path.isfile(own) else None
+    return (Path(own), ()) if own and os.path.isfile(own) else _label_map_beside(beside)
 
 
-def _label_map_beside(folders: Iterable[Path]) -> Path | None:
-    """Gives the label map that lies with record files, where all that do are the same."""
+def _label_map_beside(folders: Iterable[Path]) -> tuple[Path | None, tuple[str, ...]]:
     found = sorted(
-        {
-            path
-            for folder in folders
-            for end in ("pbtxt", "txt")
-            for path in folder.glob(f"*label*map*.{end}")
-        }
+        path for folder in folders for path in folder.glob("*.*") if is_label_map_name(path.name)
     )
-    return found[0] if found and len({path.read_bytes() for path in found}) == 1 else None
+    if len({path.read_bytes() for path in found}) > 1:
+        return None, (
+            f"which label map is the records', of {len(found)} that differ: "
+            + shortened(", ".join(map(str, found))),
+        )
+    return found[0] if found else None, ()
 
 
 def _read_label_map(path: Path | None) -> tuple[LabelMap | None, DataError | None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +365,50 @@ def test_the_label_map_beside_records_is_taken_where_it_is_the_only_one(capsys, 
     assert told(capsys, str(tmp_path))["data"]["label_map"] == first
     assert told(capsys, str(tmp_path / "train" / "fish.tfrecord"))["data"]["label_map"] == first
     (tmp_path / "valid" / "fish_label_map.pbtxt").write_text("item { id: 1 name: 'x' }")
-    assert not told(capsys, str(tmp_path))["data"]["label_map"]
+    data = told(capsys, str(tmp_path))["data"]
+    assert not data["label_map"]
+    assert any("of 2 that differ" in one for one in data["not_looked_at"])
+
+
+@pytest.mark.parametrize("name", ["my_label_map.pbtxt", "labelmap.txt", "LabelMap.pbtxt"])
+def test_a_label_map_is_a_name_too(capsys, clean, tmp_path, name):
+    path = tmp_path / name
+    shutil.copy(clean.label_map_path, path)
+    assert told(capsys, str(path), clean.train_pattern)["data"]["label_map"] == str(path)
+    message = refused(capsys, clean.train_pattern, str(path), f"--label_map={path}")
+    assert "2 label maps were named" in message
+    assert "no records were named" in refused(capsys, str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found", "mend"),
+    [
+        ("a b.json", '{"images": []}', "this is a json", "convert --annotations 'ROOT/a b.json'"),
+        ("a.xml", "<annotation></annotation>", "this is Pascal VOC's XML", "datum convert"),
+        ("a.csv", "filename,xmin,ymin,xmax,ymax\n", "this is a table (csv)", "export COCO"),
+        ("empty.csv", "", "this is a table (csv)", "export COCO"),
+    ],
+)  # fmt: skip
+def test_annotations_in_place_of_records_are_told_the_way(
+    capsys, tmp_path, name, text, found, mend
+):
+    (tmp_path / name).write_text(text)
+    message = refused(capsys, str(tmp_path / name))
+    assert found in message
+    assert mend.replace("ROOT", str(tmp_path)) in message
+    assert "expected: a pipeline.config, record files, or a folder of them" in message
+
+
+def test_a_config_that_comes_by_a_pipe_with_a_name_is_read(capsys, clean, config, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    text = config.read_text()
+    writer = threading.Thread(target=fifo.write_text, args=(text,), daemon=True)
+    writer.start()
+    content = told(capsys, str(fifo), str(clean.folder))
+    writer.join(10)
+    assert content["pipeline"] == str(fifo)
+    assert "the config does not parse" in refused(capsys, os.devnull)
 
 
 def test_what_names_do_not_tell_is_said(capsys, clean, tmp_path):

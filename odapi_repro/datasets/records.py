@@ -109,7 +109,9 @@ def _matches_nothing(pattern: str, path: Path) -> DataError:
             mend="correct the folder",
         )
     try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+        names = sorted(
+            entry.name for entry in folder.iterdir() if entry.is_file() and entry.name[0] != "."
+        )
     except OSError:
         names = []
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.3) or names[:3]

@@ -14,12 +14,24 @@ from odapi_repro.datasets.record_names import is_record_name, record_names, spli
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.tfrecord import FRAME_BYTES, begins_record
 
-__all__ = ["files_of_folder", "is_record_file", "matched_files", "sorted_by_split"]
+__all__ = [
+    "files_of_folder",
+    "is_label_map_name",
+    "is_record_file",
+    "matched_files",
+    "sorted_by_split",
+]
 
 _TEST = re.compile(r"(?<![a-z])test", re.IGNORECASE)
 _FOLDER = re.compile(r"train(ing)?|val(id(ation)?)?|eval(uation)?|test(ing)?", re.IGNORECASE)
 _TEXTS = (".config", ".pbtxt", ".txt", ".json", ".csv", ".xml")
+_LABEL_MAP = re.compile(r".*label.*map.*\.(pbtxt|txt)", re.IGNORECASE)
 _MOST_FILES = 10_000
+
+
+def is_label_map_name(name: str) -> bool:
+    """Whether a file is named as label maps are: pets_label_map.pbtxt, labelmap.txt."""
+    return _LABEL_MAP.fullmatch(os.path.basename(name)) is not None
 
 
 def is_record_file(path: Path) -> bool:
@@ -34,7 +46,9 @@ def is_record_file(path: Path) -> bool:
 
 
 def matched_files(given: str) -> tuple[Path, ...]:
-    """Gives the files that a name or a glob stands for; none for a text that is not here.
+    """Gives the files that a name or a glob stands for.
+
+    None for a text that is not here, and for a pipe or a device, which is no file of records.
 
     Raises:
         DataError: what is neither here nor named like a text; names what lies beside it.
@@ -42,11 +56,8 @@ def matched_files(given: str) -> tuple[Path, ...]:
     path = os.path.expanduser(given)
     if os.path.isfile(path):
         return (Path(path),)
-    return (
-        ()
-        if path.lower().endswith(_TEXTS) and not glob.has_magic(path)
-        else resolve_patterns([given])
-    )
+    is_text = path.lower().endswith(_TEXTS) and not glob.has_magic(path)
+    return () if is_text or os.path.exists(path) else resolve_patterns([given])
 
 
 def files_of_folder(folder: Path) -> tuple[Path, ...]:
