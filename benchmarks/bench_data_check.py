@@ -25,7 +25,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from odapi_repro.data_check_inputs import check_data, name_data
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.census import ImageColumns
 from odapi_repro.datasets.census.duplicates import likeness
@@ -34,6 +33,7 @@ from odapi_repro.datasets.shapes import draw_scene
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.datasets.workers.worker_pool import available_cores
+from odapi_repro.diagnosis.checked_data import check_data, name_data
 from odapi_repro.diagnosis.outcome import examine_records
 from odapi_repro.diagnosis.rules import records
 
@@ -147,6 +147,7 @@ def _likeness_of_noise(count: int) -> None:
                 decoded_size=np.ones((count, 2), np.int32),
                 orientation=np.ones(count, np.uint8),
                 num_boxes=np.zeros(count, np.int32),
+                keypoints=np.zeros(count, np.int32),
                 digest=np.arange(2 * count, dtype=np.uint64).reshape(-1, 2),
                 thumbnail=noise,
             )

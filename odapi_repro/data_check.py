@@ -17,8 +17,8 @@ from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import EnvironmentMissing, UserError
 
 if TYPE_CHECKING:
-    from odapi_repro.data_check_inputs import CheckedData
     from odapi_repro.datasets.census.augmented import AugmentedBoxes
+    from odapi_repro.diagnosis.checked_data import CheckedData
     from odapi_repro.diagnosis.outcome import Diagnosis
     from odapi_repro.diagnosis.subject import Subject
 
@@ -68,29 +68,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str]) -> int:
-    from odapi_repro.data_check_arguments import named_without_flags, read_config
-    from odapi_repro.data_check_inputs import check_data, name_data
     from odapi_repro.datasets.census.source_annotations import read_source_annotations
     from odapi_repro.datasets.workers.worker_pool import available_cores
+    from odapi_repro.diagnosis.checked_data import (
+        check_data,
+        name_data,
+        named_without_flags,
+        read_config,
+    )
     from odapi_repro.diagnosis.finding import Severity
     from odapi_repro.diagnosis.outcome import examine_records
     from odapi_repro.diagnosis.rules import records
 
-    bare = named_without_flags(
+    typed = named_without_flags(
         positional, {name: str(FLAGS[name].value or "") for name in ("data", *_NAMED)}
     )
-    config = read_config([*bare.configs, *([FLAGS.pipeline] if FLAGS.pipeline else [])])
+    config = read_config([*typed.configs, *([FLAGS.pipeline] if FLAGS.pipeline else [])])
     given = {"train": FLAGS.annotations, "eval": FLAGS.eval_annotations}
     for path in filter(None, given.values()):
         if not os.path.isfile(path):
             read_source_annotations(path)  # raises, and names what lies beside it
     named = name_data(
         config,
-        data=bare.folder or FLAGS.data,
+        data=typed.folder or FLAGS.data,
         train_records=FLAGS.train_records,
         eval_records=FLAGS.eval_records,
-        label_map=bare.label_map or FLAGS.label_map,
-        files=bare.files,
+        label_map=typed.label_map or FLAGS.label_map,
+        files=typed.files,
     )
     checked = check_data(
         named,

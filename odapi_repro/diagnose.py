@@ -195,8 +195,8 @@ def _with_records(
     history: RunHistory | None,
 ) -> Diagnosis:
     """Reads the records first: the diagnosis of the config then knows how many images there are."""
-    from odapi_repro.data_check_inputs import check_data, name_data
     from odapi_repro.datasets.workers.worker_pool import available_cores
+    from odapi_repro.diagnosis.checked_data import check_data, name_data
     from odapi_repro.diagnosis.engine import subject_of
     from odapi_repro.diagnosis.outcome import examine_records
     from odapi_repro.diagnosis.rules import records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
+from odapi_repro.diagnosis.checked_data import named_data
 
 SIZES = ((96, 128), (112, 128), (128, 128), (128, 96))
 SPEC = ShapesSpec(
@@ -151,7 +153,9 @@ def test_diagnose_with_check_data_has_every_format(capsys, config, form):
 
 
 def test_the_json_of_the_embedded_set_is_compared_without_a_flag(capsys, monkeypatch, clean):
-    monkeypatch.setattr("odapi_repro.data_check_inputs.embedded_dataset", lambda: clean)
+    monkeypatch.setattr(
+        "odapi_repro.diagnosis.checked_data.named_data.embedded_dataset", lambda: clean
+    )
     content = told(capsys, "--data", "embedded")
     assert content["findings"] == []
     assert len(content["data"]["compared_with"]) == 2
@@ -431,9 +435,7 @@ def test_a_config_and_records_are_told_apart(capsys, clean, config):
 
 
 def test_the_embedded_set_is_a_name(capsys, monkeypatch, clean):
-    from odapi_repro import data_check_inputs
-
-    monkeypatch.setattr(data_check_inputs, "embedded_dataset", lambda: clean)
+    monkeypatch.setattr(named_data, "embedded_dataset", lambda: clean)
     assert images_of(told(capsys, "embedded")) == {"train": 40, "eval": 16}
 
 
@@ -457,3 +459,13 @@ def test_data_that_is_named_twice_is_refused(capsys, clean):
     assert "2 sets of data were named" in refused(capsys, folder, "embedded")
     message = refused(capsys, clean.train_pattern, "--eval_records", clean.val_pattern)
     assert "record files were named with --eval_records and without a flag" in message
+
+
+def test_the_benchmark_of_the_page_fills_the_columns_that_there_are():
+    path = Path(__file__).parents[1] / "benchmarks" / "bench_data_check.py"
+    spec = importlib.util.spec_from_file_location("bench_data_check", path)
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    bench._likeness_of_noise(20)

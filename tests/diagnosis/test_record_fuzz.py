@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odapi_repro.data_check_inputs import check_data, name_data
 from odapi_repro.datasets.example import make_example
 from odapi_repro.datasets.tfrecord import write_records
+from odapi_repro.diagnosis.checked_data import check_data, name_data
 from odapi_repro.diagnosis.outcome import examine_records
 from odapi_repro.diagnosis.render.as_json import render_json
 from odapi_repro.diagnosis.render.markdown import render_markdown

@@ -12,7 +12,6 @@ from typing import Any
 import planted
 import pytest
 
-from odapi_repro.data_check_inputs import check_data, name_data
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.census import Tally
 from odapi_repro.datasets.census.augmented import AugmentedBoxes
@@ -24,6 +23,7 @@ from odapi_repro.datasets.conversion.manifest import (
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.shapes_spec import ShapesSpec
+from odapi_repro.diagnosis.checked_data import check_data, name_data
 from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.outcome import examine_records

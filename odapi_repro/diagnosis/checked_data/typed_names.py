@@ -20,13 +20,13 @@ from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.foreign_text import command_line
 from odapi_repro.pipeline.parse import STDIN, read_config_argument
 
-__all__ = ["Bare", "named_without_flags", "read_config"]
+__all__ = ["TypedNames", "named_without_flags", "read_config"]
 
 _ANNOTATIONS = (".json", ".xml", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
-class Bare:
+class TypedNames:
     """Names without a flag, by what they are; an empty text where none is.
 
     Attributes:
@@ -42,7 +42,7 @@ class Bare:
     label_map: str
 
 
-def named_without_flags(positional: Sequence[str], flags: Mapping[str, str]) -> Bare:
+def named_without_flags(positional: Sequence[str], flags: Mapping[str, str]) -> TypedNames:
     """Tells apart what was named without a flag.
 
     Args:
@@ -78,7 +78,7 @@ def named_without_flags(positional: Sequence[str], flags: Mapping[str, str]) -> 
         )
     for one in configs:
         _refuse_annotations(Path(one).expanduser())
-    return Bare(
+    return TypedNames(
         tuple(configs),
         folders[0] if folders else "",
         tuple(dict.fromkeys(files)),
