@@ -21,11 +21,12 @@ __all__ = [
 # PATH_TO_BE_CONFIGURED of configs/tf2, its misspellings, and what tutorials write instead.
 _PLACEHOLDER = re.compile(
     r"be[_ -]?configur|(?<![a-z])path[_ -]to[_ -]|(?<![a-z])path/to/|(?<![a-z])your[_ -]"
-    r"|\$\{?[a-z_]+\}?|<[^<>]*>|\{[a-z_ ]*\}|^\s*\.\.\.",
+    r"|\$\{?[a-z_]+\}?|%[a-z_]{2,}%|<[^<>]*>|\{[a-z_ ]*\}|^\s*\.\.\.",
     re.IGNORECASE,
 )
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 # TensorFlow has gs://, file:// and ram:// itself, and tensorflow_io brings s3:// and others.
+_ONE_SLASH = re.compile(r"^(gs|s3|hdfs|file):/(?=[^/])")
 _WEB = re.compile(r"^(?:https?|ftps?|sftp|ssh|scp|git)://", re.IGNORECASE)
 
 
@@ -97,9 +98,18 @@ def unopenable(path: str) -> tuple[str, str, str] | None:
     Tried with TensorFlow 2.20: nothing is expanded or stripped (NotFoundError, and no match of a
     pattern); UnimplementedError for the schemes of the web.
     """
-    if path != path.strip(" "):
-        side = "ends in" if path != path.rstrip(" ") else "begins with"
-        return f"{path!r} {side} a blank, which TensorFlow keeps", "no blank there", path.strip(" ")
+    if path != (bare := path.strip(" ,;")):
+        side = "ends in" if path != path.rstrip(" ,;") else "begins with"
+        kept = path[-1] if side == "ends in" else path[0]
+        what = {" ": "blank", ",": "comma"}.get(kept, "semicolon")
+        return f"{path!r} {side} a {what}, which TensorFlow keeps", f"no {what} there", bare
+    if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
+        return f"{path} has quotes inside the string", "no quotes there", path.strip("'\"")
+    if path.lower() in ("none", "null"):
+        return f"'{path}' is a name like any other", "a path, or the field left out", ""
+    if one_slash := _ONE_SLASH.match(path):
+        whole = f"{one_slash[1]}://{path[one_slash.end() :]}"
+        return f"{path} has one slash after {one_slash[1]}:", "two slashes there", whole
     if path.startswith("~"):
         whole = os.path.expanduser(path)
         found = f"{path} begins with ~, which TensorFlow does not expand"

@@ -15,7 +15,7 @@ from odapi_repro.diagnosis.subject import Subject
 __all__ = ["CheckpointPath"]
 
 _FIELD = "train_config.fine_tune_checkpoint"
-_SUFFIX = re.compile(r"\.(?:index|meta|data-\d{5}-of-\d{5})$")
+_SUFFIX = re.compile(r"\.(?:index|meta|data(?:-\d+(?:-of-\d+)?)?)$")
 _OTHER = re.compile(
     r"\.(?:pb|pbtxt|h5|hdf5|keras|tflite|pth?|onnx|weights|tar\.gz|tgz|zip|config)$"
 )

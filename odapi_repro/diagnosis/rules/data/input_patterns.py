@@ -45,14 +45,17 @@ class InputPatterns(Rule):
     causes = ("input_pattern_matches_nothing", "train_input_not_configured")
 
     def check(self, subject: Subject) -> Iterator[Finding]:
-        """Yields findings for the training reader, then for the first eval reader."""
+        """Yields findings for the records of both readers, then for each label map."""
         proto = subject.pipeline.proto
         yield from self._unset(subject)
         readers = [("train_input_reader", proto.train_input_reader)]
         readers += [("eval_input_reader[0]", reader) for reader in proto.eval_input_reader[:1]]
+        label_maps: dict[str, list[str]] = {}
         for name, reader in readers:
             yield from self._records(subject, name, reader)
-            yield from self._label_map(subject, name, str(reader.label_map_path))
+            label_maps.setdefault(str(reader.label_map_path), []).append(f"{name}.label_map_path")
+        for path, fields in label_maps.items():
+            yield from self._label_map(subject, fields, path)
 
     def _unset(self, subject: Subject) -> Iterator[Finding]:
         reader = subject.pipeline.proto.train_input_reader
@@ -130,7 +133,7 @@ class InputPatterns(Rule):
                 count=len(missing),
             )
 
-    def _label_map(self, subject: Subject, name: str, path: str) -> Iterator[Finding]:
+    def _label_map(self, subject: Subject, fields: list[str], path: str) -> Iterator[Finding]:
         look = subject.circumstances.look_at_disk
         missing = folder_of(path, look=look) is not None and not os.path.isfile(path)
         told = unopenable(path)
@@ -138,15 +141,14 @@ class InputPatterns(Rule):
             told = (f"{path} is a folder", "the file of the label map", "")
         if is_placeholder(path) or not (told or missing):
             return
-        field = f"{name}.label_map_path"
         none = f"there is no {path}, and the folder is here"
         found, expected, whole = told or (none, _there_is(path), "")
         yield self._finding(
-            (field,),
+            tuple(fields),
             found,
             expected,
             "The OD API stops when it opens the label map.",
-            (FieldFix(field, whole),) if whole else (),
+            tuple(FieldFix(field, whole) for field in fields) if whole else (),
         )
 
     def _finding(

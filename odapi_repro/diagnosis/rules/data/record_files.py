@@ -17,7 +17,8 @@ __all__ = ["RecordFiles", "not_records"]
 
 _OTHER = re.compile(
     r"\.(?:csv|tsv|jsonl?|xml|ya?ml|txt|pbtxt|config|names|jpe?g|png|bmp|gif|tiff?|parquet|xlsx?"
-    r"|npz|npy|pkl|h5|hdf5|mp4|avi|gz|tgz|tar|zip|7z|rar|bz2)$"
+    r"|npz|npy|pkl|h5|hdf5|mp4|avi|mov|mkv|webp|pb|l?mdb|db|sqlite3?|feather|arrow|lst|html?"
+    r"|gz|tgz|tar|zip|7z|rar|bz2)$"
 )
 _RECORD = re.compile(r"(?:\.(?:tf)?records?|-of-\d+)[^/\\]*$")
 _BETWEEN = re.compile(r"\s*[,;|\n]\s*|\s+")
@@ -88,7 +89,7 @@ class RecordFiles(Rule):
 def not_records(pattern: str, *, look: bool) -> tuple[str, str] | None:
     """Gives what a pattern names instead of records, and what is expected; None where it may not.
 
-    Blanks around a path and `~` are DAT001's: what they name may be records.
+    Blanks and quotes around a path and `~` are DAT001's: what they name may be records.
     """
     if is_placeholder(pattern):
         return None
@@ -98,12 +99,12 @@ def not_records(pattern: str, *, look: bool) -> tuple[str, str] | None:
     matches = glob.glob(pattern, include_hidden=True) if here else []
     folders = [one for one in matches if os.path.isdir(one)]
     files = "a pattern that matches record files"
-    if pattern.endswith(("/", "\\")) or folders:
+    if pattern.endswith(("/", "\\")) or pattern in (".", "..") or folders:
         said = "matches folders" if folders and folders[0] != pattern else "is a folder"
         return f"{pattern} {said}", files
     if len(paths := _paths_in(pattern)) > 1 and not matches:
         return f"{pattern!r} is {len(paths)} paths in one string", "an input_path for each"
-    if other := _OTHER.search(pattern.strip(" ").lower()):
+    if other := _OTHER.search(pattern.strip(" ,;'\"").lower()):
         return f"{pattern} ends in {other.group()}, which is no TFRecord file", "records (TFRecord)"
     return None
 
