@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.rules.records.anchor_reach import AnchorsDoNotFit
 from odapi_repro.diagnosis.rules.records.object_sizes import ObjectsTooSmall
+from odapi_repro.reference import reference_named
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 D0 = (PIPELINES / "effdet_d0.config").read_text(encoding="utf-8")
@@ -26,6 +28,7 @@ CENTER_NET = """model { center_net { num_classes: 2
   image_resizer { keep_aspect_ratio_resizer {
     min_dimension: 512 max_dimension: 512 pad_to_max_dimension: true } }
   object_center_params { object_center_loss_weight: 1.0 } } }"""
+SSD = reference_named("ssd_mobilenet_v2_320").config_text()
 LABELS = LabelMap({1: "ship", 2: "buoy"})
 
 Change = Callable[[str], str]
@@ -89,6 +92,25 @@ def test_what_helps_is_what_is_left_to_do() -> None:
     assert "an input" in whole
 
 
+@pytest.mark.parametrize(("side", "image"), [(40, 3200), (6, 3200), (59, 4000)])
+def test_what_is_proposed_is_enough(side: int, image: int) -> None:
+    found = told(boxes_of((image, image), (side, side)))["objects_too_small_for_input"]
+    assert float(re.search(r"at most ([\d.]+) pixels", found.found)[1]) < 8
+    tile = int(re.search(r"tiles of (\d+) x", found.mend)[1])
+    mended = [told(boxes_of((tile, tile), (side, side)))]
+    if larger := re.search(r"an input ([\d.]+) times", found.mend):
+        bigger = D0.replace("512", str(512 * float(larger[1])).partition(".")[0])
+        mended.append(told(boxes_of((image, image), (side, side)), config=bigger))
+    assert not any("objects_too_small_for_input" in one for one in mended)
+    assert any("anchors_do_not_fit" in one for one in mended)
+    assert "with smaller anchors (the smallest is 32 pixels)" in found.mend
+
+
+def test_two_pixels_of_an_image_are_not_enlarged() -> None:
+    found = told(boxes_of((3200, 3200), (2, 2)))["objects_too_small_for_input"]
+    assert "images of a higher resolution" in found.mend
+
+
 def test_one_class_of_which_nothing_is_left_is_told_by_its_name() -> None:
     large, small = boxes_of((1600, 1600), (400, 400)), boxes_of((1600, 1600), (4, 4), images=20)
     corners = np.concatenate([large.boxes.corners, small.boxes.corners])
@@ -142,6 +164,32 @@ def test_boxes_below_the_smallest_anchor_are_told() -> None:
     one = told(boxes_of((512, 512), (40, 40)), config=config)["anchors_do_not_fit"]
     assert "smaller than the smallest anchor" in one.found
     assert "anchor_scale" in one.mend
+
+
+@pytest.mark.parametrize(
+    ("config", "side", "field"),
+    [
+        (D0, 14, "lower anchor_scale (or min_level"),
+        (SSD, 30, "lower min_scale down"),
+        (MASK_RCNN, 14, "add scales down"),
+        (MASK_RCNN, 700, "add scales up"),
+    ],
+    ids=["pyramid", "ssd", "grid", "large"],
+)
+def test_the_field_that_is_named_is_one_of_these_anchors(config: str, side: int, field: str):
+    config = config.replace("anchor_scale: 4", "anchor_scale: 16")
+    size = 512 if side < 100 else 1024
+    found = told(boxes_of((size, size), (side, side)), config=config).get("anchors_do_not_fit")
+    assert found is not None
+    assert field in found.mend
+
+
+def test_aspect_ratios_alone_do_not_mend_what_is_small_too() -> None:
+    one = told(boxes_of((1000, 1000), (8, 720)))["anchors_do_not_fit"]
+    assert "aspect_ratios" in one.mend
+    assert "lower anchor_scale" not in one.mend
+    one = told(boxes_of((2000, 2000), (8, 720)))["anchors_do_not_fit"]
+    assert "and lower anchor_scale (or min_level, in the feature extractor too) down to" in one.mend
 
 
 def test_without_forced_matches_nothing_learns_such_boxes() -> None:

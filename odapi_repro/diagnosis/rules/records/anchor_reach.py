@@ -24,6 +24,21 @@ from odapi_repro.diagnosis.rules.records.poor_reach import (
 __all__ = ["AnchorsDoNotFit"]
 
 _ALMOST_ALL = 0.9
+# By the kind of anchors: what gives larger, smaller, and more of them.
+_FIELDS = {
+    "grid_anchor_generator": ("add scales", "add scales", "add scales and aspect_ratios"),
+    "ssd_anchor_generator": (
+        "raise max_scale",
+        "lower min_scale",
+        "add aspect_ratios, or take a larger input",
+    ),
+    "multiscale_anchor_generator": (
+        "raise anchor_scale (or max_level, in the feature extractor too)",
+        "lower anchor_scale (or min_level, in the feature extractor too)",
+        "add scales_per_octave, or a finer min_level, in the feature extractor too",
+    ),
+    "flexible_grid_anchor_generator": ("add base_sizes",) * 3,
+}
 
 
 class AnchorsDoNotFit(RecordRule):
@@ -99,7 +114,7 @@ class AnchorsDoNotFit(RecordRule):
                 else "No anchor learns such a box: matches are not forced "
                 "(force_match_for_each_row)."
             ),
-            mend=_mend(seen, reach),
+            mend=_mend(seen, reach, part.kind),
             count=int(poor.sum()),
             counted="boxes",
             examples=split.images.names(split.boxes.image[seen.rows[fit.index[poor]]][:200]),
@@ -108,29 +123,29 @@ class AnchorsDoNotFit(RecordRule):
         )
 
 
-def _mend(seen: AtInput, reach: PoorReach) -> str:
+def _mend(seen: AtInput, reach: PoorReach, anchors: str) -> str:
     """Gives what would help most of those boxes."""
     fit = reach.fit
     word, of = max(reach.reasons.items(), key=lambda item: int(item[1].sum()))
     side = float(np.median(seen.objects.sides[fit.index][of]))
+    larger, smaller, between = _FIELDS.get(anchors, _FIELDS["grid_anchor_generator"])
     if word == ELONGATED:
         ratio = seen.objects.ratios[fit.index][of]
         typical = [
             float(np.median(one)) for one in (ratio[ratio > 1], ratio[ratio <= 1]) if len(one)
         ]
         told = " and ".join(f"{one:.2g}" for one in typical)
+        is_below = side < anchor_shapes(fit)[0].min()
+        scales = f", and {smaller} down to a side of {side:.2g} pixels" if is_below else ""
         return (
             f"add aspect_ratios near {told} (width over height; their median), and in steps of 2 "
-            "between; or cut such objects into shorter boxes"
+            f"between{scales}; or cut such objects into shorter boxes"
         )
     if word == LARGER:
-        return (
-            f"add scales (or a max_level, in the feature extractor too) up to a side of {side:.0f} "
-            "pixels, their median; or take a smaller input"
-        )
+        return f"{larger} up to a side of {side:.0f} pixels, their median; or take a smaller input"
     if word == SMALLER:
         return (
-            f"add scales (anchor_scale, min_level) down to a side of {side:.2g} pixels, their "
-            "median; or take a larger input, or tiles of the images"
+            f"{smaller} down to a side of {side:.2g} pixels, their median; or take a larger "
+            "input, or tiles of the images"
         )
-    return "add scales (scales_per_octave) or a finer level: min_level, or a smaller stride"
+    return between

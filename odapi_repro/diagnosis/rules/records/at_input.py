@@ -38,6 +38,7 @@ class AtInput:
         objects: n of them, in pixels of the input.
         own_sides: float64 [n], square roots of their areas in pixels of their image.
         stride: of the finest feature map that boxes are found on, in pixels of the input.
+        least_anchor: smallest side of an anchor, in pixels of the input; 0 without a design.
         design: how anchors are made; None for a model without any, or whose have no size.
         input_size: height and width of most inputs.
         is_reduced: whether most images are larger than the input.
@@ -47,6 +48,7 @@ class AtInput:
     objects: InputObjects
     own_sides: NDArray[np.float64]
     stride: float
+    least_anchor: float
     design: AnchorDesign | None
     input_size: tuple[int, int]
     is_reduced: bool
@@ -88,17 +90,19 @@ def _at_input(pipeline: Pipeline, subject: RecordSubject, split: SplitCensus) ->
     # Two numbers as one: numpy sorts rows slowly.
     sizes, frequency = np.unique(objects.sizes @ [_MOST_SIDE, 1], return_counts=True)
     height, width = divmod(int(sizes[frequency.argmax()]), _MOST_SIDE)
-    design, stride = None, _CENTER_NET_STRIDE
+    design, stride, least = None, _CENTER_NET_STRIDE, 0.0
     if pipeline.meta_architecture != "center_net":
         design = anchor_design(pipeline)
         levels = design.anchors(height, width).levels
         stride = min(min(level.stride) for level in levels)
         lengths = np.concatenate([np.append(level.heights, level.widths) for level in levels])
-        if not len(lengths) or not (np.isfinite(lengths) & (lengths > 0)).all():
+        if len(lengths) and (np.isfinite(lengths) & (lengths > 0)).all():
+            least = min(float(level.sizes.min()) for level in levels)
+        else:
             design = None  # anchors of no size, which other rules tell
     reduced = float(np.mean(size[image].max(axis=1) > objects.sizes.max(axis=1)))
     own_sides = objects_at_input(table, None).sides
-    return AtInput(rows, objects, own_sides, stride, design, (height, width), reduced > 0.5)
+    return AtInput(rows, objects, own_sides, stride, least, design, (height, width), reduced > 0.5)
 
 
 def classes_told(subject: RecordSubject, classes: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,10 @@ __all__ = ["ObjectsTooSmall", "is_too_small"]
 _INVISIBLE_SHARE, _INVISIBLE_PIXELS = 0.25, 2.0
 _LARGEST_INPUT = 2048  # the zoo's largest is 1,536
 _FINEST_LEVEL = 2
+# Fewer pixels in the image itself show nothing, however much they are enlarged.
+_LEAST_ENLARGED = 4.0
+# An object of this share of the smallest anchor overlaps it by half at best.
+_FITTING_SHARE = 0.71
 
 
 class ObjectsTooSmall(RecordRule):
@@ -85,12 +90,13 @@ class ObjectsTooSmall(RecordRule):
         if not whose and median < _invisible(seen):
             severity = Severity.CRITICAL
         height, width = seen.input_size
+        told = f"{median:.2g}" if float(f"{median:.2g}") < seen.stride else f"{median:.3g}"
         return self.told(
             subject,
             split,
             "objects_too_small_for_input",
             severity,
-            found=f"half of the {int(of.sum()):,} boxes{whose} have a side of at most {median:.2g} "
+            found=f"half of the {int(of.sum()):,} boxes{whose} have a side of at most {told} "
             f"pixels at the input of {width} x {height} ({own:.2g} in their images); "
             f"{int(small.sum()):,} are smaller than the finest stride, {seen.stride:.3g} pixels",
             expected=f"a median side of at least {seen.stride:.3g} pixels at the input (the square "
@@ -129,15 +135,21 @@ def _invisible_classes(seen: AtInput) -> list[int]:
 
 def _mend(pipeline: Pipeline, seen: AtInput, median: float, own: float) -> str:
     """Gives what would help here, the surest first."""
-    ways = []
-    if seen.is_reduced and own > median:
+    ways, anchors = [], ""
+    if seen.is_reduced and own > median and own >= _LEAST_ENLARGED:
+        shrunk = min(1.0, own / seen.stride)
+        height, width = (math.floor(shrunk * side) for side in seen.input_size)
         ways.append(
-            f"cut the images into tiles of {seen.input_size[1]} x {seen.input_size[0]} pixels at "
-            f"their own resolution, where the median side is {own:.2g}"
+            f"cut the images into tiles of {width} x {height} pixels at their own resolution, "
+            + (
+                f"where the median side is {own:.2g}"
+                if shrunk == 1
+                else f"which the resizer enlarges: the median side is then {seen.stride:.3g}"
+            )
         )
-    factor = seen.stride / median
+    factor = math.ceil(10 * seen.stride / median) / 10  # rounded up, so that it is enough
     if factor * max(seen.input_size) <= _LARGEST_INPUT:
-        ways.append(f"an input {factor:.2g} times as large (image_resizer)")
+        ways.append(f"an input {factor:g} times as large (image_resizer)")
     level = _min_level(pipeline)
     if level is not None and level > _FINEST_LEVEL and median >= 2.0**_FINEST_LEVEL:
         ways.append(
@@ -146,7 +158,9 @@ def _mend(pipeline: Pipeline, seen: AtInput, median: float, own: float) -> str:
         )
     if not ways:
         ways.append("images of a higher resolution, and tiles of them")
-    return "; or ".join(ways)
+    if seen.stride < _FITTING_SHARE * seen.least_anchor:
+        anchors = f"; with smaller anchors (the smallest is {seen.least_anchor:.3g} pixels)"
+    return "; or ".join(ways) + anchors
 
 
 def _min_level(pipeline: Pipeline) -> int | None:
