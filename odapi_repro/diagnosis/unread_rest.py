@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from odapi_repro.diagnosis.config_text import ParseProblem
-from odapi_repro.diagnosis.finding import Finding
+from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.diagnosis.text_outline import outlines_at
 
@@ -17,6 +17,8 @@ __all__ = ["without_consequences"]
 _LOSES_TEXT = frozenset({"syntax", "encoding", "unknown_field"})
 _PARSE_ERRORS = frozenset({"syntax_error", "unknown_proto_field"})
 _ABOUT_THE_TEXT = _PARSE_ERRORS | {"field_given_twice", "not_utf8", "windows_path_escape"}
+# What costs AP is weighed by the steps and the images seen; what stops the OD API is not.
+_LENGTH_OF_THE_RUN = frozenset({"train_config.num_steps", "train_config.batch_size"})
 _NEVER_CLOSED = re.compile(r"'.*' is never closed")
 _INDEX = re.compile(r"\[[^\]]*\]")
 
@@ -34,6 +36,10 @@ def without_consequences(findings: Sequence[Finding], subject: Subject) -> list[
     kept = [
         one for one in findings if one.cause in _ABOUT_THE_TEXT or all(map(read.holds, one.fields))
     ]
+    if read.lossy & _LENGTH_OF_THE_RUN:
+        kept = [
+            one for one in kept if one.severity is Severity.FATAL or one.cause in _ABOUT_THE_TEXT
+        ]
     left_out = len(findings) - len(kept)
     if not left_out:
         return kept
@@ -54,7 +60,8 @@ class _ReadPart:
     Attributes:
         paths: of all fields that were read, and of the messages around them.
         repeated: those of fields that may stand several times.
-        lossy: messages of which something could not be read.
+        lossy: messages of which something could not be read, and fields whose value may go on in
+            what could not: `0,01` is read as 0.
         unclosed: messages that the end of the text cuts short.
     """
 
@@ -83,6 +90,9 @@ class _ReadPart:
                 names.append(one.message.split("'")[1])
                 unclosed.update(_ends(".".join(names)))
             lossy.update(_ends(".".join(names)))
+            field = outline.statement
+            if one.kind == "syntax" and field is not None and field.line == one.line - 1:
+                lossy.add(".".join([*(block.name for block in outline.blocks), field.text]))
         return cls(*map(frozenset, (paths, repeated, lossy, unclosed)))
 
     def holds(self, path: str) -> bool:

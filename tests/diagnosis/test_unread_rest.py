@@ -98,3 +98,20 @@ def test_what_is_read_as_it_was_meant_leaves_nothing_out(config: str) -> None:
     found = costly(text[:begin] + text[end:])
     assert found[0] == "windows_path_escape"
     assert "augmentation_removed" in found
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("learning_rate_base: 0.08", "learning_rate_base: 0,08"),
+        ("num_steps: 300000", "num_steps: 300,000"),
+        ("num_steps: 300000", "num_steps: 300 000"),
+        ("batch_size: 128", "batch_size: 1 * 128"),
+        ("num_classes: 90", "num_classes: 0 90"),
+    ],
+)
+def test_a_number_of_which_only_the_beginning_was_read_is_not_judged(
+    config: str, right: str, wrong: str
+) -> None:
+    assert right in config
+    assert costly(config.replace(right, wrong)) == ["syntax_error"]
