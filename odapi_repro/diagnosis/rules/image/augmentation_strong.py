@@ -8,7 +8,13 @@ from typing import ClassVar
 
 from odapi_repro.diagnosis.finding import Evidence, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
-from odapi_repro.diagnosis.rules.image.augmentation_steps import GEOMETRY, Step, kinds, steps
+from odapi_repro.diagnosis.rules.image.augmentation_steps import (
+    GEOMETRY,
+    Step,
+    kinds,
+    steps,
+    undone,
+)
 from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["AugmentationTooStrong"]
@@ -140,7 +146,13 @@ def _of_boxes(subject: Subject) -> Iterator[_Excess]:
 
 
 def _of_crops(subject: Subject) -> Iterator[_Excess]:
-    crops = [step for step in steps(subject.pipeline) if step.kind in GEOMETRY]
+    # What the resizer takes back makes no image harder: MOD020 tells of it.
+    taken_back = {step.path for step in undone(subject.pipeline)}
+    crops = [
+        step
+        for step in steps(subject.pipeline)
+        if step.kind in GEOMETRY and step.path not in taken_back
+    ]
     usual = sum(kind in GEOMETRY for kind in kinds(subject.reference_pipeline))
     if len(crops) >= 2 and len(crops) > usual:
         yield _Excess(
