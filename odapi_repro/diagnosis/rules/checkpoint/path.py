@@ -73,10 +73,11 @@ class CheckpointPath(Rule):
         elif _GLOB.search(path):
             found = f"{path} is a pattern, which TensorFlow does not resolve for a checkpoint"
             yield self._not_found(Severity.FATAL, found, "one checkpoint, such as .../ckpt-0", "")
-        elif path.endswith(("/", "\\")) or base_name(path) == "checkpoint":
+        elif path.endswith(("/", "\\")) or (here and os.path.isdir(path)):
             yield self._form("is a folder", _prefix_in(path) if here else None)
-        elif here and os.path.isdir(path):
-            yield self._form("is a folder", _prefix_in(path))
+        elif base_name(path) == "checkpoint":
+            found = "ends in checkpoint, a folder of checkpoints or the file that lists them"
+            yield self._form(found, _prefix_in(os.path.dirname(path)) if here else None)
         elif _names_archive(base_name(path)):
             found = f"ends in {base_name(path)}, the folder of an archive"
             yield self._form(found, _in_archive(path))
