@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.datasets.json_numbers import whole_of
-from odapi_repro.errors import DataError, shortened
+from odapi_repro.datasets.json_numbers import given_as, whole_of
+from odapi_repro.errors import DataError
 
 __all__ = ["ImageIds"]
 
@@ -43,10 +43,10 @@ class ImageIds:
             return place
         alike = self._by_number.get(value, ())
         if len(alike) > 1:
-            one, other = (_given(self._ids[place]) for place in alike[:2])
+            one, other = (given_as(self._ids[place]) for place in alike[:2])
             raise DataError(
-                f"image_id {_given(given)} of an annotation is the id of no image, and as a number "
-                f"that of {len(alike)} images: {one} and {other}",
+                f"image_id {given_as(given)} of an annotation is the id of no image, and as a "
+                f"number that of {len(alike)} images: {one} and {other}",
                 expected="ids that are written alike in images and annotations",
                 mend="write each image_id as the 'id' of its image, to the letter",
                 where=str(self._path),
@@ -63,7 +63,7 @@ class ImageIds:
         if self.example is None:
             return ""
         are = "annotation names its" if self.matched == 1 else "annotations name their"
-        given, own = map(_given, self.example)
+        given, own = map(given_as, self.example)
         return (
             f"{self.matched:,} {are} image by its id in another form ({given}, and the image has "
             f"{own}): matched by number"
@@ -76,7 +76,3 @@ class ImageIds:
             if (value := whole_of(one)) is not None:
                 places[value].append(place)
         return places
-
-
-def _given(value: Any) -> str:
-    return shortened(repr(value))

@@ -11,10 +11,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from odapi_repro.errors import shortened
+
 __all__ = [
     "LARGEST_SIDE",
     "are_within",
     "float_of",
+    "given_as",
     "is_number",
     "is_text",
     "is_whole",
@@ -57,6 +60,11 @@ def is_text(value: Any) -> bool:
 def writable(text: str) -> str:
     """Gives a text with halves of surrogate pairs as JSON writes them: `\\ud800`."""
     return text if is_text(text) else text.encode(errors="backslashreplace").decode()
+
+
+def given_as(value: Any) -> str:
+    """Gives a value as Python writes it, its beginning where it is long."""
+    return shortened(repr(value))
 
 
 def float_of(value: Any) -> float:

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from odapi_repro.datasets.conversion.coco_index import Category, CocoIndex
+from odapi_repro.datasets.conversion.coco_categories import Category
+from odapi_repro.datasets.conversion.coco_index import CocoIndex
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import DataError, UserError
 

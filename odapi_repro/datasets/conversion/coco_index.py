@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odapi_repro.datasets.conversion.coco_categories import MOST_ID, Category, read_categories
 from odapi_repro.datasets.conversion.json_elements import Cut, JsonReader
-from odapi_repro.datasets.conversion.other_formats import of_keys
 from odapi_repro.datasets.image_ids import ImageIds
-from odapi_repro.datasets.json_numbers import float_of, is_text, side_of, whole_of
+from odapi_repro.datasets.json_numbers import float_of, given_as, is_text, side_of, whole_of
+from odapi_repro.datasets.other_formats import of_keys
 from odapi_repro.errors import DataError, shortened
 
-__all__ = ["UNKNOWN", "Category", "CocoIndex", "read_coco"]
+__all__ = ["UNKNOWN", "CocoIndex", "read_coco"]
 
 UNKNOWN = -1
 """The image or category of an annotation that names one which the file does not hold."""
 
 _SHOWN = 10
-_MOST_ID = 2**62
 _KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints")
 _IMAGE_KEYS = ("id", "file_name", "height", "width")
 _FLAGS = {0, 1, None}
@@ -33,21 +33,6 @@ _WANTED: Mapping[str, Sequence[str]] = {
     "categories": (),
     "annotations": ("segmentation", "keypoints"),
 }
-
-
-@dataclass(frozen=True)
-class Category:
-    """A category of the json.
-
-    Attributes:
-        id: its id in the json.
-        name: its name.
-        keypoints: names of its keypoints; none for most.
-    """
-
-    id: int
-    name: str
-    keypoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,72 +128,16 @@ def _image_fields(path: Path, item: dict[str, Any]) -> dict[str, Any]:
         wrong = [key for key, sound in (("id", is_id), ("file_name", is_text(name))) if not sound]
         if height is None or width is None:
             wrong += ["height", "width"]
-        found = "has " + " and ".join(f"{key} {_given(item[key])}" for key in wrong)
+        found = "has " + " and ".join(f"{key} {given_as(item[key])}" for key in wrong)
     else:
         found = f"has no {missing[0]!r}"
     raise DataError(
-        f"image {_given(item.get('id', '?'))} {found}",
+        f"image {given_as(item.get('id', '?'))} {found}",
         expected="images with id (a whole number or text), file_name, height and width (whole "
         "pixels, from 1)",
         mend="correct the json",
         where=str(path),
     )
-
-
-def _given(value: Any) -> str:
-    """Gives a value as Python writes it, its beginning where it is long."""
-    return shortened(repr(value))
-
-
-def _categories(path: Path, items: Sequence[dict[str, Any]]) -> tuple[Category, ...]:
-    found: list[Category] = []
-    for item in items:
-        number, name = whole_of(item.get("id")), item.get("name")
-        if type(number) is not int or abs(number) >= _MOST_ID:
-            raise DataError(
-                f"category {_given(name)} has id {_given(item.get('id'))}, a "
-                f"{type(item.get('id')).__name__}",
-                expected="category ids that are whole numbers, from 1, of at most 62 bits",
-                mend="number the categories in the json, and the annotations with them",
-                where=str(path),
-            )
-        if not name or not is_text(name):
-            raise DataError(
-                f"category {number} has " + (f"the name {_given(name)}" if name else "no name"),
-                expected="categories with id and name, a text",
-                mend="correct the json",
-                where=str(path),
-            )
-        keypoints = item.get("keypoints") or []
-        if not isinstance(keypoints, list) or not all(map(is_text, keypoints)):
-            raise DataError(
-                f"category {number} has the keypoints {_given(keypoints)}",
-                expected="'keypoints' of a category: a list of their names",
-                mend="correct the json",
-                where=str(path),
-            )
-        found.append(Category(number, name, tuple(keypoints)))
-    for what, values in (
-        ("id", [one.id for one in found]),
-        ("name", [one.name for one in found]),
-    ):
-        twice = [value for value, count in collections.Counter(values).items() if count > 1]
-        if twice:
-            same = [f"{one.id}: '{one.name}'" for one in found if getattr(one, what) == twice[0]]
-            raise DataError(
-                f"category {what} {twice[0]!r} is given {len(same)} times ({', '.join(same)})",
-                expected=f"each {what} once: a label map has one item for it",
-                mend="renumber or rename all but one of them, in the annotations too",
-                where=str(path),
-            )
-    if not found:
-        raise DataError(
-            "'categories' is empty",
-            expected="at least one category",
-            mend="write the categories that the annotations name",
-            where=str(path),
-        )
-    return tuple(found)
 
 
 class _Columns:
@@ -236,7 +165,7 @@ class _Columns:
         self._without_crowd += flags.count(None)
         if not set(map(type, flags)) <= {int, bool, float, type(None)} or not set(flags) <= _FLAGS:
             number = next(i for i, flag in enumerate(flags) if flag not in (0, 1, None))
-            found = f"iscrowd {_given(flags[number])}"
+            found = f"iscrowd {given_as(flags[number])}"
             raise self._wrong(items[number], first + number, found, "0 or 1")
         add["crowd"].append(np.array([bool(flag) for flag in flags], np.bool_))
         add["num_keypoints"].append(_whole_or_unknown(_without_fractions(num_keypoints)))
@@ -252,11 +181,11 @@ class _Columns:
         numbers = []
         for number, value in enumerate(values):
             whole = whole_of(value)
-            if whole is not None and abs(whole) <= _MOST_ID:
+            if whole is not None and abs(whole) <= MOST_ID:
                 self._category_texts += isinstance(value, str)
                 numbers.append(whole)
                 continue
-            found = "no category_id" if value is None else f"category_id {_given(value)}"
+            found = "no category_id" if value is None else f"category_id {given_as(value)}"
             raise self._wrong(
                 items[number], first + number, found, "the id of a category, a whole number"
             )
@@ -271,11 +200,11 @@ class _Columns:
                 return _floats(flat).reshape(-1, 4)
         for number, value in enumerate(values):
             if not isinstance(value, list):
-                found = "no bbox" if value is None else f"bbox {_given(value)}"
+                found = "no bbox" if value is None else f"bbox {given_as(value)}"
             elif len(value) != 4:
                 found = f"a bbox of {len(value)} values"
             elif not set(map(type, value)) <= {int, float}:
-                found = f"bbox {_given(value)}"
+                found = f"bbox {given_as(value)}"
             else:
                 continue
             raise self._wrong(
@@ -287,7 +216,7 @@ class _Columns:
     def _wrong(self, item: dict[str, Any], number: int, found: str, expected: str) -> DataError:
         name = f"annotation number {number}"
         if "id" in item:
-            name = f"annotation {_given(item['id'])}"
+            name = f"annotation {given_as(item['id'])}"
         return DataError(
             f"{name} has {found}", expected=expected, mend="correct the json",
             where=str(self._path),
@@ -303,13 +232,8 @@ class _Columns:
         ids = [image["id"] for image in images]
         self._check_images(ids)
         category_ids = self._joined("category", np.int64)
-        categories = _categories(self._path, self._without_heading(items, category_ids))
-        texts = sum(isinstance(one.get("id"), str) for one in items)
-        if texts or self._category_texts:
-            self._notes.append(
-                f"category ids are written as text (of {texts:,} categories and of "
-                f"{self._category_texts:,} annotations): taken as numbers"
-            )
+        categories, notes = read_categories(self._path, items, category_ids, self._category_texts)
+        self._notes += notes
         known = np.isin(category_ids, [one.id for one in categories])
         return CocoIndex(
             path=self._path,
@@ -331,22 +255,6 @@ class _Columns:
             without_crowd_flag=self._without_crowd,
             notes=tuple(self._notes),
         )
-
-    def _without_heading(
-        self, items: Sequence[dict[str, Any]], used: NDArray[np.int64]
-    ) -> Sequence[dict[str, Any]]:
-        """Leaves out a category 0 that only heads the others, as Roboflow's exports have it."""
-        above = [one.get("supercategory") for one in items if whole_of(one.get("id")) != 0]
-        headings = {one for one in above if is_text(one)}
-        heads = [one for one in items if whole_of(one.get("id")) == 0]
-        name = heads[0].get("name") if len(heads) == 1 else None
-        if not is_text(name) or name not in headings or (used == 0).any():
-            return items
-        self._notes.append(
-            f"category 0 {_given(name)} has no annotation and is the supercategory of "
-            "others: left out"
-        )
-        return [one for one in items if one is not heads[0]]
 
     def _cut(self, name: str) -> Cut:
         return Cut(
@@ -394,7 +302,7 @@ class _Columns:
 
 
 def _are_whole(values: Sequence[Any]) -> bool:
-    return set(map(type, values)) <= {int} and all(-_MOST_ID < one < _MOST_ID for one in values)
+    return set(map(type, values)) <= {int} and all(-MOST_ID < one < MOST_ID for one in values)
 
 
 def _whole(values: Sequence[int]) -> NDArray[np.int64]:
@@ -405,12 +313,12 @@ def _whole_or_unknown(values: Sequence[Any]) -> NDArray[np.int64]:
     if _are_whole(values):
         return _whole(values)
     wholes = map(whole_of, values)
-    return _whole([UNKNOWN if one is None or abs(one) >= _MOST_ID else one for one in wholes])
+    return _whole([UNKNOWN if one is None or abs(one) >= MOST_ID else one for one in wholes])
 
 
 def _without_fraction(value: Any) -> Any:
     """Gives 7 for 7.0, which pandas writes; anything else as it is."""
-    is_whole = type(value) is float and value.is_integer() and abs(value) < _MOST_ID
+    is_whole = type(value) is float and value.is_integer() and abs(value) < MOST_ID
     return int(value) if is_whole else value
 
 

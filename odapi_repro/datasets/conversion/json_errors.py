@@ -6,7 +6,7 @@ import difflib
 import re
 from pathlib import Path
 
-from odapi_repro.datasets.conversion.other_formats import EXPECTED, of_file, of_folder
+from odapi_repro.datasets.other_formats import EXPECTED, of_file, of_folder
 from odapi_repro.errors import DataError
 
 __all__ = [

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.datasets.conversion.coco_index import UNKNOWN, Category
+from odapi_repro.datasets.conversion.coco_categories import Category
+from odapi_repro.datasets.conversion.coco_index import UNKNOWN
 from odapi_repro.datasets.conversion.shard_task import Slots
 from odapi_repro.datasets.json_numbers import are_within
 

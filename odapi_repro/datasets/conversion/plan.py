@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.conversion.classes import Classes
-from odapi_repro.datasets.conversion.coco_index import UNKNOWN, Category, CocoIndex, read_coco
+from odapi_repro.datasets.conversion.coco_categories import Category
+from odapi_repro.datasets.conversion.coco_index import UNKNOWN, CocoIndex, read_coco
 from odapi_repro.datasets.conversion.image_source import ImageFile, locate_images
 from odapi_repro.datasets.conversion.keypoints import slots_of
 from odapi_repro.datasets.conversion.manifest import FORMAT

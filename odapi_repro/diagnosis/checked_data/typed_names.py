@@ -12,7 +12,7 @@ from odapi_repro.datasets.census.record_files import (
     is_record_file,
     matched_files,
 )
-from odapi_repro.datasets.conversion.other_formats import of_file
+from odapi_repro.datasets.other_formats import of_file
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.subject import Subject
