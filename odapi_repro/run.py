@@ -272,7 +272,7 @@ def _levels(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str
             raise UserError(
                 f"--levels names '{name}', which is not among --ablate",
                 expected=f"one of {', '.join(names)}",
-                mend=f"{factor_hint(name, names)}--levels {names[0]}={values}",
+                mend=factor_hint(name, names) or f"--levels {names[0]}={values}",
             )
         cleaned = [value.strip() for value in values.split(",") if value.strip()]
         if not cleaned:

@@ -57,7 +57,7 @@ def is_post_hoc(names: Sequence[str], checkpoint: str | None) -> bool:
                 f"unknown factor '{name}'",
                 expected=f"one of {', '.join(FACTORS)}; or, with --checkpoint and without "
                 f"training, of {', '.join(POST_HOC_FACTORS)}",
-                mend=f"{factor_hint(name, known)}e.g. --ablate batch_size",
+                mend=factor_hint(name, known) or "e.g. --ablate batch_size",
             )
     post_hoc = [name for name in names if name in POST_HOC_FACTORS]
     trained = [name for name in names if name in FACTORS]

@@ -262,7 +262,7 @@ def _levels(at: Mapping[str, str], ground: Groundwork) -> Mapping[str, Level]:
             raise UserError(
                 f"--at {name}: no part of the schedule under test",
                 expected=f"one of {', '.join(SCHEDULE_FACTORS)}",
-                mend=f"{factor_hint(name, SCHEDULE_FACTORS)}e.g. --at learning_rate=2x",
+                mend=factor_hint(name, SCHEDULE_FACTORS) or "e.g. --at learning_rate=2x",
             )
         factor = factor_named(name)
         factor.check_applies(ground.setting)

@@ -47,6 +47,6 @@ def factor_named(name: str) -> Factor:
         raise UserError(
             f"unknown factor '{name}'",
             expected=f"one of {', '.join(FACTORS)}",
-            mend=f"{factor_hint(name, list(FACTORS))}e.g. --ablate batch_size",
+            mend=factor_hint(name, list(FACTORS)) or "e.g. --ablate batch_size",
         )
     return FACTORS[name]

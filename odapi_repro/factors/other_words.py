@@ -59,7 +59,7 @@ _ALIKE = 0.67
 def factor_hint(name: str, known: Sequence[str]) -> str:
     """Gives what to tell somebody who typed `name`, which is none of the `known` factors.
 
-    `did you mean 'x'? ` where x, another word for it or the misspelling of either was typed; how to
+    `did you mean 'x'?` where x, another word for it or the misspelling of either was typed; how to
     study what no factor varies; an empty text where nothing is near.
     """
     meant = {**_NO_FACTOR, **{word: x for word, x in _MEANT.items() if x in known}}
@@ -69,13 +69,13 @@ def factor_hint(name: str, known: Sequence[str]) -> str:
         return ""
     found = meant[near[0]]
     if found in known:
-        return f"did you mean '{found}'? "
+        return f"did you mean '{found}'?"
     tested = "multi_scale_testing"
     sizes = f" ({tested} gives a finished --checkpoint other sizes)" if tested in known else ""
     return (
         f"no factor varies {found}{sizes if found == _INPUT_SIZE else ''}: train a copy of the "
         "config that differs there, as it is, with --pipeline COPY --ablate batch_size "
-        "--levels 1x; "
+        "--levels 1x"
     )
 
 

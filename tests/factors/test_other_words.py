@@ -34,7 +34,7 @@ ALL = [*FACTORS, *POST_HOC_FACTORS]
     ],
 )
 def test_another_word_for_a_factor_names_it(word: str, factor: str) -> None:
-    assert factor_hint(word, ALL) == f"did you mean '{factor}'? "
+    assert factor_hint(word, ALL) == f"did you mean '{factor}'?"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,14 @@ def test_another_word_for_a_factor_names_it(word: str, factor: str) -> None:
 def test_what_no_factor_varies_is_said_to_be_none_and_how_to_study_it(word: str, what: str) -> None:
     hint = factor_hint(word, ALL)
     assert hint.startswith(f"no factor varies {what}")
-    assert "--pipeline COPY --ablate batch_size --levels 1x" in hint
+    assert hint.endswith("--pipeline COPY --ablate batch_size --levels 1x")
+
+
+def test_a_word_with_a_hint_is_not_told_another_factor_as_well() -> None:
+    for word in ("lr", "anchors"):
+        with pytest.raises(UserError) as raised:
+            factor_named(word)
+        assert raised.value.mend == factor_hint(word, list(FACTORS))
 
 
 @pytest.mark.parametrize("word", ["seeds", "hello", "tensorflow", ""])

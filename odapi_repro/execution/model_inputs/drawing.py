@@ -13,7 +13,7 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.datasets.example import ParsedExample, parse_example
 from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.model_input import DrawnInputs, ModelInput, RefusedInput
-from odapi_repro.datasets.record_sample import sample_records
+from odapi_repro.datasets.record_access import sample_records
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.execution.child import ChildEnd, run_child

@@ -66,6 +66,6 @@ def post_hoc_factor_named(name: str) -> PostHocFactor:
         raise UserError(
             f"'{name}' is no factor that works without training",
             expected=f"one of {', '.join(POST_HOC_FACTORS)}",
-            mend=f"{factor_hint(name, list(POST_HOC_FACTORS))}e.g. --ablate nms_iou",
+            mend=factor_hint(name, list(POST_HOC_FACTORS)) or "e.g. --ablate nms_iou",
         )
     return POST_HOC_FACTORS[name]
