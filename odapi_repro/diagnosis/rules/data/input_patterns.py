@@ -54,6 +54,9 @@ class InputPatterns(Rule):
         for name, reader in readers:
             yield from self._records(subject, name, reader)
             label_maps.setdefault(str(reader.label_map_path), []).append(f"{name}.label_map_path")
+        if subject.pipeline.keypoint_tasks:
+            path = str(proto.model.center_net.keypoint_label_map_path)
+            label_maps.setdefault(path, []).append("model.center_net.keypoint_label_map_path")
         for path, fields in label_maps.items():
             yield from self._label_map(subject, fields, path)
 

@@ -21,6 +21,7 @@ from odapi_repro.errors import DataError
 __all__ = ["LabelMaps"]
 
 _TRAIN, _EVAL = "train_input_reader.label_map_path", "eval_input_reader[0].label_map_path"
+_KEYPOINTS = "model.center_net.keypoint_label_map_path"
 _STOPS = "The OD API stops when it reads the label map."
 _MOST_BYTES = 5_000_000
 _OTHER = re.compile(r"\.(?:csv|tsv|jsonl?|xml|ya?ml|names|(?:tf)?records?|xlsx?)$")
@@ -79,6 +80,8 @@ class LabelMaps(Rule):
         paths = {_TRAIN: str(proto.train_input_reader.label_map_path)}
         for reader in proto.eval_input_reader[:1]:
             paths[_EVAL] = str(reader.label_map_path)
+        if subject.pipeline.keypoint_tasks:
+            paths[_KEYPOINTS] = str(proto.model.center_net.keypoint_label_map_path)
         maps: dict[str, LabelMap] = {}
         seen: set[str] = set()
         for field, path in paths.items():
@@ -97,7 +100,7 @@ class LabelMaps(Rule):
                 maps[field] = read_label_map(path)
             except DataError:
                 yield from self._malformed(field, path)
-        if len(maps) == len(paths) == 2:
+        if _TRAIN in maps and _EVAL in maps:
             yield from self._differ(maps[_TRAIN], maps[_EVAL])
 
     def _of_another_kind(self, field: str, path: str, suffix: str) -> Finding:
@@ -113,6 +116,8 @@ class LabelMaps(Rule):
 
     def _malformed(self, field: str, path: str) -> Iterator[Finding]:
         for fault in _faults(path):
+            if field == _KEYPOINTS and fault.why != _STOPS:
+                continue  # no class is read from it
             yield self.finding(
                 "label_map_malformed",
                 fault.severity,
