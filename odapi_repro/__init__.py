@@ -11,4 +11,5 @@ if sys.argv[:1] == ["-m"] or (sys.argv[:1] and sys.argv[0].endswith("/odapi-repr
 
     _given = sys.orig_argv
     _module = _given[_given.index("-m") + 1 :][:1] if "-m" in _given else []
-    guard_imports(_module[0].rpartition(".")[2] if _module else "command")
+    _name = _module[0].rpartition(".")[2] if _module else ""
+    guard_imports(_name if _name not in ("", __name__) else "command")

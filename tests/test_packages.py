@@ -235,6 +235,19 @@ def test_a_missing_or_broken_package_is_named(
     assert "requirements.lock" in said
 
 
+def test_the_program_is_not_called_by_the_name_of_its_package(tmp_path: Path) -> None:
+    error = 'ModuleNotFoundError(f"No module named {name!r}", name=name)'
+    text = HIDE.format(name="absl", error=error)
+    folder = package(tmp_path / "site", {"sitecustomize.py": text})
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "odapi_repro", "zoo"],
+        capture_output=True, text=True, env=environment, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("odapi-repro command: the package absl-py is not installed")
+
+
 def test_a_package_whose_import_fails_in_its_own_way_is_named(tmp_path: Path) -> None:
     text = "raise RuntimeError('built for NumPy 1')\n"
     folder = package(tmp_path / "site", {"google_crc32c/__init__.py": text})

@@ -167,6 +167,14 @@ def _read_length(
         raise _truncated(path, offset, size)
     length, crc = _HEADER.unpack(header)
     if crc != masked_crc32c(header[: _LENGTH.size]):
+        if not offset and header.startswith(b"\x1f\x8b"):
+            # builders/dataset_builder.read_dataset gives TFRecordDataset no compression_type.
+            raise DataError(
+                "packed with gzip, which the OD API does not unpack (gunzip FILE does)",
+                expected="a TFRecord file (uncompressed)",
+                mend="unpack it: gunzip FILE",
+                where=str(path),
+            )
         raise DataError(
             f"corrupt TFRecord: the checksum of the length at byte {offset} does not match",
             expected="a TFRecord file (uncompressed; not a json, a zip or a checkpoint)",

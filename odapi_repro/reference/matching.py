@@ -63,10 +63,9 @@ def nearest_reference(pipeline: Pipeline) -> tuple[Reference, str]:
 
     best = min(_candidates(), key=order)
     if best.meta_architecture != pipeline.meta_architecture:
-        return best, (
-            f"no reference has the meta-architecture {pipeline.meta_architecture}; {best.name} "
-            "stands in for want of one"
-        )
+        kind = pipeline.meta_architecture
+        why = f"no reference has the meta-architecture {kind}" if kind else "it describes no model"
+        return best, f"{why}; {best.name} stands in for want of one"
     if best.feature_extractor == extractor:
         outputs = "masks" if best.predicts_masks else "keypoints"
         if not any(_task_of(best)):

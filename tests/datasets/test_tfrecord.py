@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from pathlib import Path
 
@@ -92,6 +93,14 @@ def test_a_text_file_is_no_tfrecord(tmp_path: Path) -> None:
     path.write_text('{"images": []}' * 10)
     with pytest.raises(DataError, match="checksum of the length at byte 0"):
         count_records(path)
+
+
+def test_a_gzip_archive_is_told_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "train.record.gz"
+    write_records(path, [b"abc"])
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(DataError, match="packed with gzip"):
+        list(read_records(path))
 
 
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:

@@ -87,6 +87,11 @@ def test_where_the_size_decides_nothing_the_models_fields_do() -> None:
     )
 
 
+def test_a_config_without_a_model_is_said_to_have_none() -> None:
+    _, why = nearest_reference(edited("ssd_mobilenet_v2_320", lambda proto: proto.Clear()))
+    assert why.startswith("it describes no model; ")
+
+
 def test_a_task_of_its_own_has_no_reference_but_a_nearest_one() -> None:
     def without_masks(proto: Any) -> None:
         proto.model.faster_rcnn.number_of_stages = 2
