@@ -125,7 +125,10 @@ def _kind_of(subject: Subject, path: str) -> _Kind | None:
     archive = archive_of(path)
     numbered = _NUMBERED.match(base_name(path))
     in_checkpoint_folder = numbered is not None and "checkpoint" in parts_of(path)[-2:-1]
-    if archive is not None and archive.kind == "classification":
+    # train_loop saves ckpt-1, ckpt-2 ...; of the classification zoo only EfficientNet has a ckpt-0,
+    # and a backbone saved by hand is a ckpt-1. A run's folder may be called by its backbone.
+    of_a_run = numbered is not None and int(numbered[1][:9]) > 1
+    if archive is not None and archive.kind == "classification" and not of_a_run:
         told = f"{archive.name} is {'' if archive.published else 'nearly '}a name of the "
         kind = _Kind("classification", f"{told}classification zoo's", archive.published)
         # The zoo's backbones lie in no checkpoint/, and a model may be called by its backbone.
@@ -135,8 +138,6 @@ def _kind_of(subject: Subject, path: str) -> _Kind | None:
         return _Kind("detection", told, archive.published or in_checkpoint_folder)
     if in_checkpoint_folder:
         return _Kind("detection", "checkpoint/ckpt-N is how detection models are exported", True)
-    # train_loop saves ckpt-1, ckpt-2 ...; of the classification zoo only EfficientNet has a ckpt-0,
-    # and a backbone saved by hand is a ckpt-1.
-    if numbered is not None and int(numbered[1][:9]) > 1:
+    if of_a_run:
         return _Kind("detection", "train_loop numbers its checkpoints like this", False)
     return None

@@ -76,6 +76,7 @@ class LowRate(Rule):
         """Yields a finding that is as severe as the share of the reference's sum is small."""
         peaks = compare_peaks(subject)
         if peaks is None:
+            yield from self._none(subject)
             yield from self._of_adam(subject)
             return
         fine_tuned = start_of(subject.pipeline) == "detector"
@@ -125,6 +126,21 @@ class LowRate(Rule):
             if peak_share < _SLACK * wanted
             else (),
         )
+
+    def _none(self, subject: Subject) -> Iterator[Finding]:
+        """A rate that is never above 0."""
+        steps = run_steps(subject)
+        peak = subject.schedule.peak_within(steps)
+        if subject.schedule.kind and steps and peak <= 0:
+            yield self.finding(
+                "lr_too_low_for_batch",
+                Severity.CRITICAL,
+                fields=[peak_field(subject)],
+                found=f"the learning rate is never above {number(peak)}",
+                expected="a rate above 0",
+                why="No step takes the loss down: the weights end as they started, or worse.",
+                loss_ap=60.0,
+            )
 
     def _of_adam(self, subject: Subject) -> Iterator[Finding]:
         """Adam in place of SGD, whose rates cannot be compared: what its steps add up to."""
