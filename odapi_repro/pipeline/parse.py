@@ -129,10 +129,12 @@ def read_config_file(path: str | Path, *, lenient: bool = False) -> str:
             where=str(path),
         )
     if path.is_dir():
+        within = sorted(str(one) for one in path.glob("*.config"))
         raise ConfigError(
             "this is a folder",
             expected="the pipeline.config itself",
-            mend=f"try {path / 'pipeline.config'}",
+            mend=(f"found there: {', '.join(within)}" if within else "name the file itself")
+            + "; a folder of records is named with --data",
             where=str(path),
         )
     try:

@@ -60,7 +60,9 @@ def test_a_name_longer_than_the_system_allows_is_a_missing_file(tmp_path: Path) 
 def test_a_folder_is_refused_with_the_file_in_it(tmp_path: Path) -> None:
     error = refused(tmp_path)
     assert "folder" in error.found
-    assert str(tmp_path / "pipeline.config") in error.mend
+    assert "pipeline.config" not in error.mend
+    (tmp_path / "my.config").write_bytes(TEXT)
+    assert f"found there: {tmp_path / 'my.config'}" in refused(tmp_path).mend
 
 
 @pytest.mark.parametrize("data", [b"\x80\x81\x82 checkpoint", TEXT[:100] + b"\0" + TEXT[100:]])
