@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from odapi_repro.training.lab_colors import rgb_to_lab
+
 __all__ = [
     "PATCHES",
     "Patch",
@@ -77,7 +79,7 @@ def set_environment() -> None:
 
 def _stub_module(name: str) -> types.ModuleType:
     module = types.ModuleType(name)
-    module.__doc__ = "Stand-in by odapi_repro.training.compat; nothing on the TF2 path uses it."
+    module.__doc__ = "Stand-in by odapi_repro.training.compat."
     sys.modules[name] = module
     return module
 
@@ -87,7 +89,9 @@ def _tensorflow_io_needed() -> bool:
 
 
 def _apply_tensorflow_io() -> None:
-    _stub_module("tensorflow_io")
+    stub: Any = _stub_module("tensorflow_io")
+    color = types.SimpleNamespace(rgb_to_lab=rgb_to_lab)
+    stub.experimental = types.SimpleNamespace(color=color)
 
 
 def _estimator_needed() -> bool:
@@ -145,7 +149,29 @@ def _apply_font_getsize() -> None:
             setattr(font_class, "getsize", getsize)  # noqa: B010
 
 
-_NUMPY_ALIASES = {"bool": bool, "float": float, "NAN": float("nan")}
+def _resnet() -> tuple[Any, str]:
+    """The module in which resnet_v1.py looks, and the name of the one that has what it wants."""
+    module = importlib.import_module("keras.applications.resnet")
+    keras_2 = "keras" if tensorflow_version() < (2, 16) else "tf_keras"
+    return module, f"{keras_2}.src.applications.resnet"
+
+
+def _keras_resnet_needed() -> bool:
+    return not hasattr(_resnet()[0], "ResNet")
+
+
+def _apply_keras_resnet() -> None:
+    module, keras_2 = _resnet()
+    module.ResNet = importlib.import_module(keras_2).ResNet
+
+
+_NUMPY_ALIASES = {
+    "bool": bool,
+    "float": float,
+    "int": int,
+    "NAN": float("nan"),
+    "string_": bytes,
+}
 
 
 def _numpy_aliases_needed() -> bool:
@@ -165,8 +191,8 @@ def _apply_numpy_aliases() -> None:
 PATCHES: tuple[Patch, ...] = (
     Patch(
         name="tensorflow_io",
-        reason="meta_architectures/deepmac_meta_arch.py imports tensorflow_io; only DeepMAC uses "
-        "it, and it has no build that loads on TF 2.16 and later",
+        reason="meta_architectures/deepmac_meta_arch.py imports tensorflow_io, which has no build "
+        "that loads on TF 2.16 and later; DeepMAC takes rgb_to_lab from it, nothing else is used",
         tf_range=((2, 0), OPEN_END),
         needed=_tensorflow_io_needed,
         apply=_apply_tensorflow_io,
@@ -198,10 +224,19 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         name="numpy_aliases",
         reason="utils/metrics.py and metrics/coco_evaluation.py use np.bool, np.float and np.NAN, "
-        "which NumPy 1.24 and 2.0 removed",
+        "which NumPy 1.24 and 2.0 removed; the OD API's own tests use np.int and np.string_, too",
         tf_range=((2, 0), OPEN_END),
         needed=_numpy_aliases_needed,
         apply=_apply_numpy_aliases,
+    ),
+    Patch(
+        name="keras_resnet",
+        reason="models/keras_models/resnet_v1.py builds ResNet-18 and -34 with ResNet of "
+        "keras.applications.resnet, which Keras shows no longer since 2.13; without it CenterNet "
+        "with resnet_v1_18_fpn or resnet_v1_34_fpn stops with AttributeError",
+        tf_range=((2, 13), OPEN_END),
+        needed=_keras_resnet_needed,
+        apply=_apply_keras_resnet,
     ),
 )
 

@@ -63,3 +63,27 @@ def test_the_estimator_stub_is_not_for_tensorflow_2_15() -> None:
     estimator = next(patch for patch in PATCHES if patch.name == "compat_v1_estimator")
     assert not applicable(estimator, (2, 15))
     assert applicable(estimator, (2, 16))
+
+
+_SMALL_RESNETS = """
+from odapi_repro.training import compat
+compat.apply_patches()
+import tensorflow as tf
+from object_detection.models import center_net_resnet_v1_fpn_feature_extractor as center_net
+for build in (center_net.resnet_v1_18_fpn, center_net.resnet_v1_34_fpn):
+    extractor = build((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), bgr_ordering=False)
+    print(extractor(tf.zeros([1, 64, 64, 3]))[0].shape[1:])
+"""
+
+
+@pytest.mark.tensorflow
+def test_center_net_on_resnet_18_and_34_builds_and_runs() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _SMALL_RESNETS],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert found.stdout.split() == ["(16,", "16,", "64)"] * 2
