@@ -3,11 +3,11 @@
     python tests/e2e/odapi_own_tests.py TABLE.csv [MODULE ...]     # about half an hour on two cores
 
 Each module of the installed `object_detection` named `*_test.py`, but `*_tf1_test.py`, runs in a
-process of its own, which is forked after TensorFlow was imported and before it was used. `TABLE.csv` has
-the columns `module outcome n test message`: a row with the number of tests that passed, one with
-the number that the OD API itself skips (tests of TensorFlow 1), and one for each test with another
-outcome: `error`, `failure`; for a module, `not_loaded`, `timeout` or `died`. A table that is there
-is gone on with: modules in it are not run again.
+process of its own, which is forked after TensorFlow was imported and before it was used. `TABLE.csv`
+has the columns `module outcome n test message`: a row with the number of tests that passed, one
+with the number that the OD API itself skips (tests of TensorFlow 1), and one for each test with
+another outcome: `error`, `failure`; for a module, `not_loaded`, `timeout` or `died`. A table that is
+there is gone on with: modules in it are not run again. ODAPI_TESTS_JOBS is how many run at a time.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def _line(kind: type, error: BaseException) -> str:
 def module_names() -> list[str]:
     """Gives the dotted names of the OD API's test modules for TensorFlow 2."""
     spec = importlib.util.find_spec("object_detection")
-    assert spec is not None and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations
     root = Path(next(iter(spec.submodule_search_locations)))
     found = [path for path in root.rglob("*_test.py") if not path.name.endswith("_tf1_test.py")]
     return sorted(".".join(path.relative_to(root.parent).with_suffix("").parts) for path in found)
