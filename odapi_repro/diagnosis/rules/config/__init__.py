@@ -8,6 +8,7 @@ from odapi_repro.diagnosis.rules.config.eval_input import EvalInputNotConfigured
 from odapi_repro.diagnosis.rules.config.feature_extractor import FeatureExtractorUnknown
 from odapi_repro.diagnosis.rules.config.model_missing import ModelMissing
 from odapi_repro.diagnosis.rules.config.placeholders import PlaceholderPath
+from odapi_repro.diagnosis.rules.config.stack import ModelOnThisStack
 from odapi_repro.diagnosis.rules.config.syntax import SyntaxErrors
 from odapi_repro.diagnosis.rules.config.unknown_field import UnknownProtoField
 from odapi_repro.diagnosis.rules.config.windows_path import WindowsPathEscape
@@ -23,4 +24,5 @@ RULES: tuple[Rule, ...] = (
     FeatureExtractorUnknown(),
     ModelMissing(),
     NotInUtf8(),
+    ModelOnThisStack(),
 )
