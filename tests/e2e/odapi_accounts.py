@@ -1,6 +1,6 @@
 """Why each of the OD API's own tests that does not pass does not, and the page that says so.
 
-    python tests/e2e/odapi_accounts.py     # prints the part of docs/compatibility.md made from proofs
+    python tests/e2e/odapi_accounts.py     # prints tables of docs/compatibility.md
 
 An account covers the rows of `benchmarks/proofs/odapi_tests_*.csv` of one module whose test and
 message fit its patterns. `tests/test_odapi_proof.py` holds that every row has one account, that
