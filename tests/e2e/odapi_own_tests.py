@@ -60,7 +60,8 @@ def one_line(error: BaseException) -> str:
     if said and said[0] in ("Graph execution error:", "in user code:"):
         # What went wrong stands at the end, before the node's name and a hint.
         said = [line for line in said[::-1] if " " in line and line[0] not in "[(0"]
-    told = f"{type(error).__name__}: {said[0] if said else ''}"
+    kind = f"{type(error).__name__}: "
+    told = kind + (said[0].removeprefix(kind) if said else "")
     return told.replace(sys.prefix, "<env>").replace(tempfile.gettempdir(), "<tmp>")[:160]
 
 
