@@ -41,6 +41,9 @@ _RATE_FIELDS = {
     "manual_step_learning_rate": ("initial_learning_rate",),
     "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
 }
+# Steps are uint32 in the proto; half of that leaves room for boundaries that must increase.
+_MOST_STEPS = 2**31 - 1
+
 # Of these, where a warm-up starts. manual_step's is its initial rate, if it has a warm-up.
 _START_FIELDS = ("warmup_learning_rate", "burnin_learning_rate")
 # Quantities that decide which records are read and what is done to them.
@@ -194,7 +197,7 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
     stretch = recipe.num_steps / base.num_steps
 
     def rescale(steps: int) -> int:
-        return max(1, round(steps * stretch))
+        return min(max(1, round(steps * stretch)), _MOST_STEPS)
 
     def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         train_config = proto.train_config

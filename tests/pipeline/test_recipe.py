@@ -159,6 +159,16 @@ def test_the_od_api_accepts_every_schedule_that_is_rendered(
         assert all(a < b for a, b in itertools.pairwise(boundaries))
 
 
+@pytest.mark.parametrize("kind", sorted(SCHEDULES))
+def test_a_schedule_far_beyond_its_run_is_stretched_to_what_the_proto_can_hold(kind: str) -> None:
+    far = pipeline_with(kind, 2, 4_000_000_000, 3_000_000_000)
+    far = far.edited(lambda proto: setattr(proto.train_config, "num_steps", 10))
+    longer = dataclasses.replace(read_recipe(far), images_seen=2_000_000)
+    steps, _ = schedule_of(render_recipe(longer, far))
+    assert all(0 <= step < 2**32 for step in steps)
+    assert longer.num_steps == 1_000_000
+
+
 def test_the_numbers_of_efficientdet_at_a_batch_of_two_are_those_one_computes_by_hand() -> None:
     pipeline = load_pipeline(Path(__file__).parents[2] / "pipelines" / "effdet_d3.config")
     recipe = read_recipe(pipeline)
