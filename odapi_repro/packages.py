@@ -16,8 +16,10 @@ from odapi_repro.errors import EnvironmentMissing, shortened
 __all__ = [
     "cwd_is_on_path",
     "import_problem",
+    "installed_version",
     "object_detection_problem",
     "other_object_detection",
+    "tensorflow_version",
 ]
 
 _OD_API: Final = ("tf-object-detection-api", "object-detection")
@@ -38,6 +40,28 @@ _DISTRIBUTIONS: Final = {
 _MEND: Final = (
     "make setup, or pip install --no-deps -r requirements.lock; then see odapi-repro doctor"
 )
+
+
+def installed_version(*names: str) -> str | None:
+    """Gives the version of the first of these distributions that is installed; None without one.
+
+    Nothing is imported.
+    """
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def tensorflow_version() -> tuple[int, int] | None:
+    """Gives (major, minor) of the installed TensorFlow, which is not imported; None without one."""
+    version = installed_version("tensorflow", "tensorflow-cpu", "tf-nightly")
+    if version is None:
+        return None
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
 
 
 def import_problem(error: BaseException) -> EnvironmentMissing | None:

@@ -9,13 +9,12 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import odapi_repro
 from odapi_repro.execution.tensorflow_probe import Probe, cpu_count, memory_bytes, nvidia_gpus
-from odapi_repro.packages import other_object_detection
+from odapi_repro.packages import installed_version, other_object_detection
 
 __all__ = [
     "DISTRIBUTIONS",
@@ -103,14 +102,8 @@ class Lack:
     cause: str = ""
 
 
-def installed_version(name: str) -> str | None:
-    """Gives the version of a distribution, under any of its names, or None."""
-    for alias in DISTRIBUTIONS.get(name, (name,)):
-        try:
-            return metadata.version(alias)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
+def _version_of(name: str) -> str | None:
+    return installed_version(*DISTRIBUTIONS.get(name, (name,)))
 
 
 def cache_folder() -> Path | None:
@@ -179,7 +172,7 @@ def collect(
     *,
     runs_dir: Path,
     probe: Callable[[], Probe] | None,
-    version_of: Callable[[str], str | None] = installed_version,
+    version_of: Callable[[str], str | None] = _version_of,
     gpus: Callable[[], list[dict[str, str]]] = nvidia_gpus,
     lock_folder: Path | None = None,
 ) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from odapi_repro.execution.attempts import DETECTIONS
 from odapi_repro.execution.child import ChildEnd, run_child
 from odapi_repro.execution.history import memory_advice
 from odapi_repro.execution.store import FINISHED, TRAINED_ONLY, Attempt, TrialState, TrialStore
-from odapi_repro.packages import object_detection_problem
+from odapi_repro.packages import installed_version, object_detection_problem
 from odapi_repro.signals import Ended, held
 from odapi_repro.study.trial import Trial
 from odapi_repro.training.job import Job, is_chief, write_job
@@ -235,12 +235,9 @@ def check_worker_environment(what: str = "training") -> None:
         for name in ("tensorflow", "tf_keras", "object_detection", "official", "tf_slim")
         if importlib.util.find_spec(name) is None
     ]
-    if "tf_keras" in missing and importlib.util.find_spec("keras") is not None:
+    if "tf_keras" in missing and (installed_version("keras") or "").startswith("2."):
         # TF 2.15 has Keras 2 as `keras`.
-        from importlib import metadata
-
-        if metadata.version("keras").startswith("2."):
-            missing.remove("tf_keras")
+        missing.remove("tf_keras")
     if missing:
         raise EnvironmentMissing(
             f"{what} needs packages that are not installed: {', '.join(missing)}",

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from odapi_repro.datasets.damage import EditedRecords
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Level, Setting
+from odapi_repro.packages import installed_version
 from odapi_repro.pipeline import (
     Pipeline,
     Recipe,
@@ -229,9 +229,9 @@ def lay_groundwork(pipeline: Pipeline, data: StudyData, conditions: TrialConditi
 def installed_stack() -> Stack:
     """Gives the versions that decide numbers, without importing anything; `none` where missing."""
     return Stack(
-        tensorflow=_version("tensorflow", "tensorflow-cpu"),
-        keras=_version("tf-keras", "keras"),
-        object_detection=_version("tf-object-detection-api", "object-detection"),
+        tensorflow=installed_version("tensorflow", "tensorflow-cpu") or "none",
+        keras=installed_version("tf-keras", "keras") or "none",
+        object_detection=installed_version("tf-object-detection-api", "object-detection") or "none",
     )
 
 
@@ -271,12 +271,3 @@ def _checkpoint_digest(prefix: str | None) -> str:
             else "name it without .index and without .data-...",
         )
     return hashlib.sha256(index.read_bytes()).hexdigest()[:16]
-
-
-def _version(*names: str) -> str:
-    for name in names:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "none"

@@ -15,9 +15,9 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
+from odapi_repro.packages import tensorflow_version
 from odapi_repro.training.lab_colors import rgb_to_lab
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "applicable",
     "apply_patches",
     "set_environment",
-    "tensorflow_version",
 ]
 
 OPEN_END = (99, 0)
@@ -51,19 +50,11 @@ class Patch:
     apply: Callable[[], None]
 
 
-def tensorflow_version() -> tuple[int, int]:
-    """Gives (major, minor) of the installed TensorFlow without importing it.
-
-    Raises:
-        importlib.metadata.PackageNotFoundError: when there is none.
-    """
-    for name in ("tensorflow", "tensorflow-cpu", "tf-nightly"):
-        try:
-            major, minor = metadata.version(name).split(".")[:2]
-        except metadata.PackageNotFoundError:
-            continue
-        return int(major), int(minor)
-    raise metadata.PackageNotFoundError("tensorflow")
+def _version() -> tuple[int, int]:
+    version = tensorflow_version()
+    if version is None:
+        raise ImportError("no TensorFlow is installed", name="tensorflow")
+    return version
 
 
 def set_environment() -> None:
@@ -73,7 +64,7 @@ def set_environment() -> None:
     no `backend.set_learning_phase` and no legacy optimizers. On 2.15 `keras` is Keras 2 itself,
     and the OD API imports it under that name, so there the switch would mix two packages.
     """
-    os.environ["TF_USE_LEGACY_KERAS"] = "1" if tensorflow_version() >= (2, 16) else "0"
+    os.environ["TF_USE_LEGACY_KERAS"] = "1" if _version() >= (2, 16) else "0"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
@@ -152,7 +143,7 @@ def _apply_font_getsize() -> None:
 def _resnet() -> tuple[Any, str]:
     """The module in which resnet_v1.py looks, and the name of the one that has what it wants."""
     module = importlib.import_module("keras.applications.resnet")
-    keras_2 = "keras" if tensorflow_version() < (2, 16) else "tf_keras"
+    keras_2 = "keras" if _version() < (2, 16) else "tf_keras"
     return module, f"{keras_2}.src.applications.resnet"
 
 
@@ -244,7 +235,7 @@ PATCHES: tuple[Patch, ...] = (
 def applicable(patch: Patch, version: tuple[int, int] | None = None) -> bool:
     """Whether the patch is meant for this TensorFlow version (the installed one by default)."""
     first, end = patch.tf_range
-    return first <= (version or tensorflow_version()) < end
+    return first <= (version or _version()) < end
 
 
 def apply_patches() -> tuple[str, ...]:
@@ -253,7 +244,7 @@ def apply_patches() -> tuple[str, ...]:
     Must be called in the child process before `object_detection` is imported.
     """
     set_environment()
-    version = tensorflow_version()
+    version = _version()
     applied = []
     for patch in PATCHES:
         if applicable(patch, version) and patch.needed():

@@ -23,14 +23,15 @@ __all__ = ["split_manifest", "versions"]
 
 def versions() -> dict[str, str]:
     """Gives the versions of what the records' bytes may depend on."""
-    import importlib.metadata
     import zlib
+
+    from odapi_repro.packages import installed_version
 
     return {
         "odapi_repro": odapi_repro.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "pycocotools": importlib.metadata.version("pycocotools"),
+        "pycocotools": installed_version("pycocotools") or "none",
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import metadata
 
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
@@ -93,11 +92,7 @@ class ModelOnThisStack(Rule):
 
 
 def _tensorflow() -> tuple[int, int] | None:
-    """Gives (major, minor) of the TensorFlow beside us; None without one."""
-    for name in ("tensorflow", "tensorflow-cpu"):
-        try:
-            major, minor = metadata.version(name).split(".")[:2]
-        except metadata.PackageNotFoundError:
-            continue
-        return int(major), int(minor)
-    return None
+    # Here, not above: what it imports would cost every diagnosis.
+    from odapi_repro.packages import tensorflow_version
+
+    return tensorflow_version()
