@@ -23,8 +23,8 @@ END = "<!-- end -->"
 
 _NO_BEAM = "a tool that makes data sets for Context R-CNN imports apache_beam"
 _ONE_DNN = (
-    "TensorFlow's oneDNN convolution of nothing gives the shape of what it got. The test passes with "
-    "TF_ENABLE_ONEDNN_OPTS=0"
+    "TensorFlow's oneDNN convolution of nothing gives the shape of what it got. The test passes "
+    "with TF_ENABLE_ONEDNN_OPTS=0"
 )
 _NOT_SHIPPED = "reads a file that the package lacks"
 
