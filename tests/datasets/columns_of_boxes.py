@@ -36,6 +36,8 @@ def split_of(sizes: np.ndarray, image: np.ndarray, corners: np.ndarray) -> Split
             orientation=np.ones(count, np.uint8),
             num_boxes=np.bincount(image, minlength=count).astype(np.int32),
             keypoints=np.zeros(count, np.int32),
+            visibilities=np.zeros(count, np.int32),
+            keypoint_most=np.full(count, np.nan, np.float32),
             digest=np.zeros((count, 2), np.uint64),
             thumbnail=np.zeros((count, 16, 16, 3), np.uint8),
         ),

@@ -53,7 +53,14 @@ def give_all(folder: Path, each: int) -> None:
         )
 
 
-def found_in(folder: Path, count: int | None, reference: str = PEOPLE) -> list[Finding]:
+def found_in(
+    folder: Path,
+    count: int | None,
+    reference: str = PEOPLE,
+    *,
+    code: str = "REC030",
+    crops: bool = True,
+) -> list[Finding]:
     subject = None
     if count is not None:
         named = reference_named(reference)
@@ -61,12 +68,14 @@ def found_in(folder: Path, count: int | None, reference: str = PEOPLE) -> list[F
         def edit(proto: Any) -> None:
             proto.train_input_reader.num_keypoints = count
             proto.eval_input_reader[0].num_keypoints = count
+            if not crops:
+                del proto.train_config.data_augmentation_options[:]
 
         text = named.pipeline().edited(edit).to_text()
         subject = subject_of(text, "my.config", reference=named)
     checked = check_data(name_data(subject, data=str(folder)), subject, annotations={})
     found = examine_records(checked.subject, checked.facts, rules=records.RULES).findings
-    ours = [one for one in found if one.code == "REC030"]
+    ours = [one for one in found if one.code == code]
     return sorted(ours, key=lambda one: one.found.startswith("evaluation"))
 
 
@@ -148,3 +157,94 @@ def test_without_a_config_images_that_differ_from_the_others_are_named(folder: P
     (found,) = found_in(folder, None)
     assert (found.cause, found.severity.word) == ("keypoint_count_mismatch", "warning")
     assert found.count == 1
+
+
+def give_values(folder: Path, value: float, seen: list[int], split: str = "train") -> None:
+    """Writes three keypoints an object, all at `value`, with these visibilities an object."""
+
+    def edit(image: AnnotatedImage) -> bytes:
+        count = len(image.boxes)
+        return planted.with_features(
+            image,
+            object__keypoint__x=np.full(3 * count, value, np.float32),
+            object__keypoint__y=np.full(3 * count, value, np.float32),
+            object__keypoint__visibility=np.array(seen * count, np.int64),
+        )
+
+    planted.rewrite(folder, split, planted.every(1, edit))
+
+
+def values_in(folder: Path, reference: str = PEOPLE, count: int | None = 3) -> list[Finding]:
+    return found_in(folder, count, reference, code="REC031")
+
+
+def test_keypoints_in_pixels_stop_the_loss_unless_a_crop_drops_them(folder: Path) -> None:
+    for split in ("train", "val"):
+        give_values(folder, 60.0, [2, 2, 2], split)
+    # The reference's training crops; its evaluation does not.
+    train, evaluation = values_in(folder)
+    assert {one.cause for one in (train, evaluation)} == {"keypoint_values_not_normalized"}
+    assert (train.severity.word, evaluation.severity.word) == ("critical", "fatal")
+    assert "up to 60" in train.found
+    assert train.count == with_objects(folder)
+    assert [one.severity.word for one in values_in(folder, count=None)] == ["critical"] * 2
+
+
+def test_a_training_without_crops_stops_at_keypoints_in_pixels(folder: Path) -> None:
+    give_values(folder, 60.0, [2, 2, 2])
+    (train,) = found_in(folder, 3, code="REC031", crops=False)
+    assert train.severity.word == "fatal"
+    assert "1.01" in train.why
+
+
+def test_keypoints_that_are_not_labelled_may_be_anywhere(folder: Path) -> None:
+    for value, seen in ((60.0, [0, 0, 0]), (float("nan"), [2, 2, 2]), (float("nan"), [])):
+        give_values(folder, value, seen)
+        assert values_in(folder) == []
+
+
+def test_keypoints_within_the_range_that_is_asserted_or_below_it_pass(folder: Path) -> None:
+    for value in (1.0, 1.009, 0.0, -0.5):
+        give_values(folder, value, [2, 1, 0])
+        assert values_in(folder) == values_in(folder, count=None) == []
+
+
+def test_keypoints_a_little_outside_are_critical_without_crops(folder: Path) -> None:
+    give_values(folder, 1.2, [2, 2, 2])
+    (found,) = found_in(folder, 3, code="REC031", crops=False)
+    assert (found.severity.word, found.mend) == (
+        "critical",
+        "give keypoints outside the image 0 in visibility",
+    )
+
+
+def test_a_model_of_boxes_is_not_told_of_values_that_it_does_not_use(folder: Path) -> None:
+    give_values(folder, 60.0, [2])
+    assert values_in(folder, BOXES) == values_in(folder, count=0) == []
+
+
+def test_visibility_of_another_length_than_the_keypoints_is_told_as_unread(folder: Path) -> None:
+    give_values(folder, 0.5, [2])
+    (found,) = values_in(folder)
+    assert (found.cause, found.severity.word) == ("keypoint_visibility_unread", "critical")
+    assert found.count
+
+
+def test_keypoints_without_visibility_are_all_labelled(folder: Path) -> None:
+    give_values(folder, 0.5, [])
+    assert values_in(folder) == []
+
+
+def test_visibility_that_is_no_integers_stops_the_reader(folder: Path) -> None:
+    def edit(image: AnnotatedImage) -> bytes:
+        values = np.full(3 * len(image.boxes), 0.5, np.float32)
+        return planted.with_features(
+            image,
+            object__keypoint__x=values,
+            object__keypoint__y=values,
+            object__keypoint__visibility=values,
+        )
+
+    planted.rewrite(folder, "train", planted.every(1, edit))
+    (found,) = values_in(folder)
+    assert (found.cause, found.severity.word) == ("keypoint_visibility_unread", "fatal")

@@ -75,6 +75,10 @@ class ImageColumns:
         num_boxes: int32 [N], objects; UNKNOWN_COUNT where the record's lists do not say.
         keypoints: int32 [N], values of image/object/keypoint/x; UNKNOWN_COUNT where those of y are
             another number, or either list is none of floats.
+        visibilities: int32 [N], values of image/object/keypoint/visibility; UNKNOWN_COUNT where
+            they are no integers.
+        keypoint_most: float32 [N], the largest x or y of a keypoint that is labelled as the OD API
+            has it (1 or 2 in visibility, else no NaN); NaN where an image has none.
         digest: uint64 [N, 2], the first half of sha256 of the encoded bytes.
         thumbnail: uint8 [N, 16, 16, 3]; zeros where the pixels do not decode.
     """
@@ -87,6 +91,8 @@ class ImageColumns:
     orientation: NDArray[np.uint8]
     num_boxes: NDArray[np.int32]
     keypoints: NDArray[np.int32]
+    visibilities: NDArray[np.int32]
+    keypoint_most: NDArray[np.float32]
     digest: NDArray[np.uint64]
     thumbnail: NDArray[np.uint8]
 

@@ -146,7 +146,7 @@ class _Rows:
             "decoded_size": (picture.height, picture.width),
             "orientation": picture.orientation,
             "num_boxes": UNKNOWN_COUNT,
-            "keypoints": _keypoints(example),
+            **_keypoints(example),
             "digest": np.frombuffer(hashlib.sha256(encoded).digest()[:16], "<u8"),
             "thumbnail": picture.thumbnail,
         }
@@ -189,6 +189,8 @@ class _Rows:
                 orientation=np.array(images["orientation"], np.uint8),
                 num_boxes=np.array(images["num_boxes"], np.int32),
                 keypoints=np.array(images["keypoints"], np.int32),
+                visibilities=np.array(images["visibilities"], np.int32),
+                keypoint_most=np.array(images["keypoint_most"], np.float32),
                 digest=np.array(images["digest"], np.uint64).reshape(-1, 2),
                 thumbnail=_stacked(images["thumbnail"], count),
             ),
@@ -234,13 +236,32 @@ def _objects(example: ParsedExample) -> _Objects:
     )
 
 
-def _keypoints(example: ParsedExample) -> int:
-    """Counts the values of x; only a reader with num_keypoints asks what kind they are of."""
+def _keypoints(example: ParsedExample) -> dict[str, Any]:
+    """Gives the columns of keypoints; only a reader with num_keypoints asks what kind they are of.
+
+    Which of them are labelled: tf_example_decoder._reshape_keypoint_visibilities.
+    """
+    row = {"keypoints": UNKNOWN_COUNT, "visibilities": UNKNOWN_COUNT, "keypoint_most": np.nan}
+    visibility: Any = ()
     try:
-        x, y = (len(example.floats(f"image/object/keypoint/{axis}")) for axis in "xy")
+        visibility = example.ints("image/object/keypoint/visibility")
+        row["visibilities"] = len(visibility)
     except DataError:
-        return UNKNOWN_COUNT
-    return x if x == y else UNKNOWN_COUNT
+        pass
+    try:
+        x, y = (example.floats(f"image/object/keypoint/{axis}") for axis in "xy")
+    except DataError:
+        return row
+    if len(x) != len(y):
+        return row
+    row["keypoints"] = len(x)
+    if len(x):
+        labelled = np.isin(visibility, (1, 2)) if len(visibility) == len(x) else ~np.isnan(x)
+        # A keypoint without y weighs nothing, and NaN is made 0 before the range is looked at.
+        labelled &= ~np.isnan(y)
+        if labelled.any():
+            row["keypoint_most"] = float(np.nan_to_num(np.stack([x, y])[:, labelled], nan=0).max())
+    return row
 
 
 def _differing(objects: _Objects) -> str:

@@ -38,6 +38,8 @@ def columns_of(encoded: list[bytes]) -> ImageColumns:
         orientation=np.ones(count, np.uint8),
         num_boxes=np.zeros(count, np.int32),
         keypoints=np.zeros(count, np.int32),
+        visibilities=np.zeros(count, np.int32),
+        keypoint_most=np.full(count, np.nan, np.float32),
         digest=np.array([[hash(data) & 0xFFFF, len(data)] for data in encoded], np.uint64),
         thumbnail=np.stack([one.thumbnail for one in looked]),
     )

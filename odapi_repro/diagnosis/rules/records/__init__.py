@@ -20,6 +20,7 @@ from odapi_repro.diagnosis.rules.records.duplicates import (
 )
 from odapi_repro.diagnosis.rules.records.files import UnreadableRecords
 from odapi_repro.diagnosis.rules.records.images import BrokenImages
+from odapi_repro.diagnosis.rules.records.keypoint_values import KeypointValues
 from odapi_repro.diagnosis.rules.records.keypoints import KeypointsUnfit
 from odapi_repro.diagnosis.rules.records.label_map import ClassesBeyondModel, LabelMapUnusable
 from odapi_repro.diagnosis.rules.records.malformed import MalformedRecords
@@ -58,6 +59,7 @@ RULES: tuple[RecordRule, ...] = (
     BoxesLostInAugmentation(),
     BoxesDoubled(),
     KeypointsUnfit(),
+    KeypointValues(),
     ObjectsTooSmall(),
     AnchorsDoNotFit(),
     ClassShares(),
