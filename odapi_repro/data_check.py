@@ -120,7 +120,7 @@ def _with_augmentation(checked: CheckedData, config: Subject | None) -> CheckedD
         try:
             augmented = _augmented(checked, config)
         except UserError as error:
-            why = error.found
+            why = error.in_a_line
         else:
             told = (
                 f"{augmented.records:,} training images through the pipeline's augmentation, "

@@ -166,7 +166,7 @@ def _resized(pipeline: Pipeline | None) -> str:
     try:
         return read_resizer(pipeline).described
     except ConfigError as error:
-        return f"not resized: {error.found}"
+        return f"not resized: {error.in_a_line}"
 
 
 def _tell(text: str) -> None:

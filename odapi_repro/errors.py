@@ -43,6 +43,12 @@ class UserError(Exception):
         error.args = (shown_lines(message),)
         return error
 
+    @property
+    def in_a_line(self) -> str:
+        """What was found, for a note: of a message in several lines each part in its order."""
+        parts = (line.strip().removeprefix("| ").strip(" .;") for line in self.found.splitlines())
+        return "; ".join(part for part in parts if part)
+
     def _message(self) -> str:
         where = f"{shown(self.where)}: " if self.where else ""
         lines = [f"{where}{_continued(self.found)}"]

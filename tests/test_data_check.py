@@ -18,6 +18,7 @@ from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.diagnosis.checked_data import named_data
+from odapi_repro.errors import UserError
 
 SIZES = ((96, 128), (112, 128), (128, 128), (128, 96))
 SPEC = ShapesSpec(
@@ -288,6 +289,16 @@ def test_what_augmentation_leaves_is_counted_by_the_od_apis_own_input(capsys, co
     (told,) = (one for one in content["data"]["compared_with"] if "augmentation" in one)
     assert told.startswith("4 training images")
     assert not any("augmentation" in one for one in content["data"]["not_looked_at"])
+
+
+def test_why_nobody_looked_at_augmentation_is_told_on_one_line(capsys, config, monkeypatch):
+    def refuse(*arguments):
+        raise UserError.told("my.config: no step\n  expected: a step\n  to mend it: write one")
+
+    monkeypatch.setattr(data_check, "_no_augmentation", lambda *arguments: "")
+    monkeypatch.setattr(data_check, "_augmented", refuse)
+    (why,) = (one for one in told(capsys, str(config))["data"]["not_looked_at"] if "step" in one)
+    assert why.endswith("boxes: my.config: no step; expected: a step; to mend it: write one")
 
 
 def test_without_a_config_nobody_looked_at_sizes_at_the_input(capsys, clean):

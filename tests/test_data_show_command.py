@@ -244,6 +244,7 @@ def test_evaluation_images_are_not_augmented(
     [
         EnvironmentMissing("it needs packages that are not installed: tensorflow"),
         UserError("the OD API's input functions refuse this pipeline: Unknown step"),
+        UserError.told("my.config: no step\n  expected: a step.\n  to mend it: write\n  | one"),
     ],
 )
 def test_where_no_inputs_can_be_drawn_all_else_is_written(
@@ -261,9 +262,15 @@ def test_where_no_inputs_can_be_drawn_all_else_is_written(
     assert _show(tmp_path, *_of(shapes), "--pipeline", effdet) == 2
     assert _written(tmp_path) == _PLAIN | _TEXTS
     said = capsys.readouterr()
-    assert error.found in said.err
-    assert f"no pictures of what the model gets: {error.found}" in said.out
+    assert str(error) in said.err
+    assert f"no pictures of what the model gets: {error.in_a_line}\n" in said.out
+    assert "\\n" not in said.out
     assert _json(tmp_path)["splits"][0]["anchors"] is not None
+
+
+def test_a_message_of_several_lines_is_told_in_order_in_a_note() -> None:
+    told = UserError.told("my.config: no step\n  expected: a step.\n  to mend it: write\n  | one")
+    assert told.in_a_line == "my.config: no step; expected: a step; to mend it: write; one"
 
 
 def test_a_pipelines_own_readers_are_followed(

@@ -34,7 +34,7 @@ def input_objects(table: ObjectTable, pipeline: Pipeline | None) -> tuple[InputO
     try:
         return objects_at_input(table, read_resizer(pipeline)), ""
     except ConfigError as error:
-        return objects_at_input(table, None), f"sizes are those of the records: {error.found}"
+        return objects_at_input(table, None), f"sizes are those of the records: {error.in_a_line}"
 
 
 def anchor_report(
@@ -47,7 +47,7 @@ def anchor_report(
         design = anchor_design(pipeline)
         fit = fit_anchors(objects, design, read_matcher(pipeline), limit=limit, seed=seed)
     except ConfigError as error:
-        return None, f"nothing is compared with anchors: {error.found}"
+        return None, f"nothing is compared with anchors: {error.in_a_line}"
     levels = tuple(
         LevelRow(
             grid=level.grid,

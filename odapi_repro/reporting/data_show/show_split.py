@@ -106,7 +106,7 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
     if pipeline is not None and showing.draws and survey.picked:
         inputs, failure = _draw(split, pipeline, survey, showing)
         if failure is not None:
-            notes.append(f"no pictures of what the model gets: {failure.found}")
+            notes.append(f"no pictures of what the model gets: {failure.in_a_line}")
     fit = anchors.fit if anchors else None
     reader = pipeline.proto.train_input_reader if pipeline is not None else None
     report = SplitReport(
