@@ -148,6 +148,8 @@ def _likeness_of_noise(count: int) -> None:
                 orientation=np.ones(count, np.uint8),
                 num_boxes=np.zeros(count, np.int32),
                 keypoints=np.zeros(count, np.int32),
+                visibilities=np.zeros(count, np.int32),
+                keypoint_most=np.full(count, np.nan, np.float32),
                 digest=np.arange(2 * count, dtype=np.uint64).reshape(-1, 2),
                 thumbnail=noise,
             )
