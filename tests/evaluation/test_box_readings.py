@@ -57,6 +57,13 @@ ORDERS: dict[str, Change] = {
     "y1, x1, y2, x2 as shares of the image": lambda box, w, h: turned(
         corners(scaled(box, 1 / w, 1 / h))
     ),
+    "y, x, width, height": lambda box, w, h: [box[1], box[0], *box[2:]],
+    "x, y, width, height with x counted from the right": lambda box, w, h: [
+        w - box[0] - box[2], *box[1:],
+    ],
+    "x, y, width, height with y counted from the bottom": lambda box, w, h: [
+        box[0], h - box[1] - box[3], *box[2:],
+    ],
     "x, y, width, height as percent": lambda box, w, h: scaled(box, 100 / w, 100 / h),
 }  # fmt: skip
 RESIZED: dict[str, Change] = {
@@ -99,6 +106,43 @@ def test_images_resized_with_their_aspect_ratio_are_told_by_a_side(
     resized = changed(data, found, lambda box, w, h: scaled(box, 200 / by(w, h), 200 / by(w, h)))
     told = read_otherwise(data, resized)
     assert re.search(f"resized to a {side} side of about (199|200|201) pixels", told)
+
+
+def test_images_between_equal_borders_are_told_with_the_side_of_their_square() -> None:
+    data, found = scene(sizes=((640, 480), (300, 600), (500, 375)))
+
+    def letterboxed(box: Box, width: float, height: float) -> Box:
+        whole = max(width, height)
+        placed = [box[0] + (whole - width) / 2, box[1] + (whole - height) / 2, *box[2:]]
+        return scaled(placed, 320 / whole, 320 / whole)
+
+    told = read_otherwise(data, changed(data, found, letterboxed))
+    assert re.search(
+        r"of the image between equal borders that make it square, of about (319|320|321) x \1"
+        r" pixels, they lie on 22 of 24 objects",
+        told,
+    )
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_of_a_few_boxes_at_random_nothing_is_said(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    data, _ = scene(seed, images=4, sizes=((1920, 1080),))
+    _, guesses = scene(seed + 1000, images=4, sizes=((1920, 1080),))
+    for one in data["annotations"] if seed % 2 else []:
+        one["bbox"] = [*rng.uniform(0, 300, 2).tolist(), *rng.uniform(500, 780, 2).tolist()]
+    assert oddities(data, guesses) == []
+
+
+def test_a_few_boxes_beyond_their_image_are_guesses() -> None:
+    data, found = scene()
+    near = {**found[0], "bbox": [700, 500, 200, 200]}
+    far = {**found[0], "bbox": [700, 500, 400, 400]}
+    assert oddities(data, [near] * 3) == oddities(data, [far]) == []
+    assert oddities(data, [far, far, near]) == []
+    for rows in ([near] * 12, [far] * 2):
+        (told,) = oddities(data, rows)
+        assert told.startswith(f"100 % of its {len(rows)} boxes end far beyond their image")
 
 
 def test_one_scale_is_told_where_the_sizes_of_images_are_not_known() -> None:

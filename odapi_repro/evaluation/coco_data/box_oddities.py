@@ -23,6 +23,7 @@ __all__ = ["box_oddities", "misread_truth", "odd_areas"]
 
 _MOST = 0.5
 _FAR = 0.05  # of the image's side
+_FEW, _FURTHER = 10, 0.25  # so few boxes must all end further beyond it, and be two at least
 _SMALL = 32.0**2  # square pixels, the largest that COCO calls small
 _LEAST_FILLED = 0.01  # of its box: an outline fills more of it
 _FEW_ODD = 0.01  # of the objects
@@ -52,12 +53,15 @@ def _odd_place(boxes: NDArray[np.float64], detections: Detections, truth: Ground
             float((one[:, :2] + one[:, 2:]).max()) for one in (boxes, truth.boxes)
         )
         return (
-            f"all of its {len(boxes):,} boxes end within {furthest:.3g} pixels of the image's"
-            f" corner, the ground truth's within {true_furthest:,.0f}"
+            f"{'all of its' if len(boxes) > 1 else 'its'} {len(boxes):,}"
+            f" box{'es end' if len(boxes) > 1 else ' ends'} within {furthest:.3g} pixels of the"
+            f" image's corner, the ground truth's within {true_furthest:,.0f}"
         )
     sizes = _sizes(truth, detections.images)
-    beyond = share_beyond(boxes, sizes, np.maximum(1.0, _FAR * sizes))
-    if beyond > _MOST >= share_beyond(truth.boxes, _sizes(truth, truth.images)):
+    few = len(boxes) < _FEW
+    beyond = share_beyond(boxes, sizes, np.maximum(1.0, (_FURTHER if few else _FAR) * sizes))
+    many = beyond == 1 and len(boxes) > 1 if few else beyond > _MOST
+    if many and share_beyond(truth.boxes, _sizes(truth, truth.images)) <= _MOST:
         return f"{100 * beyond:.0f} % of its {len(boxes):,} boxes end far beyond their image"
     return ""
 

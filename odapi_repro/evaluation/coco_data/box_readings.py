@@ -7,6 +7,7 @@ boxes, whatever the classes are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,9 +22,11 @@ __all__ = ["better_reading"]
 _MOST_IMAGES = 200
 _MOST_OF_IMAGE = 20  # detections by score; so many more where an image has more objects
 _HIT = 0.5  # IoU
-# A reading must put boxes on so many objects and this share of them, and four times as many as the
-# boxes as they are.
-_LEAST_OBJECTS, _LEAST_SHARE, _LEAST_TIMES = 5, 0.3, 4
+# A reading must put boxes on so many objects and this share of them, four times as many as the
+# boxes as they are, and more by so many standard deviations. A scale is fitted to the boxes, and
+# must hit more.
+_LEAST_OBJECTS, _LEAST_SHARE, _LEAST_TIMES, _LEAST_SURE = 5, 0.3, 4, 2.5
+_LEAST_SCALED = 10
 _SCALED_ORDERS = (AS_IS, "x1, y1, x2, y2", "y1, x1, y2, x2")
 # Sides and places of a pair must tell the same scale up to this, in logarithms.
 _SAME_SCALE = 0.15
@@ -68,9 +71,11 @@ def better_reading(detections: Detections, truth: GroundTruth) -> str:
     if own * _LEAST_TIMES > count:
         return ""
     best, name = 0, ""
-    for reading, corners in _readings(sample):
+    least = max(_LEAST_OBJECTS, _LEAST_SHARE * count, _LEAST_TIMES * own)
+    for reading, corners, at_least in _readings(sample):
         hits = sample.hits(corners)
-        if hits > best and hits >= max(_LEAST_OBJECTS, _LEAST_SHARE * count, _LEAST_TIMES * own):
+        sure = hits - own >= _LEAST_SURE * math.sqrt(hits + own)
+        if hits > best and hits >= max(least, at_least) and sure:
             best, name = hits, reading
     if not name:
         return ""
@@ -108,38 +113,62 @@ def _sample(detections: Detections, truth: GroundTruth) -> _Sample:
     )
 
 
-def _readings(sample: _Sample) -> Iterator[tuple[str, _Array]]:
-    """Gives what else the boxes may mean, with left, top, right and bottom in pixels."""
-    yield from other_readings(sample.boxes, sample.sizes)
+def _readings(sample: _Sample) -> Iterator[tuple[str, _Array, int]]:
+    """Gives what else the boxes may mean: left, top, right, bottom, and the objects to be hit."""
+    for name, corners in (*other_readings(sample.boxes, sample.sizes), *_turned(sample)):
+        yield name, corners, _LEAST_OBJECTS
     for order in _SCALED_ORDERS:
         for name, corners in _resized(sample, corners_of(sample.boxes, order)):
-            yield f"{order} {name}", corners
+            yield f"{order} {name}", corners, _LEAST_SCALED
+
+
+def _turned(sample: _Sample) -> Iterator[tuple[str, _Array]]:
+    """Gives the boxes with their places alone exchanged, or counted from the other end."""
+    boxes = sample.boxes
+    yield "y, x, width, height", corners_of(boxes[:, [1, 0, 2, 3]], AS_IS)
+    mirrored = np.where(sample.sizes > 0, sample.sizes - boxes[:, :2] - boxes[:, 2:], np.nan)
+    for axis, name in enumerate(("x counted from the right", "y counted from the bottom")):
+        turned = boxes.copy()
+        turned[:, axis] = mirrored[:, axis]
+        yield f"{AS_IS} with {name}", corners_of(turned, AS_IS)
 
 
 def _resized(sample: _Sample, corners: _Array) -> Iterator[tuple[str, _Array]]:
     """Gives the boxes as they are in the image, where they are of one that was resized."""
-    scales, rows = _scales(sample, corners)
     sizes = sample.sizes
     longer = np.repeat(sizes.max(axis=1, keepdims=True), 2, axis=1)
     shorter = np.repeat(sizes.min(axis=1, keepdims=True), 2, axis=1)
-    for name, unit in (
-        ("of the image resized to about {0:.0f} x {1:.0f} pixels", sizes),
-        ("of the image resized to a longer side of about {0:.0f} pixels", longer),
-        ("of the image resized to a shorter side of about {0:.0f} pixels", shorter),
-        ("of the image with x times {0:.3g} and y times {1:.3g}", np.ones_like(sizes)),
+    none = np.zeros_like(sizes)
+    for name, unit, edge in (
+        ("of the image resized to about {0:.0f} x {1:.0f} pixels", sizes, none),
+        ("of the image resized to a longer side of about {0:.0f} pixels", longer, none),
+        ("of the image resized to a shorter side of about {0:.0f} pixels", shorter, none),
+        ("of the image with x times {0:.3g} and y times {1:.3g}", np.ones_like(sizes), none),
+        (
+            "of the image between equal borders that make it square, of about {0:.0f} x {0:.0f}"
+            " pixels",
+            longer,
+            (longer - sizes) / 2,
+        ),
     ):
+        scales, rows = _scales(sample, corners, edge)
         known = (unit[rows] > 0).all(axis=1)
         side = _most_common(scales[known] * unit[rows[known]])
-        if side is None:
+        keeps_aspect = unit is longer or unit is shorter
+        if side is None or (keeps_aspect and abs(math.log(side[0] / side[1])) > _BIN):
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
             by = np.where(unit > 0, side / unit, np.nan)
-        yield name.format(*side), corners / np.concatenate([by, by], axis=1)
+        yield name.format(*side), corners / np.tile(by, 2) - np.tile(edge, 2)
 
 
-def _scales(sample: _Sample, corners: _Array) -> tuple[_Array, NDArray[np.int64]]:
-    """Gives the pairs that differ by a scale, [S, 2] in x and y, and their detections, [S]."""
-    found, objects = corners[sample.rows], sample.objects[sample.owners]
+def _scales(sample: _Sample, corners: _Array, edge: _Array) -> tuple[_Array, NDArray[np.int64]]:
+    """Gives the pairs that differ by a scale, [S, 2] in x and y, and their detections, [S].
+
+    `edge` is the border left of each image and above it, before it was resized.
+    """
+    found = corners[sample.rows]
+    objects = sample.objects[sample.owners] + np.tile(edge[sample.rows], 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         sides = np.log(found[:, 2:] - found[:, :2]) - np.log(objects[:, 2:] - objects[:, :2])
         ends = np.log(found[:, 2:]) - np.log(objects[:, 2:])

@@ -18,7 +18,7 @@ from odapi_repro.evaluation.coco_data import Detections, GroundTruth
 from odapi_repro.evaluation.error_analysis.outcomes import Outcome, Outcomes
 from odapi_repro.evaluation.scoring.matching import match
 
-__all__ = ["MovedClass", "PermutedClasses", "permuted_classes"]
+__all__ = ["MovedClass", "OneClass", "PermutedClasses", "one_class", "permuted_classes"]
 
 # All classes: the permutation puts this share of the objects right that have a box on them, and
 # those that are right without it are no more than a quarter of these.
@@ -26,6 +26,9 @@ _LEAST_FITTING, _MOST_RIGHT = 0.6, 0.25
 _CLEAR = 0.5  # of a class's objects, and of the detected class's
 # Some classes among others that are right: each of so many objects, nearly all of them exchanged.
 _LEAST_OF_CLASS, _NEARLY_ALL = 3, 0.8
+_LEAST_OTHER = (
+    5  # objects of other classes, and half of all: detections of one class say no classes
+)
 _CHANCE = 1e-3  # that classes drawn at random fit some permutation as well
 
 
@@ -60,6 +63,33 @@ class PermutedClasses:
     objects: int
     found: int
     found_then: int
+
+
+@dataclass(frozen=True)
+class OneClass:
+    """All detections have one class, and the objects that they lie on have several.
+
+    Attributes:
+        name: of the class.
+        objects: with a detection on them, at IoU 0.5.
+        other: of them, of another class.
+    """
+
+    name: str
+    objects: int
+    other: int
+
+
+def one_class(truth: GroundTruth, detections: Detections, outcomes: Outcomes) -> OneClass | None:
+    """Gives the one class of all detections, None where they have several or it is mostly right."""
+    classes = np.unique(detections.categories)
+    if len(classes) != 1:
+        return None
+    of = _detected_as(outcomes, truth.num_categories)[:, classes[0]]
+    objects, other = int(of.sum()), int(of.sum() - of[classes[0]])
+    if np.count_nonzero(of) < 2 or other < max(_LEAST_OTHER, objects / 2):
+        return None
+    return OneClass(truth.category_names[classes[0]], objects, other)
 
 
 def permuted_classes(

@@ -14,6 +14,7 @@ from odapi_repro.evaluation.coco_data import (
 )
 from odapi_repro.evaluation.error_analysis.permuted_classes import (
     PermutedClasses,
+    one_class,
     permuted_classes,
 )
 from odapi_repro.foreign_text import shortened_name
@@ -53,9 +54,17 @@ def oddities_of_detections(
         return [f"Do not judge {label} by these scores: it holds no detections, an empty list."]
     found = box_oddities(detections, truth)
     iou_type, own = next(iter(breakdowns.items()))
+    one = one_class(truth, detections, own.outcomes)
     permuted = permuted_classes(truth, detections, own.outcomes, iou_type)
     used = set(truth.categories.tolist())
-    if permuted is not None:
+    if one is not None:
+        found.append(
+            f"all of its {detections.num:,} detections are of one class,"
+            f" {shortened_name(one.name, _NAME)}, and {one.other:,} of the {one.objects:,} objects"
+            " that they lie on are of others. Were the classes written, or does it know this one"
+            " alone?"
+        )
+    elif permuted is not None:
         found.append(_permutation(permuted))
     elif used and used.isdisjoint(detections.categories.tolist()):
         found.append(
@@ -63,8 +72,8 @@ def oddities_of_detections(
             " the ids of the classes those that it was trained with?"
         )
     return [
-        f"Do not judge {label} by these scores: {one}{'' if one.endswith('?') else '.'}"
-        for one in found
+        f"Do not judge {label} by these scores: {clause}{'' if clause.endswith('?') else '.'}"
+        for clause in found
     ]
 
 

@@ -8,7 +8,9 @@ from small_sets import NAMES, Json, columns, data_set, results, scene
 
 from odapi_repro.evaluation.error_analysis.outcomes import outcomes_at, overlaps_of
 from odapi_repro.evaluation.error_analysis.permuted_classes import (
+    OneClass,
     PermutedClasses,
+    one_class,
     permuted_classes,
 )
 from odapi_repro.evaluation.scoring.matching import match
@@ -132,3 +134,26 @@ def test_a_detector_that_mistakes_a_class_half_of_the_time_is_confused_and_not_p
         if number % 2:
             one["category_id"] = 1 + one["category_id"] % 6
     assert found_in(data, rows) is None
+
+
+def only_class_in(data: Json, rows: list[Json]) -> OneClass | None:
+    truth, detections = columns(data, rows)
+    matches = match(truth, detections, "bbox")
+    return one_class(
+        truth, detections, outcomes_at(matches, overlaps_of(truth, detections, matches, "bbox"))
+    )
+
+
+def test_detections_of_one_class_on_objects_of_several_are_told() -> None:
+    data, rows = many()
+    assert only_class_in(data, called(rows, [2] * 6)) == OneClass("b", 48, 40)
+
+
+def test_a_detector_of_one_class_that_is_right_and_few_objects_are_let_be() -> None:
+    data, rows = many()
+    assert only_class_in(data, rows) is None
+    assert only_class_in(data, [one for one in rows if one["category_id"] == 2]) is None
+    assert only_class_in(data, called(rows, [2] * 6)[:5]) is None
+    others = [one for one in rows if one["category_id"] == 1]
+    assert only_class_in(data, called(others, [2] * 6)) is None, "permuted, perhaps"
+    assert only_class_in(data, []) is None

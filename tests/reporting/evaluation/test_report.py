@@ -35,7 +35,7 @@ from odapi_repro.reporting.evaluation.text import caveats, findings, render_eval
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "evaluation"))
 from chain_scenes import Scene, chain_of
-from small_sets import Json, data_set, random_set, results, scene
+from small_sets import MIXED_SIZES, Json, data_set, random_set, results, scene
 
 A, B = 1, 2
 HERE, THERE, ELSEWHERE = (
@@ -183,6 +183,17 @@ def test_boxes_as_shares_or_corners_are_told_with_numbers(box: list[float], told
     assert "corners" not in oddity, "two boxes do not tell what they are"
     right = report_of(data, results([(1, A, HERE, 0.9), (1, A, ELSEWHERE, 0.8)]))
     assert right.oddities == ()
+
+
+def test_detections_of_one_class_are_told_as_that_and_not_as_a_permutation() -> None:
+    data, found = scene(sizes=MIXED_SIZES)
+    report = report_of(data, [{**one, "category_id": 2} for one in found])
+    (oddity,) = report.oddities
+    assert oddity.startswith(
+        f"Do not judge mine by these scores: all of its {len(found)} detections are of one class,"
+        " square, and "
+    )
+    assert oddity.endswith("Were the classes written, or does it know this one alone?")
 
 
 def test_permuted_label_maps_are_told_and_so_are_the_objects_with_a_box_of_another_class() -> None:
