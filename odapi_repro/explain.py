@@ -51,6 +51,7 @@ from odapi_repro.study_flags import (
     runtime_of,
     study_data_of,
     tell_unfinished,
+    told_cost,
 )
 
 __all__ = ["main"]
@@ -140,7 +141,7 @@ def _run(positional: list[str], command: str) -> int:
     told = sys.stderr if FLAGS.format == "json" else sys.stdout
     if not FLAGS.plan:
         _check_length(plan, trials, price)
-    say(plan_text(plan, price, spread, sd=sd), file=told)
+    say(plan_text(plan, _told_price(plan, trials, price), spread, sd=sd), file=told)
     if FLAGS.plan:
         _check_length(plan, trials, price)
         return EXIT_DONE
@@ -170,6 +171,26 @@ def _check_length(
         ground.conditions,
         cost,
         dry_run=FLAGS.plan,
+    )
+
+
+def _told_price(
+    plan: ExplanationPlan, trials: ExplanationTrials, price: ExplanationPrice
+) -> ExplanationPrice:
+    """Gives the price with the time that `_check_length` judges, where none has run here."""
+    certain = trials.wanted()
+    if price.seconds_each is not None or not certain:
+        return price
+    rough = told_cost(certain, CostEstimate(None, price.source), plan.ground.conditions)
+    if rough.seconds is None:
+        return price
+    each = rough.seconds / len(certain)
+    return dataclasses.replace(
+        price,
+        seconds_each=each,
+        seconds_min=each * price.left_min,
+        seconds_max=each * price.left_max,
+        source=rough.source,
     )
 
 

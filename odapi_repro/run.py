@@ -45,6 +45,7 @@ from odapi_repro.study_flags import (
     study_data_of,
     tell_unfinished,
     tell_unread,
+    told_cost,
 )
 
 __all__ = ["main"]
@@ -152,7 +153,7 @@ def _run(positional: list[str], command: str) -> int:
     if not FLAGS.dry_run:
         check_length(FLAGS, todo, pipeline, data, request, cost, dry_run=False)
     tell_unread(unread)
-    say(plan_text(plan, study=study, todo=todo, cost=cost))
+    say(plan_text(plan, study=study, todo=todo, cost=told_cost(todo, cost, request)))
     if FLAGS.dry_run:
         check_length(FLAGS, todo, pipeline, data, request, cost, dry_run=True)
         return EXIT_DONE

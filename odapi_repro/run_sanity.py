@@ -26,6 +26,7 @@ from odapi_repro.study_flags import (
     runtime_of,
     tell_unfinished,
     tell_unread,
+    told_cost,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +112,12 @@ class _Session:
         if not self._flags.dry_run:
             check(dry_run=False)
         plan = plan_text(
-            self._job, expected, study=self._study, todo=len(todo), cost=cost, warnings=warnings
+            self._job,
+            expected,
+            study=self._study,
+            todo=len(todo),
+            cost=told_cost(certain, cost, trainings.conditions),
+            warnings=warnings,
         )
         say(plan)
         if self._flags.dry_run:

@@ -25,7 +25,7 @@ from odapi_repro.execution.tensorflow_probe import cpu_count
 from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
-from odapi_repro.study.cost import CostEstimate, long_on_cpu, long_on_few_images
+from odapi_repro.study.cost import CostEstimate, long_on_cpu, long_on_few_images, rough_on_cpu
 from odapi_repro.study.groundwork import TrialConditions
 from odapi_repro.study.proxies import proxy_for
 from odapi_repro.study.scales import SCALES
@@ -43,6 +43,7 @@ __all__ = [
     "study_data_of",
     "tell_unfinished",
     "tell_unread",
+    "told_cost",
 ]
 
 _LONGEST_NAME: Final = 200
@@ -238,6 +239,15 @@ def check_length(
         mend=f"{smaller}--num_train_steps shortens the run; --device gpu trains on a GPU; "
         "--however_long trains all the same",
     )
+
+
+def told_cost(
+    trials: Sequence[Trial], cost: CostEstimate, conditions: TrialConditions
+) -> CostEstimate:
+    """Gives the time that a plan tells, which is that of `check_length` where none has run here."""
+    if cost.seconds is None and conditions.scale == "full" and conditions.device == "cpu":
+        return rough_on_cpu(trials, cores=cpu_count())
+    return cost
 
 
 def runtime_of(values: Any, *, scale: str) -> Runtime:

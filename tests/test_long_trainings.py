@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,9 @@ def test_a_dry_run_prints_the_plan_and_warns(
     assert "1 trials (1 cells x 1 seeds)" in captured.out
     assert captured.err.startswith("warning: --scale full on a CPU: 1 trial sees 38,400,000 images")
     assert "a start asks for --however_long" in captured.err
+    # One estimate in the plan and in the warning.
+    assert "about 1.1 years on 2 cores (at a proxy's cost a pixel;" in captured.err
+    assert "expected time: about 1.1 years (at a proxy's cost a pixel;" in captured.out
 
 
 @pytest.mark.parametrize(
@@ -167,6 +171,8 @@ def test_an_explanation_is_refused_and_its_plan_warned_of(
     captured = capsys.readouterr()
     assert "to run" in captured.out
     assert "warning: --scale full on a CPU: " in captured.err
+    (judged,) = re.findall(r"about ([\d.,]+ \w+) on 2 cores", captured.err)
+    assert f"expected time: about {judged} (at a proxy's cost a pixel;" in captured.out
     assert explain.main(argv) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

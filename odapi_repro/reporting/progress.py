@@ -17,7 +17,7 @@ _REFRESH_SECONDS = 0.2
 
 
 def duration(seconds: float) -> str:
-    """Gives `45 s`, `3 min 20 s`, `2 h 05 min` or `3 d 4 h`."""
+    """Gives `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`, `30 days` or `3.2 years`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -25,6 +25,10 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole > 365 * 86400:
+        return f"{whole / 86400 / 365.25:,.1f} years"
+    if whole > 7 * 86400:
+        return f"{whole / 86400:.0f} days"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 

@@ -10,7 +10,14 @@ from typing import Final
 from odapi_repro.pipeline import derive_quantities, parse_pipeline
 from odapi_repro.study.trial import Trial
 
-__all__ = ["CostEstimate", "TrialCost", "estimate_cost", "long_on_cpu", "long_on_few_images"]
+__all__ = [
+    "CostEstimate",
+    "TrialCost",
+    "estimate_cost",
+    "long_on_cpu",
+    "long_on_few_images",
+    "rough_on_cpu",
+]
 
 # Measured at proxy scale on two cores (docs/scales.md): seconds before the first step and for
 # evaluation together, seconds an image, seconds a step. Only used until a trial has run here.
@@ -90,6 +97,17 @@ def estimate_cost(
     return CostEstimate(None, "no trial of this model has run here yet")
 
 
+def rough_on_cpu(trials: Sequence[Trial], *, cores: int) -> CostEstimate:
+    """Gives the time of trials on a CPU on which none of their model has run, by their pixels.
+
+    Each costs what it costs a proxy: too little for a larger network.
+    """
+    least = min(per_image for _, per_image, _ in _TWO_CORES.values())
+    pixels = sum(trial.images_seen * _pixels(trial) for trial in trials)
+    seconds = least * pixels / _PROXY_SIDE**2 * 2 / cores
+    return CostEstimate(seconds, "at a proxy's cost a pixel; a larger network takes longer")
+
+
 def long_on_cpu(trials: Sequence[Trial], cost: CostEstimate, *, cores: int) -> str:
     """Says what trials on a CPU come to that take more than a week; else gives an empty text.
 
@@ -100,17 +118,13 @@ def long_on_cpu(trials: Sequence[Trial], cost: CostEstimate, *, cores: int) -> s
         cost: expected of them.
         cores: of this machine.
     """
-    seconds, source = cost.seconds, cost.source
-    if seconds is None:
-        least = min(per_image for _, per_image, _ in _TWO_CORES.values())
-        pixels = sum(trial.images_seen * _pixels(trial) for trial in trials)
-        seconds = least * pixels / _PROXY_SIDE**2 * 2 / cores
-        source = "at a proxy's cost a pixel; a larger network takes longer"
-    days = seconds / 86_400
+    if cost.seconds is None:
+        cost = rough_on_cpu(trials, cores=cores)
+    days = (cost.seconds or 0) / 86_400
     if days <= _LONG_DAYS:
         return ""
     time = f"{days / 365.25:,.1f} years" if days > 365 else f"{days:,.0f} days"
-    return f"{_seen(trials)}, about {time} on {_count(cores, 'core')} ({source})"
+    return f"{_seen(trials)}, about {time} on {_count(cores, 'core')} ({cost.source})"
 
 
 def long_on_few_images(trials: Sequence[Trial], *, images: int) -> str:
