@@ -22,7 +22,16 @@ from odapi_repro.analysis.multiplicity import joint_interval
 from odapi_repro.analysis.verdicts import Verdict
 from odapi_repro.reporting.tables import number
 
-__all__ = ["ends_text", "finding", "largest", "runs_diverged", "signed", "verdict_counts"]
+__all__ = [
+    "ends_text",
+    "finding",
+    "largest",
+    "runs_diverged",
+    "scored",
+    "signed",
+    "size_of",
+    "verdict_counts",
+]
 
 
 class _Effect(Protocol):
@@ -57,6 +66,19 @@ def signed(value: float, decimals: int = 1) -> str:
     """A difference with its sign, "-" where there is none."""
     text = number(value, decimals)
     return f"+{text}" if text != "-" and float(text) > 0 else text
+
+
+def size_of(delta: float, decimals: int = 1) -> str:
+    """The size of a difference that is not 0: "9.0", and "less than 0.1" where it rounds to 0."""
+    text = number(abs(delta), decimals)
+    return text if float(text) else f"less than {10.0**-decimals:.{decimals}f}"
+
+
+def scored(delta: float, metric: str = "AP", decimals: int = 1) -> str:
+    """A difference that was seen: "9.0 AP lower", "the same AP"."""
+    if delta == 0:
+        return f"the same {metric}"
+    return f"{size_of(delta, decimals)} {metric} {'lower' if delta < 0 else 'higher'}"
 
 
 def runs_diverged(diverged: int, runs: int) -> str:
@@ -98,7 +120,7 @@ def largest(
 
 
 def ends_text(row: _Effect, counted: str, *, contrasts: int = 1, confidence: float = 0.95) -> str:
-    """The interval in brackets, empty where there is none.
+    """The interval in brackets, empty where there is none, or nothing that it could rest on.
 
     Args:
         row: with delta, se and df.
@@ -106,7 +128,7 @@ def ends_text(row: _Effect, counted: str, *, contrasts: int = 1, confidence: flo
         contrasts: how many it was chosen from; 1: its own interval.
         confidence: of the interval.
     """
-    if math.isnan(row.low):
+    if math.isnan(row.low) or row.se == 0:
         return ""
     low, high = row.low, row.high
     if contrasts > 1:
@@ -135,18 +157,19 @@ def finding(
         contrasts: how many it was chosen from as the largest.
         confidence: of the interval.
     """
-    size = number(abs(row.delta), 1)
     ends = ends_text(row, counted, contrasts=contrasts, confidence=confidence)
     if row.verdict in ("gain", "loss"):
-        return f"{subject} {'gains' if row.verdict == 'gain' else 'costs'} {size} AP {ends}"
+        verb = "gains" if row.verdict == "gain" else "costs"
+        return f"{subject} {verb} {size_of(row.delta)} AP {ends}"
     if row.verdict == "equivalent":
         return f"{subject} is equivalent in AP within {row.margin:g} points ({counted})"
     chosen = f"the largest of {contrasts} differences, " if contrasts > 1 else ""
     if row.verdict == "single_run":
-        way = "lower" if row.delta < 0 else "higher"
-        return f"{subject} scored {size} AP {way} ({chosen}{runs}: no interval)"
-    if not ends:
+        return f"{subject} scored {scored(row.delta)} ({chosen}{runs}: no interval)"
+    if not ends and row.delta == 0:
         return f"{subject}: nothing can be told, all runs score the same"
+    if not ends:
+        return f"{subject} scored {scored(row.delta)} ({chosen}no interval)"
     if contrasts > 1:
         return (
             f"no gain or loss in AP is resolved among {contrasts} contrasts; the largest "

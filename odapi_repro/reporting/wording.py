@@ -14,10 +14,10 @@ from odapi_repro.reporting.claims import (
     largest,
     runs_diverged,
     signed,
+    size_of,
     verdict_counts,
 )
 from odapi_repro.reporting.content import StudyReport
-from odapi_repro.reporting.tables import number
 
 __all__ = [
     "at",
@@ -89,18 +89,19 @@ def study_headline(
 
 
 def _finding(row: Contrast, contrasts: int, confidence: float) -> str:
-    runs = "1 run each" if row.n_from == row.n_to == 1 else f"{row.n_to} runs, {row.n_from} of the"
-    runs = runs if runs == "1 run each" else f"{runs} reference"
+    runs = f"{row.n_to} run{'s' if row.n_to != 1 else ''}, {row.n_from} of the reference"
+    runs = "1 run each" if row.n_from == row.n_to == 1 else runs
     counted = f"n={row.n}"
     subject = f"{row.factor} {row.to_level} instead of {row.from_level}{at(row)}"
     if row.p_diverged_to > row.p_diverged_from:
         ends = ends_text(row, counted, contrasts=contrasts, confidence=confidence)
-        to, reference = (_diverged(row, side) or (0, 0) for side in ("to", "from"))
         way = "lower" if row.delta < 0 else "higher"
+        change = f"{size_of(row.delta)} {way}" if row.delta else "the same"
+        to, reference = (_diverged(row, side) or (0, 0) for side in ("to", "from"))
         return (
             f"{row.factor} {row.to_level}{at(row)}: {runs_diverged(*to)} (at {row.from_level}: "
-            f"{reference[0]} of {reference[1]}); counted as 0, AP is {number(abs(row.delta), 1)} "
-            f"{way} {f'{ends} ({row.verdict})' if ends else f'({runs}: no interval)'}"
+            f"{reference[0]} of {reference[1]}); counted as 0, AP is {change} "
+            f"{f'{ends} ({row.verdict})' if ends else f'({runs}: no interval)'}"
         )
     return finding(row, subject, counted, runs=runs, contrasts=contrasts, confidence=confidence)
 

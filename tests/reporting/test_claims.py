@@ -150,6 +150,78 @@ def test_a_sweep_of_chance_seldom_names_a_best_level() -> None:
         ]
         told = sweep_headline(judge_image_effects(effects, margin=0.5))
         if not told.startswith("No gain or loss in AP is resolved among 40 contrasts; the largest"):
-            assert "(the largest of 40 contrasts, chosen on the images that score them: 1 " in told
+            assert (
+                "(the largest resolved of 40 contrasts, chosen on the images that score them: 1 "
+                in told
+            )
             named += 1
     assert 0 < named <= 20
+
+
+# --- in every combination, a sentence that its rows allow ---
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (single(0.0), "x scored the same AP (1 run each: no interval)"),
+        (single(-0.04), "x scored less than 0.1 AP lower (1 run each: no interval)"),
+        (Row(3.0, "unresolved", 0.0), "x scored 3.0 AP higher (no interval)"),
+        (Row(3.0, "unresolved", 0.0, low=3.0, high=3.0), "x scored 3.0 AP higher (no interval)"),
+        (Row(-3.0, "unresolved", math.nan), "x scored 3.0 AP lower (no interval)"),
+        (row(0.04, "gain", 0.01), "x gains less than 0.1 AP [95 % interval 0.0 to +0.1, n=3]"),
+    ],
+)
+def test_no_difference_no_interval_and_small_ones_are_said_as_they_are(one: Row, told: str) -> None:
+    assert finding(one, "x", "n=3") == told
+
+
+def effect(delta: float, se: float, level: str = "1") -> ImageEffect:
+    ends = (delta - 1.96 * se, delta + 1.96 * se)
+    return ImageEffect("f", "0", level, "AP", delta, se, *ends, 160)
+
+
+def test_a_resolved_level_is_not_called_the_largest_where_another_differs_more() -> None:
+    rows = judge_image_effects([effect(5.0, 4.0), effect(1.0, 0.1, "2")], margin=0.5)
+    told = sweep_headline(rows)
+    assert told.startswith("f 2 instead of 0 gains 1.0 AP ")
+    assert told.endswith(
+        "(the largest resolved of 2 contrasts, chosen on the images that score them: 1 gain, 1"
+        " unresolved)."
+    )
+
+
+def test_effects_without_an_error_do_not_widen_what_is_resolved_beside_them() -> None:
+    rows = judge_image_effects(
+        [effect(1.0, 0.49), *(effect(9.0, math.nan, str(k)) for k in range(2, 40))], margin=0.5
+    )
+    assert rows[0].verdict == "gain"
+    assert sweep_headline(rows).startswith("f 1 instead of 0 gains 1.0 AP ")
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_headline_of_a_sweep_of_any_effects_says_no_more_than_its_rows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = [
+        effect(
+            float(rng.choice([0.0, 0.02, rng.normal(0, 3), math.nan], p=[0.2, 0.1, 0.6, 0.1])),
+            float(rng.choice([0.0, math.nan, 0.01, 1.0, 5.0])),
+            str(k),
+        )
+        for k in range(int(rng.integers(0, 6)))
+    ]
+    rows = judge_image_effects(drawn, margin=0.5)
+    told = sweep_headline(rows)
+    verdicts = {one.verdict for one in rows if not math.isnan(one.delta)}
+    assert "nan" not in told
+    assert " 0.0 AP" not in told
+    for word, verdict in (
+        (" gains ", "gain"),
+        (" costs ", "loss"),
+        ("equivalent in", "equivalent"),
+    ):
+        assert word not in told or verdict in verdicts
+    if "no gain or loss in AP is resolved" in told.lower():
+        assert not verdicts & {"gain", "loss"}
+    if not verdicts:
+        assert told.startswith("Nothing to compare yet")

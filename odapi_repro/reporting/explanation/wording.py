@@ -10,6 +10,7 @@ from odapi_repro.analysis.attribution import Attribution, Combination, StudiedDe
 from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
 from odapi_repro.analysis.multiplicity import joint_interval
 from odapi_repro.analysis.verdicts import Verdict
+from odapi_repro.reporting.claims import scored
 from odapi_repro.reporting.explanation.content import ExplanationReport
 from odapi_repro.reporting.explanation.effects import ExplainedEffect
 from odapi_repro.reporting.tables import number
@@ -160,7 +161,6 @@ def _gap(report: ExplanationReport) -> str:
     digits, metric = decimals(report), record.metric
     scale = "" if record.scale == "full" else f" at {record.scale} scale"
     user, reference = record.pipeline, record.reference
-    size = number(abs(row.delta), digits)
     ends = between(*report.gap.ends, digits)
     told = f"[95 % interval {ends}, n={row.n}]"
     if row.p_diverged_to > row.p_diverged_from:
@@ -172,7 +172,7 @@ def _gap(report: ExplanationReport) -> str:
         )
     if row.verdict in ("loss", "gain"):
         return (
-            f"{user} scores {size} {metric} {_way(row)} than {reference}{scale} "
+            f"{user} scores {scored(row.delta, metric, digits)} than {reference}{scale} "
             f"[95 % interval {_sizes(report.gap, digits)}, n={row.n}]"
         )
     if row.method == "same_training":
@@ -181,10 +181,10 @@ def _gap(report: ExplanationReport) -> str:
         return f"{user} and {reference} are equivalent within {row.margin:g} {metric}{scale} {told}"
     if not ends:
         runs = "one run each" if row.n == 1 else "the runs of each end are all alike"
-        return (
-            f"{user} scored {size} {metric} {_way(row)} than {reference}{scale} "
-            f"({runs}: no interval)"
-        )
+        if row.delta == 0:
+            return f"{user} and {reference} scored the same {metric}{scale} ({runs}: no interval)"
+        told = scored(row.delta, metric, digits)
+        return f"{user} scored {told} than {reference}{scale} ({runs}: no interval)"
     return (
         f"No gap between {user} and {reference} was resolved{scale}: mending everything returns "
         f"{signed(report.gap.returned, digits)} {metric} {told}"
@@ -197,10 +197,6 @@ def _runs(share: float, n: int) -> str:
         return "its 1 run" if share else "none"
     whole = {0.0: "none", 1.0: "all"}.get(share)
     return f"{whole or f'{share:.0%}'} of its runs"
-
-
-def _way(row: Attribution) -> str:
-    return "lower" if row.delta < 0 else "higher"
 
 
 def _shares(report: ExplanationReport) -> str:

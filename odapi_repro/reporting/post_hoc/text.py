@@ -64,23 +64,27 @@ def sweep_headline(effects: Sequence[ImageEffect], *, confidence: float = 0.95) 
     rows = [row for row in effects if row.metric == "AP" and not math.isnan(row.delta)]
     if not rows:
         return "Nothing to compare yet: no level was measured beside the pipeline's own."
-    count = len(rows)
-    named = [largest(rows, name, contrasts=count, confidence=confidence) for name in _RESOLVED]
-    shown_rows = [row for row in named if row] or [max(rows, key=lambda row: abs(row.delta))]
+    tested = [row for row in rows if row.se > 0 or row.delta == 0]
+    rivals = tested or rows
+    count = len(rivals)
+    named = [largest(rivals, name, contrasts=count, confidence=confidence) for name in _RESOLVED]
+    resolved = [row for row in named if row]
     told = "; ".join(
         finding(
             row,
             f"{row.factor} {row.to_level} instead of {row.from_level}",
-            f"{row.n:,} images",
+            f"{row.n:,} image{'s' if row.n != 1 else ''}",
             contrasts=count,
             confidence=confidence,
         )
-        for row in shown_rows
+        for row in resolved or [max(rivals, key=lambda row: abs(row.delta))]
     )
     counts = verdict_counts(row.verdict for row in rows)
-    chosen = "1 contrast"
-    if count > 1:
-        chosen = f"the largest of {count} contrasts, chosen on the images that score them"
+    chosen = "1 contrast" if len(rows) == 1 else f"of {len(rows)} contrasts"
+    if len(rows) > 1 and resolved:
+        chosen = f"the largest resolved {chosen}"
+    if len(rows) > 1:
+        chosen += ", chosen on the images that score them"
     return f"{_capital(told)} ({chosen}: {counts})."
 
 

@@ -108,8 +108,8 @@ def test_the_headline_names_the_largest_gain_and_the_largest_loss_that_were_reso
         "flip_testing union instead of off gains 1.5 AP [95 % interval for all 3 contrasts together"
         " +0.8 to +2.2, 160 images]; nms_iou 0.3 instead of 0.5 costs 2.0 AP [95 % interval for all"
         " 3 contrasts together -3.0 to -1.0, 160 images]"
-        " (the largest of 3 contrasts, chosen on the images that score them: 1 gain, 1 loss,"
-        " 1 unresolved)."
+        " (the largest resolved of 3 contrasts, chosen on the images that score them: 1 gain,"
+        " 1 loss, 1 unresolved)."
     )
     unclear = judge_image_effects([effect("nms_iou", "0.7", 0.1, 0.6)], margin=0.5)
     assert post_hoc_headline(make_report(effects=tuple(unclear))) == (
