@@ -41,12 +41,16 @@ class KeypointLabels(Rule):
           keypoints { id: 1 label: 'left_eye' }
         }
 
-    Ids of keypoints run from 0 to num_keypoints - 1, each once.
+    Ids of keypoints run from 0 to num_keypoints - 1, each once. The item's own id is the class's,
+    at most num_classes. keypoint_weights_for_center holds a weight for each of its keypoints.
 
     Source
 
     builders/model_builder._build_center_net_model and keypoint_proto_to_params: KeyError of the
-    class name; ValueError, 'Some keypoint indices are used more than once'.
+    class name; ValueError, 'Some keypoint indices are used more than once', 'Multiple keypoint
+    tasks map to the same class id'. get_valid_keypoint_mask_for_class takes the class's column of
+    the one-hot classes. center_net_meta_arch._initialize_target_assigners: an assertion that
+    keypoint_weights_for_center are as many as keypoints.
     utils/target_assigner_utils.get_valid_keypoint_mask_for_class gathers the ids of a task among
     num_keypoints; beyond them it stops on a CPU. eval_util.get_evaluators looks a metric's class
     up by display_name, passes over one that is not there, and takes its keypoints by key.
@@ -54,7 +58,11 @@ class KeypointLabels(Rule):
 
     code = "DAT012"
     name = "data.keypoint_labels"
-    causes = ("keypoint_class_not_in_label_map", "keypoint_count_mismatch")
+    causes = (
+        "keypoint_class_not_in_label_map",
+        "keypoint_count_mismatch",
+        "keypoint_class_refused",
+    )
 
     def check(self, subject: Subject) -> Iterator[Finding]:
         """Reads the keypoint label map and the evaluation's, where they are on this disk."""
@@ -82,7 +90,10 @@ class KeypointLabels(Rule):
         for index, task in enumerate(tasks):
             if task.keypoint_class_name not in known:
                 yield self._unknown(index, str(task.keypoint_class_name), items, known, path)
-        yield from self._ids(subject, [t.keypoint_class_name for t in tasks], known)
+        classes = [str(task.keypoint_class_name) for task in tasks]
+        yield from self._class_ids(subject, classes, known)
+        yield from self._ids(subject, list(dict.fromkeys(classes)), known)
+        yield from self._weights(subject, classes, known)
 
     def _metrics(self, subject: Subject) -> Iterator[Finding]:
         proto = subject.pipeline.proto
@@ -139,6 +150,54 @@ class KeypointLabels(Rule):
             where=path,
         )
 
+    def _class_ids(
+        self, subject: Subject, classes: list[str], known: dict[str, Any]
+    ) -> Iterator[Finding]:
+        ids = [int(known[name].id) if name in known else None for name in classes]
+        num_classes = int(subject.pipeline.proto.model.center_net.num_classes)
+        for index, (name, one) in enumerate(zip(classes, ids, strict=True)):
+            if one is None:
+                continue
+            if one in ids[:index]:
+                found = f"two keypoint tasks are of class id {one}"
+                expected = "one keypoint task for each class"
+                why = "Building the model stops: 'Multiple keypoint tasks map to the same class id'"
+            elif one > num_classes:
+                found = f"'{name}' has id {one} in the keypoint label map, and num_classes is "
+                found += str(num_classes)
+                expected = "the id that the class has in the records' label map, 1 to num_classes"
+                why = "The loss stops at the first step: it looks for a class that the model lacks"
+            else:
+                continue
+            yield self.finding(
+                "keypoint_class_refused",
+                Severity.FATAL,
+                fields=(f"{_TASK}[{index}].keypoint_class_name", _PATH),
+                found=found,
+                expected=expected,
+                why=f"{why}.",
+                loss_ap=90.0,
+            )
+
+    def _weights(
+        self, subject: Subject, classes: list[str], known: dict[str, Any]
+    ) -> Iterator[Finding]:
+        model = subject.pipeline.proto.model.center_net
+        weights = len(model.object_center_params.keypoint_weights_for_center)
+        # Beside boxes or several tasks MOD023 says that there must be none.
+        alone = len(classes) == 1 and not model.HasField("object_detection_task")
+        if not weights or not alone or classes[0] not in known:
+            return
+        keypoints = len(known[classes[0]].keypoints)
+        if weights != keypoints:
+            yield self._count(
+                f"keypoint_weights_for_center has {weights} values, and '{classes[0]}' lists "
+                f"{keypoints} keypoints",
+                "one weight for each keypoint of the class",
+                "Building the model stops: AssertionError.",
+                ("model.center_net.object_center_params.keypoint_weights_for_center", _PATH),
+            )
+
     def _ids(
         self, subject: Subject, classes: list[str], known: dict[str, Any]
     ) -> Iterator[Finding]:
@@ -180,11 +239,17 @@ class KeypointLabels(Rule):
             where=where,
         )
 
-    def _count(self, found: str, expected: str, why: str) -> Finding:
+    def _count(
+        self,
+        found: str,
+        expected: str,
+        why: str,
+        fields: tuple[str, ...] = (_PATH, "train_input_reader.num_keypoints"),
+    ) -> Finding:
         return self.finding(
             "keypoint_count_mismatch",
             Severity.FATAL,
-            fields=(_PATH, "train_input_reader.num_keypoints"),
+            fields=fields,
             found=found,
             expected=expected,
             why=why,

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
+from odapi_repro.diagnosis.rules.model.center_net_refused import refused_of_center_net
 from odapi_repro.diagnosis.rules.model.model_parts import rounded
 from odapi_repro.diagnosis.subject import Subject
 
@@ -37,9 +38,10 @@ class ModelSettingsRefused(Rule):
     background classes), models/faster_rcnn_resnet_keras_feature_extractor ('must be 16'),
     faster_rcnn_inception_resnet_v2_keras_feature_extractor and
     faster_rcnn_resnet_v1_fpn_keras_feature_extractor ('must be 8 or 16'),
-    core/balanced_positive_negative_sampler, builders/model_builder._build_faster_rcnn_model. Each
-    stride was run; at 8 the second stage of Inception ResNet v2 stops, and a pyramid does not look
-    at it.
+    core/balanced_positive_negative_sampler, builders/model_builder._build_faster_rcnn_model,
+    center_net_meta_arch (CenterNetMetaArch, _initialize_target_assigners, make_prediction_net,
+    refine_keypoints, prediction_to_keypoints_argmax). Each stride was run; at 8 the second stage
+    of Inception ResNet v2 stops, and a pyramid does not look at it.
     """
 
     code: ClassVar[str] = "MOD023"
@@ -47,9 +49,13 @@ class ModelSettingsRefused(Rule):
     causes: ClassVar[tuple[str, ...]] = ("model_settings_refused",)
 
     def check(self, subject: Subject) -> Iterator[Finding]:
-        """Goes through what the builders of SSD and Faster R-CNN refuse."""
+        """Goes through what the builders of the three meta-architectures refuse."""
         kind, model = subject.pipeline.meta_architecture, subject.pipeline.model
-        refusals = {"ssd": _ssd, "faster_rcnn": _faster_rcnn}.get(kind)
+        refusals = {
+            "ssd": _ssd,
+            "faster_rcnn": _faster_rcnn,
+            "center_net": refused_of_center_net,
+        }.get(kind)
         for field, found, expected, why, value in refusals(model) if refusals else ():
             path = f"model.{kind}.{field}"
             yield self.finding(
