@@ -68,6 +68,8 @@ class Contrast:
         left_out: trials of these cells that failed, were interrupted or have not run.
         combinations: combinations of the other factors that the effect is averaged over.
         held: what other factors were held at on purpose, "batch_size=2"; empty: their reference.
+        finished_from, finished_to: the replicates that `p_diverged_from` and `_to` are shares of,
+            those of combinations that only one side has, too.
     """
 
     factor: str
@@ -94,6 +96,8 @@ class Contrast:
     left_out: int
     combinations: int
     held: str
+    finished_from: int = 0
+    finished_to: int = 0
 
 
 EFFECTS_COLUMNS = tuple(
@@ -203,6 +207,7 @@ def _blank(
     """A contrast with everything that is counted, and nothing estimated yet."""
     usable = _usable(pairs)
     n_from, n_to = (sum(len(pair[side].values) for pair in usable) for side in (0, 1))
+    finished_from, finished_to = (_finished([pair[side] for pair in pairs]) for side in (0, 1))
     return Contrast(
         factor=axis.name,
         from_level=axis.reference_level,
@@ -228,6 +233,8 @@ def _blank(
         left_out=sum(one.left_out for pair in pairs for one in pair),
         combinations=len(usable),
         held=" ".join(f"{name}={label}" for name, label in sorted(axis.at.items())),
+        finished_from=finished_from,
+        finished_to=finished_to,
     )
 
 
@@ -268,5 +275,9 @@ def _estimated(
 
 
 def _share_diverged(cells: Sequence[Cell]) -> float:
-    finished = sum(one.diverged + one.converged for one in cells)
+    finished = _finished(cells)
     return sum(one.diverged for one in cells) / finished if finished else math.nan
+
+
+def _finished(cells: Sequence[Cell]) -> int:
+    return sum(one.diverged + one.converged for one in cells)

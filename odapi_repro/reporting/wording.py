@@ -51,7 +51,7 @@ def effect_line(row: Contrast, confidence: float = 0.95) -> str:
         f" {row.metric} {signed(row.delta)} ({ends}n={row.n}) {row.verdict}"
     )
     runs = _diverged(row, "to")
-    told = runs_diverged(*runs) if runs else "no run converged on one side"
+    told = runs_diverged(*runs) if runs and row.n else "no run converged on one side"
     if row.estimand == GIVEN_CONVERGENCE:
         line += f" [given convergence; {told}]"
     elif row.p_diverged_to > 0:
@@ -116,13 +116,10 @@ _SIDES: Final[tuple[Literal["from", "to"], ...]] = ("from", "to")
 
 
 def _diverged(row: Contrast, side: Literal["from", "to"]) -> tuple[int, int] | None:
-    """Diverged and finished runs of a level; None where no run counts that would tell."""
-    share, counted = (
-        (row.p_diverged_to, row.n_to) if side == "to" else (row.p_diverged_from, row.n_from)
+    """Diverged and finished runs of a level; None where no run has finished."""
+    share, finished = (
+        (row.p_diverged_to, row.finished_to)
+        if side == "to"
+        else (row.p_diverged_from, row.finished_from)
     )
-    if not counted or math.isnan(share):
-        return None
-    if row.estimand != GIVEN_CONVERGENCE:
-        return round(share * counted), counted
-    finished = round(counted / (1 - share))
-    return finished - counted, finished
+    return (round(share * finished), finished) if finished else None

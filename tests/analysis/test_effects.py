@@ -20,6 +20,7 @@ from odapi_repro.analysis import (
     points,
     summarize_levels,
 )
+from odapi_repro.reporting.wording import effect_line, study_headline
 
 BATCH = FactorAxis("batch_size", "16", ("2", "8", "16"))
 
@@ -194,3 +195,52 @@ def test_a_level_summary_counts_what_diverged() -> None:
     trials = batch_trials([math.nan, 17, 19], [26, 28, 27], [27, 28, 26])
     two = summarize_levels(trials, BATCH, [BATCH])[0]
     assert (two.level, two.values, two.diverged, two.mean) == ("2", (17, 19), 1, 12)
+
+
+def test_runs_that_diverged_are_counted_over_combinations_that_one_side_alone_has() -> None:
+    nan = math.nan
+    cells: dict[tuple[str, ...], list[float]] = {
+        ("16", "x"): [20.0, 20.5], ("16", "y"): [],
+        ("2", "x"): [nan, 20.0, 20.1, 20.2], ("2", "y"): [nan, nan, 20.0, 20.3],
+    }  # fmt: skip
+    axes = (
+        FactorAxis("batch_size", "16", ("2", "16"), design="grid"),
+        FactorAxis("rule", "x", ("x", "y"), design="grid"),
+    )
+    rows = contrasts(table(cells, ("batch_size", "rule")), axes, metrics=["AP"], margin=0.5)
+    for row in rows:
+        if row.factor == "batch_size":
+            assert (row.finished_from, row.finished_to) == (2, 8)
+            assert row.p_diverged_to == 3 / 8
+            assert "3 of 8 runs diverged" in effect_line(row)
+    assert study_headline(rows).startswith("batch_size 2: 3 of 8 runs diverged (at 16: 0 of 2)")
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_the_headline_of_any_study_says_no_more_than_its_rows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    levels = tuple(str(level) for level in range(rng.integers(1, 5)))
+    chance, spread, size = (
+        rng.choice([0, 0, 0.5, 1]),
+        rng.choice([0, 1, 5]),
+        rng.choice([0, 0.02, 9]),
+    )
+    cells: dict[tuple[str, ...], list[float]] = {
+        (level,): [
+            math.nan if rng.random() < chance else 20 + size * (level == "1") + spread * draw
+            for draw in rng.normal(size=rng.integers(0, 4)).tolist()
+        ]
+        for level in levels
+    }
+    if not any(cells.values()):
+        return
+    rows = ap_rows(table(cells, ("batch_size",)), FactorAxis("batch_size", "0", levels))
+    told = study_headline(rows)
+    verdicts = {row.verdict for row in rows if not math.isnan(row.delta)}
+    assert "nan" not in told
+    assert " 0.0 AP" not in told
+    assert "1 runs" not in told
+    assert " gains " not in told or "gain" in verdicts
+    assert " costs " not in told or "loss" in verdicts
+    if "no gain or loss in AP is resolved" in told:
+        assert not verdicts & {"gain", "loss"}
