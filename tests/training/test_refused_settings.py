@@ -31,6 +31,8 @@ _READERS = (
     "sample_from_datasets_weights: [1.0]",
     "sample_from_datasets_weights: [0.0]",
     "sample_from_datasets_weights: [1.0, 2.0]",
+    "sample_from_datasets_weights: [nan]",
+    "sample_from_datasets_weights: [inf]",
 )
 _LOSSES = (
     "expected_loss_weights: NONE",

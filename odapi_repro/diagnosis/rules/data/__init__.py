@@ -13,6 +13,7 @@ from odapi_repro.diagnosis.rules.data.keypoints import KeypointsRead
 from odapi_repro.diagnosis.rules.data.label_maps import LabelMaps
 from odapi_repro.diagnosis.rules.data.masks import MasksNotLoaded
 from odapi_repro.diagnosis.rules.data.overlap import TrainEqualsEval
+from odapi_repro.diagnosis.rules.data.reader_buffers import ReaderBuffers
 from odapi_repro.diagnosis.rules.data.reader_refused import InputReaderRefused
 from odapi_repro.diagnosis.rules.data.record_files import RecordFiles
 from odapi_repro.diagnosis.rules.data.shards import ShardsRead
@@ -24,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     InputPatterns(),
     RecordFiles(),
     InputReaderRefused(),
+    ReaderBuffers(),
     ShardsRead(),
     TrainEqualsEval(),
     LabelMaps(),

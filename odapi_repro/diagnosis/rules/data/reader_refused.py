@@ -89,8 +89,14 @@ def _refusals(reader: Any) -> Iterator[tuple[str, str, str, object]]:
     if len(weights) != paths:
         refusal = f"TypeError, as there are {len(weights)} weights for {paths} input paths"
         yield field, refusal, "one weight for each input_path", None
-    elif not math.fsum(weights):
+    elif not all(map(math.isfinite, weights)):
+        yield field, "ValueError, as a weight is no number", "numbers above 0", None
+    elif not sum(weights):
         yield field, "ZeroDivisionError, as the weights add up to 0", "a sum above 0", None
+    elif max(weights) < 0:
+        yield field, "no record is drawn from any path", "numbers above 0", None
+    elif min(math.ceil(reader.num_readers * one / sum(weights)) for one in weights) < 0:
+        yield field, "'`cycle_length` must be > 0', of the readers' share", "numbers above 0", None
 
 
 def _shown(value: Any) -> str:
