@@ -62,8 +62,8 @@ class ReaderBuffers(Rule):
                 batches,
                 2,
                 batch * batches,
-                f"A batch has up to {batch:,.2g} GB at this input size, and the input reads ahead while "
-                f"training is slower: up to {batch * batches:,.3g} GB.",
+                f"A batch has up to {batch:,.2g} GB at this input size, and the input reads ahead "
+                f"while training is slower: up to {batch * batches:,.3g} GB.",
             )
 
     def _shuffled(self, field: str, reader: object, *, endless: bool) -> Iterator[Finding]:
