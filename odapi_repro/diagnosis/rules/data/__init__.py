@@ -8,6 +8,7 @@ from odapi_repro.diagnosis.rules.data.classes import NumClassesMismatch
 from odapi_repro.diagnosis.rules.data.crowd import CrowdTrainedAsPositive
 from odapi_repro.diagnosis.rules.data.dataset_size import DatasetTooSmall
 from odapi_repro.diagnosis.rules.data.input_patterns import InputPatterns
+from odapi_repro.diagnosis.rules.data.keypoint_deviations import KeypointDeviations
 from odapi_repro.diagnosis.rules.data.keypoint_labels import KeypointLabels
 from odapi_repro.diagnosis.rules.data.keypoints import KeypointsRead
 from odapi_repro.diagnosis.rules.data.label_maps import LabelMaps
@@ -37,4 +38,5 @@ RULES: tuple[Rule, ...] = (
     CrowdTrainedAsPositive(),
     KeypointsRead(),
     KeypointLabels(),
+    KeypointDeviations(),
 )

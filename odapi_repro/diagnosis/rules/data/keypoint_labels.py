@@ -14,7 +14,7 @@ from odapi_repro.diagnosis.named_paths import folder_of
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["KeypointLabels"]
+__all__ = ["KeypointLabels", "keypoint_items"]
 
 _PATH = "model.center_net.keypoint_label_map_path"
 _TASK = "model.center_net.keypoint_estimation_task"
@@ -82,7 +82,7 @@ class KeypointLabels(Rule):
                 "Building the model stops: it opens the label map of the keypoints.",
             )
             return
-        items = _items(path, subject.circumstances.look_at_disk)
+        items = keypoint_items(path, subject.circumstances.look_at_disk)
         if items is None:
             return
         # model_builder: {item.name: item for item in label_map.item if item.keypoints}
@@ -100,7 +100,7 @@ class KeypointLabels(Rule):
         if not proto.eval_config.parameterized_metric:
             return
         path = str(proto.eval_input_reader[0].label_map_path) if proto.eval_input_reader else ""
-        items = _items(path, subject.circumstances.look_at_disk)
+        items = keypoint_items(path, subject.circumstances.look_at_disk)
         # A model of boxes has no keypoints to score.
         unseen = Severity.WARNING if subject.pipeline.keypoint_tasks else Severity.INFO
         for index, metric in enumerate(proto.eval_config.parameterized_metric):
@@ -257,7 +257,7 @@ class KeypointLabels(Rule):
         )
 
 
-def _items(path: str, look: bool) -> list[Any] | None:
+def keypoint_items(path: str, look: bool) -> list[Any] | None:
     """Gives the items as the OD API merges them; None where they are not here to be read."""
     if folder_of(path, look=look) is None or not os.path.isfile(path):
         return None
