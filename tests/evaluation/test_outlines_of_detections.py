@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from odapi_repro import evaluate
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import compressed_masks, detections_of, ground_truth_of
+from odapi_repro.evaluation.scoring.metrics import score
 
 Json = dict[str, Any]
 SQUARES = {1: (10, 10, 40, 40), 2: (100, 10, 50, 50), 3: (0, 0, 100, 100)}
@@ -307,3 +308,30 @@ def test_a_whole_number_of_5000_digits_is_one_message_with_its_place(
     assert evaluate.main(argv) == 2
     said = capsys.readouterr().err
     assert "found.json:2:10: the JSON holds a whole number of more than 4,300 digits" in said
+
+
+def test_classes_counted_without_the_gaps_of_the_ids_are_told() -> None:
+    truth = ground_truth_of(instances())
+    rows = results("polygons")
+    for first in (0, 1):
+        counted = [{**row, "category_id": first + (row["category_id"] == 77)} for row in rows]
+        with pytest.raises(
+            DataError,
+            match=rf"counted from {first} to {first + 1}: write the 'id' of each, 3 for {first}"
+            rf" and 77 for {first + 1}",
+        ):
+            detections_of(counted, truth)
+    other = [{**row, "category_id": 78} for row in rows]
+    with pytest.raises(DataError, match="use the label map of the ground truth"):
+        detections_of(other, truth)
+
+
+def test_masks_beside_boxes_have_the_size_of_the_mask_as_those_alone_have() -> None:
+    """pycocotools differs there, as docs/evaluate.md says."""
+    content = instances()
+    content["annotations"] = content["annotations"][:1]
+    rows = [{**one, "bbox": [*one["bbox"][:2], 20, 20]} for one in results("compressed")[:1]]
+    alone = [{name: one[name] for name in one if name != "bbox"} for one in rows]
+    truth = ground_truth_of(content)
+    both, masks = (score(truth, detections_of(found, truth), "segm") for found in (rows, alone))
+    assert both.metrics == masks.metrics

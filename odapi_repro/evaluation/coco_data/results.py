@@ -197,6 +197,11 @@ def _unknown_classes(rows: Rows, bad: Sequence[int], truth: GroundTruth) -> Data
             f"the classes seem to be counted from 0 to {len(ids) - 1}: write the 'id' of each, "
             f"{ids[0]} for 0 and {ids[-1]} for {len(ids) - 1}"
         )
+    elif used and min(used) > 0 and max(used) <= len(ids) < ids[-1]:
+        mend = (
+            f"the classes seem to be counted from 1 to {len(ids)}: write the 'id' of each, "
+            f"{ids[0]} for 1 and {ids[-1]} for {len(ids)}"
+        )
     else:
         mend = "use the label map of the ground truth, or leave these classes out"
     classes = len(unknown)
