@@ -210,8 +210,9 @@ def _shares(report: ExplanationReport) -> str:
     open_ones = [one for one in measured if one.row.verdict in ("unresolved", "single_run")]
     parts = []
     if losses:
-        named = [_loss(one, len(measured), digits) for one in losses[:_MOST_NAMED]]
-        more = len(losses) - _MOST_NAMED
+        held = [one for one in losses if _leaves_out_0(one, len(measured))] or losses[:1]
+        named = [_loss(one, len(measured), digits) for one in held[:_MOST_NAMED]]
+        more = len(losses) - len(named)
         told = joined([*named, *([_more(more)] if more > 0 else [])])
         jointly = f" (intervals for all {len(measured)} together)" if len(measured) > 1 else ""
         parts.append(f"{told}{jointly}")
@@ -232,6 +233,14 @@ def _shares(report: ExplanationReport) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
+def _leaves_out_0(effect: ExplainedEffect, shares: int) -> bool:
+    """Whether the interval that is told with a loss leaves out 0; Holm's test may see more."""
+    if shares < 2 or effect.row.simultaneous or not effect.row.se > 0:
+        return True
+    low, high = joint_interval(effect.row, contrasts=shares)
+    return low > 0 or high < 0
+
+
 def _loss(effect: ExplainedEffect, shares: int, digits: int) -> str:
     """What a share costs; named among several, with an interval that holds for all of them."""
     row = effect.row
@@ -243,7 +252,7 @@ def _loss(effect: ExplainedEffect, shares: int, digits: int) -> str:
 
 
 def _more(count: int) -> str:
-    return "1 more costs less" if count == 1 else f"{count} more cost less"
+    return "1 more is a loss" if count == 1 else f"{count} more are losses"
 
 
 def _costs(effect: ExplainedEffect) -> str:

@@ -137,6 +137,16 @@ def test_fewer_images_are_told_with_bias_and_spread_of_both_ends() -> None:
     assert "fewer images\n" not in readme(report())
 
 
+@pytest.mark.parametrize("size", [14, 17, 20, 23, 26, 60])
+def test_a_loss_that_is_named_has_an_interval_without_0(size: int) -> None:
+    """Holm's test finds more losses than intervals for all of them together do."""
+    surface = ResponseSurface((-6.0, -size / 50, -size / 50, -size / 60))
+    told = headline(report(record(4, "both_ends", seeds=(1, 2)), surface))
+    assert " costs " in told
+    for low in re.findall(r" costs [\d.]+ \[(-?[\d.]+) to", told):
+        assert float(low) >= 0
+
+
 def test_the_headline_is_no_stronger_than_the_intervals() -> None:
     row = report().shares[0].row
     low, high = joint_interval(row, contrasts=len(report().shares))
