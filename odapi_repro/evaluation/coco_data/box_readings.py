@@ -25,7 +25,7 @@ _HIT = 0.5  # IoU
 # A reading must put boxes on so many objects and this share of them, four times as many as the
 # boxes as they are, and more by so many standard deviations. A scale is fitted to the boxes, and
 # must hit more.
-_LEAST_OBJECTS, _LEAST_SHARE, _LEAST_TIMES, _LEAST_SURE = 5, 0.3, 4, 2.5
+_LEAST_OBJECTS, _LEAST_SHARE, _LEAST_TIMES, _LEAST_SURE = 7, 0.3, 4, 2.5
 _LEAST_SCALED = 10
 _SCALED_ORDERS = (AS_IS, "x1, y1, x2, y2", "y1, x1, y2, x2")
 # Sides and places of a pair must tell the same scale up to this, in logarithms.
