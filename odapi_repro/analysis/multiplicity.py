@@ -8,16 +8,23 @@ from typing import Protocol
 
 from scipy import special
 
-__all__ = ["holm", "joint_interval"]
+__all__ = ["Estimated", "holm", "joint_interval"]
 
 
-class _Estimated(Protocol):
+class Estimated(Protocol):
+    """An effect with its standard error and the degrees of freedom of that."""
+
     @property
-    def delta(self) -> float: ...
+    def delta(self) -> float:
+        """The effect, in points."""
+
     @property
-    def se(self) -> float: ...
+    def se(self) -> float:
+        """Its standard error; NaN without one."""
+
     @property
-    def df(self) -> float: ...
+    def df(self) -> float:
+        """Degrees of freedom of its standard error."""
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -40,7 +47,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def joint_interval(
-    row: _Estimated, *, contrasts: int, confidence: float = 0.95
+    row: Estimated, *, contrasts: int, confidence: float = 0.95
 ) -> tuple[float, float]:
     """The ends of an effect's interval that holds together with those of the others (Bonferroni).
 

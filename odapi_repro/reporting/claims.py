@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
-from odapi_repro.analysis.multiplicity import joint_interval
+from odapi_repro.analysis.multiplicity import Estimated, joint_interval
 from odapi_repro.analysis.verdicts import Verdict
 from odapi_repro.reporting.tables import number
 
@@ -34,13 +34,7 @@ __all__ = [
 ]
 
 
-class _Effect(Protocol):
-    @property
-    def delta(self) -> float: ...
-    @property
-    def se(self) -> float: ...
-    @property
-    def df(self) -> float: ...
+class _Effect(Estimated, Protocol):
     @property
     def low(self) -> float: ...
     @property
