@@ -64,7 +64,6 @@ setup(
         "odapi_repro": ["py.typed"],
         "odapi_repro.reference": ["**/*.csv", "**/*.json", "**/*.pbtxt"],
         "odapi_repro.datasets": ["**/*.pbtxt", "**/*.json"],
-        "odapi_repro.reporting": ["**/*.html", "**/*.css", "**/*.js"],
         "odapi_repro.diagnosis": ["**/*.csv", "**/*.json"],
     },
     python_requires=">=3.11,<3.14",

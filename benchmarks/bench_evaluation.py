@@ -102,7 +102,8 @@ _OURS = """
 import json, sys, time
 from pathlib import Path
 from benchmarks.bench_evaluation import subject_of
-from odapi_repro.execution.evaluations import EvaluationRequest, evaluate_checkpoint
+from odapi_repro.trials.evaluations.checkpoint_evaluation import evaluate_checkpoint
+from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 source, pipeline, data = subject_of(sys.argv[1])
 first = []
 def on_event(event):

@@ -18,8 +18,8 @@ from pathlib import Path
 from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.diagnosis.finished_run import iterate_scalars
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline, read_recipe, render_recipe
-from odapi_repro.study.scales import scale_pipeline
 from odapi_repro.training.job import Job, write_job
+from odapi_repro.trials.scales import scale_pipeline
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STEPS = 300
@@ -118,7 +118,7 @@ def _run(name: str, config: Path, model_dir: Path) -> list[float]:
             extensions=("proxy_backbone",),
         )
         write_job(job, model_dir / "job.json")
-        command = ["-m", "odapi_repro.execution.worker", str(model_dir / "job.json")]
+        command = ["-m", "odapi_repro.trials.worker", str(model_dir / "job.json")]
     with open(model_dir / "log.txt", "wb") as log:
         subprocess.run(
             [sys.executable, *command], stdout=log, stderr=log, check=True, cwd=REPOSITORY

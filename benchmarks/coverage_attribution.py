@@ -40,7 +40,7 @@ import numpy as np
 from response_surface import NAMES, ResponseSurface, risky, unequal
 from simulated_studies import Simulation, chance_of_order, chance_of_path, simulate
 
-from odapi_repro.study.designs import (
+from odapi_repro.features.explain.designs import (
     AblationPath,
     Bisection,
     BothEnds,

@@ -154,7 +154,7 @@ def _no_augmentation(checked: CheckedData, config: Subject | None) -> str:
 def _augmented(checked: CheckedData, config: Subject) -> AugmentedBoxes:
     from odapi_repro.datasets.census import Tally
     from odapi_repro.datasets.census.augmented import AugmentedBoxes
-    from odapi_repro.execution.model_inputs import draw_model_inputs
+    from odapi_repro.trials.model_inputs import draw_model_inputs
 
     train = checked.subject.census.split("train")
     label_map_path = checked.subject.census.label_map_path

@@ -68,15 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(positional: list[str], command: str) -> int:
-    from odapi_repro.data_show_inputs import image_filter, shown_records
     from odapi_repro.datasets.label_map import read_label_map
     from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
     from odapi_repro.datasets.source import EMBEDDED
-    from odapi_repro.reporting.data_show.content import ShowReport
-    from odapi_repro.reporting.data_show.pictures import Look
-    from odapi_repro.reporting.data_show.report import check_output, write_show
-    from odapi_repro.reporting.data_show.show_split import Showing, show_split
-    from odapi_repro.reporting.data_show.text import render_show
+    from odapi_repro.features.show.pictures import Look
+    from odapi_repro.features.show.show_inputs import image_filter, shown_records
+    from odapi_repro.features.show.show_report import ShowReport
+    from odapi_repro.features.show.show_split import Showing, show_split
+    from odapi_repro.features.show.show_text import render_show
+    from odapi_repro.features.show.write_show import check_output, write_show
 
     pipeline = _pipeline(positional)
     folder = Path(FLAGS.output_dir).expanduser()

@@ -270,7 +270,7 @@ def _pages(name: str) -> str:
 
 
 def _plot(diagnosis: Diagnosis, path: Path) -> None:
-    from odapi_repro.reporting.schedule_plot import write_schedule_plot
+    from odapi_repro.diagnosis.render.schedule_plot import write_schedule_plot
 
     if diagnosis.subject is None:
         raise UserError(

@@ -16,9 +16,9 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.errors import UserError
-from odapi_repro.execution.environment import collect, lacks
-from odapi_repro.execution.tensorflow_probe import probe_tensorflow
-from odapi_repro.reporting.environment_text import render
+from odapi_repro.features.environment_text import render
+from odapi_repro.trials.environment import collect, lacks
+from odapi_repro.trials.tensorflow_probe import probe_tensorflow
 
 __all__ = ["main"]
 

@@ -23,9 +23,9 @@ from odapi_repro.pipeline import load_pipeline
 
 if TYPE_CHECKING:
     from odapi_repro.evaluation.eval_data import EvalData
+    from odapi_repro.features.evaluate.assemble_evaluation import Found
+    from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
     from odapi_repro.pipeline import Pipeline
-    from odapi_repro.reporting.evaluation.assemble import Found
-    from odapi_repro.reporting.evaluation.content import EvaluationReport
 
 __all__ = ["main"]
 
@@ -128,7 +128,7 @@ def _run(positional: list[str], command: str) -> int:
     folder = None if FLAGS.no_report else _folder(name, digests)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
     from odapi_repro.evaluation.breakdown import Resampling
-    from odapi_repro.reporting.evaluation.assemble import assemble_evaluation
+    from odapi_repro.features.evaluate.assemble_evaluation import assemble_evaluation
 
     found = [
         _found(one, pipeline, label, data)
@@ -148,7 +148,7 @@ def _run(positional: list[str], command: str) -> int:
     for oddity in report.oddities:
         _warn(oddity)
     if folder is not None:
-        from odapi_repro.reporting.evaluation.report import write_evaluation
+        from odapi_repro.features.evaluate.write_evaluation import write_evaluation
 
         write_evaluation(report, folder, num_pictures=FLAGS.pictures)
     _print(report, folder)
@@ -194,7 +194,7 @@ def _wants_masks(subjects: Sequence[Subject], pipelines: Sequence[Pipeline | Non
 
 
 def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
-    from odapi_repro.reporting.evaluation.assemble import Found
+    from odapi_repro.features.evaluate.assemble_evaluation import Found
 
     if subject.is_results:
         detections = detections_of(
@@ -209,9 +209,12 @@ def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: Eva
     from odapi_repro.evaluation.checkpoint import built_with, check_classes, check_source
     from odapi_repro.evaluation.inference.job import Pass
     from odapi_repro.evaluation.inference.stage_tensors import has_stages
-    from odapi_repro.execution.evaluations import EvaluationRequest, evaluate_checkpoint
-    from odapi_repro.reporting.evaluation.assemble import found_by_checkpoint
-    from odapi_repro.reporting.evaluation.progress import EvaluationProgress
+    from odapi_repro.features.evaluate.assemble_evaluation import found_by_checkpoint
+    from odapi_repro.features.evaluate.evaluation_progress import EvaluationProgress
+    from odapi_repro.trials.evaluations.checkpoint_evaluation import (
+        EvaluationRequest,
+        evaluate_checkpoint,
+    )
 
     source = subject.checkpoint
     if source.saved_model:
@@ -260,7 +263,7 @@ def _default_name(names: Sequence[str], data: EvalData) -> str:
 
 def _folder(name: str, digests: Mapping[str, str]) -> Path:
     """The folder of the results, which is free to be written."""
-    from odapi_repro.reporting.evaluation.report import check_is_free
+    from odapi_repro.features.evaluate.write_evaluation import check_is_free
 
     _check_writable(name)
     folder = Path(FLAGS.results_dir) / name
@@ -270,8 +273,8 @@ def _folder(name: str, digests: Mapping[str, str]) -> Path:
 
 def _check_writable(name: str) -> None:
     """Refuses a name that cannot be one of a folder, and a results folder that cannot be had."""
-    from odapi_repro.execution.hardware import check_writable
-    from odapi_repro.study_flags import check_name
+    from odapi_repro.trials.hardware import check_writable
+    from odapi_repro.trials.study_flags import check_name
 
     check_name(name, "an evaluation")
     check_writable(Path(FLAGS.results_dir))
@@ -279,15 +282,15 @@ def _check_writable(name: str) -> None:
 
 def _print(report: EvaluationReport, folder: Path | None) -> None:
     if FLAGS.format == "json":
-        from odapi_repro.reporting.evaluation.json_file import render_json
+        from odapi_repro.features.evaluate.evaluation_json import render_json
 
         text = render_json(report, written=None if folder is None else str(folder))
     elif FLAGS.format == "markdown":
-        from odapi_repro.reporting.evaluation.readme import evaluation_readme
+        from odapi_repro.features.evaluate.evaluation_page import evaluation_readme
 
         text = evaluation_readme(report, files=())
     else:
-        from odapi_repro.reporting.evaluation.text import render_evaluation
+        from odapi_repro.features.evaluate.evaluation_text import render_evaluation
 
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
         plain = not (sys.stdout.isatty() and encoding == "utf8")

@@ -18,30 +18,33 @@ from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import say
 from odapi_repro.errors import UserError
-from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
-from odapi_repro.execution.explain_price import (
+from odapi_repro.features.explain.compared_configs import Reference, named_reference, user_pipeline
+from odapi_repro.features.explain.design_choice import AUTO, EXPLAINING_DESIGNS
+from odapi_repro.features.explain.designs import check_budget
+from odapi_repro.features.explain.explain_plan import (
+    ExplainRequest,
+    ExplanationPlan,
+    plan_explanation,
+)
+from odapi_repro.features.explain.explain_price import (
     ExplanationPrice,
     price_explanation,
     replicate_spread,
 )
-from odapi_repro.execution.explain_runner import ExplanationTrials, run_explanation
-from odapi_repro.execution.hardware import check_disk_space, check_writable
-from odapi_repro.execution.store import TrialStore
-from odapi_repro.execution.study_runner import check_same_foundation
+from odapi_repro.features.explain.explain_runner import ExplanationTrials, run_explanation
+from odapi_repro.features.explain.explanation import Explanation
+from odapi_repro.features.explain.pages.plan_text import plan_text
 from odapi_repro.files import digest_of
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Pipeline
-from odapi_repro.reporting.explanation.plan_text import plan_text
-from odapi_repro.reporting.progress import Progress
 from odapi_repro.signals import held
-from odapi_repro.study.compared_configs import Reference, named_reference, user_pipeline
-from odapi_repro.study.cost import CostEstimate
-from odapi_repro.study.design_choice import AUTO, EXPLAINING_DESIGNS
-from odapi_repro.study.designs import check_budget
-from odapi_repro.study.explain_plan import ExplainRequest, ExplanationPlan, plan_explanation
-from odapi_repro.study.explanation import Explanation
-from odapi_repro.study.study_data import StudyData
-from odapi_repro.study_flags import (
+from odapi_repro.trials.cost import CostEstimate
+from odapi_repro.trials.executor import LocalExecutor, check_worker_environment
+from odapi_repro.trials.hardware import check_disk_space, check_writable
+from odapi_repro.trials.progress import Progress
+from odapi_repro.trials.store import TrialStore
+from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.study_flags import (
     check_length,
     check_name,
     check_result_kind,
@@ -53,6 +56,7 @@ from odapi_repro.study_flags import (
     tell_unfinished,
     told_cost,
 )
+from odapi_repro.trials.trial_entries import check_same_foundation
 
 __all__ = ["main"]
 
@@ -388,9 +392,9 @@ def _train(
 
 
 def _write(trials: ExplanationTrials, folder: Path) -> None:
-    from odapi_repro.execution.explain_subsets import subset_table
-    from odapi_repro.reporting.explanation.content import ExplanationReport
-    from odapi_repro.reporting.explanation.report import write_report
+    from odapi_repro.features.explain.explain_subsets import subset_table
+    from odapi_repro.features.explain.pages.content import ExplanationReport
+    from odapi_repro.features.explain.pages.report import write_report
 
     table = trials.table
     if not len(table):
@@ -400,7 +404,7 @@ def _write(trials: ExplanationTrials, folder: Path) -> None:
 
 
 def _report_again(folder: Path) -> int:
-    from odapi_repro.reporting.explanation.report import read_report, write_report
+    from odapi_repro.features.explain.pages.report import read_report, write_report
 
     report = read_report(folder)
     effects = digest_of(folder / "effects.csv")
@@ -417,8 +421,8 @@ def _report_again(folder: Path) -> int:
 
 
 def _print(folder: Path) -> None:
-    from odapi_repro.reporting.explanation import as_json, text
-    from odapi_repro.reporting.explanation.report import read_report
+    from odapi_repro.features.explain.pages import as_json, text
+    from odapi_repro.features.explain.pages.report import read_report
 
     if not (folder / "explanation.json").exists():
         print("nothing has run", file=sys.stderr)

@@ -15,26 +15,24 @@ from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import say
 from odapi_repro.errors import UserError
-from odapi_repro.execution.executor import LocalExecutor, check_worker_environment
-from odapi_repro.execution.hardware import check_disk_space, check_writable, count_gpus
-from odapi_repro.execution.history import expected_cost
-from odapi_repro.execution.store import FINISHED, TrialStore
-from odapi_repro.execution.study_runner import StudyRecord, missing_trials
-from odapi_repro.execution.trial_loop import run_trials
 from odapi_repro.factors import FACTORS, Factor, factor_hint, factor_named
+from odapi_repro.factors.axes import DESIGNS
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.features.ablate.plan import Plan, StudyData, StudyRequest, make_plan
+from odapi_repro.features.ablate.study_plan_text import plan_text
+from odapi_repro.features.ablate.study_record import StudyRecord
+from odapi_repro.features.sanity.run_checks import run_sanity
+from odapi_repro.features.sweep.run_sweep import is_post_hoc, run_post_hoc
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.reporting.plan_text import plan_text
-from odapi_repro.reporting.progress import Progress
-from odapi_repro.run_post_hoc import is_post_hoc, run_post_hoc
-from odapi_repro.run_sanity import run_sanity
 from odapi_repro.signals import held
-from odapi_repro.study.cost import CostEstimate
-from odapi_repro.study.design import DESIGNS
-from odapi_repro.study.plan import Plan, StudyData, StudyRequest, make_plan
-from odapi_repro.study.trial import Trial
-from odapi_repro.study_flags import (
+from odapi_repro.trials.cost import CostEstimate
+from odapi_repro.trials.executor import LocalExecutor, check_worker_environment
+from odapi_repro.trials.hardware import check_disk_space, check_writable, count_gpus
+from odapi_repro.trials.history import expected_cost
+from odapi_repro.trials.progress import Progress
+from odapi_repro.trials.store import FINISHED, TrialStore
+from odapi_repro.trials.study_flags import (
     check_length,
     check_name,
     check_result_kind,
@@ -47,6 +45,9 @@ from odapi_repro.study_flags import (
     tell_unread,
     told_cost,
 )
+from odapi_repro.trials.trial import Trial
+from odapi_repro.trials.trial_entries import missing_trials
+from odapi_repro.trials.trial_loop import run_trials
 
 __all__ = ["main"]
 
@@ -173,9 +174,9 @@ def _run_and_report(
     command: str,
     expected_seconds: float | None,
 ) -> int:
-    from odapi_repro.reporting.assemble import assemble_report
-    from odapi_repro.reporting.report import write_report
-    from odapi_repro.reporting.terminal import print_report
+    from odapi_repro.features.ablate.assemble_study import assemble_report
+    from odapi_repro.features.ablate.study_terminal import print_report
+    from odapi_repro.features.ablate.write_study import write_report
 
     progress = Progress(
         len(plan.trials),

@@ -17,12 +17,12 @@ ROOMS = (
     "factors",
     "analysis",
     "datasets",
+    "page",
     "diagnosis",
-    "study",
     "training",
     "evaluation",
-    "execution",
-    "reporting",
+    "trials",
+    "features",
 )
 # Within a large room it flows down its own list; what lies beside the folders imports any of them.
 FOLDERS = {
@@ -41,9 +41,9 @@ MOST_MODULES = 25
 WITH_TENSORFLOW = (
     "training",
     "evaluation/inference",
-    "execution/worker.py",
-    "execution/evaluation_worker.py",
-    "execution/model_inputs/worker.py",
+    "trials/worker.py",
+    "trials/evaluations/evaluation_worker.py",
+    "trials/model_inputs/worker.py",
 )
 
 

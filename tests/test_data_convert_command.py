@@ -12,9 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "datasets" / "conversion"))
-
 from coco_sets import CocoSet
 
 from odapi_repro.data import main

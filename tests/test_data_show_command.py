@@ -19,8 +19,8 @@ from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.features.show import pictures, show_split
 from odapi_repro.pipeline import bind_records, load_pipeline
-from odapi_repro.reporting.data_show import pictures, show_split
 
 _PLAIN = {"records_train.png", "histograms_train.png", "classes_train.png"}
 _TEXTS = {"README.md", "show.json"}

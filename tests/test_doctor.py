@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from odapi_repro import doctor
-from odapi_repro.execution import environment, tensorflow_probe
-from odapi_repro.execution.tensorflow_probe import Probe
-from odapi_repro.reporting.environment_text import render
+from odapi_repro.features.environment_text import render
+from odapi_repro.trials import environment, tensorflow_probe
+from odapi_repro.trials.tensorflow_probe import Probe
 
 TESTED_220 = dict.fromkeys(environment.DISTRIBUTIONS, "1.0") | {
     "tensorflow": "2.20.0",

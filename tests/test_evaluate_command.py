@@ -14,19 +14,16 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from run_writers import write_training_checkpoint
+from small_sets import Json, data_set, random_set, results
 
 from odapi_repro import evaluate
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.evaluation.inference.job import PLAIN
-from odapi_repro.execution import evaluations
-from odapi_repro.execution.evaluations import EvaluationRequest, EvaluationResult
 from odapi_repro.reference import reference_named
-
-sys.path.insert(0, str(Path(__file__).parent / "evaluation"))
-sys.path.insert(0, str(Path(__file__).parent / "diagnosis" / "finished_run"))
-from run_writers import write_training_checkpoint
-from small_sets import Json, data_set, random_set, results
+from odapi_repro.trials.evaluations import checkpoint_evaluation as evaluations
+from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationRequest, EvaluationResult
 
 HERE = [100.0, 100.0, 100.0, 100.0]
 QUICK = ("--resamples", "20")

@@ -5,20 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from odapi_repro import explain
-from odapi_repro.execution.executor import LocalExecutor
-
-sys.path.insert(0, str(Path(__file__).parent / "execution"))
-sys.path.insert(0, str(Path(__file__).parent / "study"))
 from fake_trials import FAKE_WORKER, MASK_RCNN, small_records
 from issue_10530 import REFERENCE, edited, issue_10530
+
+from odapi_repro import explain
+from odapi_repro.trials.executor import LocalExecutor
 
 Command = Callable[..., int]
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
+from small_sets import data_set, results
 
 from odapi_repro import data, diagnose, diff, doctor, evaluate, explain, fix, run, zoo
 from odapi_repro.__main__ import main as program
-
-sys.path.insert(0, str(Path(__file__).parent / "evaluation"))
-from small_sets import data_set, results
 
 NASTY = "a\x1b[31mb\x9bc\nd|`e` #f <img src=x> $g$ \u202eh\x07"
 """An escape sequence, CSI of C1, a newline, marks of Markdown, HTML, mathematics, writing turned

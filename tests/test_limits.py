@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import struct
-import sys
 import tracemalloc
 import zipfile
 import zlib
@@ -15,11 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent / "datasets" / "conversion"))
-
 from coco_sets import CocoSet
+from PIL import Image
 
 import odapi_repro
 from odapi_repro import data_check, data_convert, data_show, evaluate
@@ -30,8 +26,8 @@ from odapi_repro.datasets.tfrecord import masked_crc32c, read_records, write_rec
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import read_ground_truth
 from odapi_repro.evaluation.coco_data.json_file import read_json
-from odapi_repro.reporting.evaluation.pages import DrawnObject, Page, Tile
-from odapi_repro.reporting.evaluation.pictures import render_page
+from odapi_repro.features.evaluate.pictures import render_page
+from odapi_repro.features.evaluate.shown_images import DrawnObject, Page, Tile
 
 LABEL_MAP = "item { id: 1 name: 'person' }\n"
 

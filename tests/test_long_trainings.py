@@ -5,17 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from odapi_repro import explain, run, study_flags
-from odapi_repro.execution.executor import LocalExecutor
-from odapi_repro.study.cost import CostEstimate, long_on_cpu, long_on_few_images
-
-sys.path.insert(0, str(Path(__file__).parent / "execution"))
 from fake_trials import (
     EFFICIENTDET,
     FAKE_WORKER,
@@ -24,6 +17,11 @@ from fake_trials import (
     small_data,
     small_records,
 )
+
+from odapi_repro import explain, run
+from odapi_repro.trials import study_flags
+from odapi_repro.trials.cost import CostEstimate, long_on_cpu, long_on_few_images
+from odapi_repro.trials.executor import LocalExecutor
 
 Command = Callable[..., int]
 UNKNOWN = CostEstimate(None, "nothing has run")

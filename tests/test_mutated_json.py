@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "e2e"))
-
 import mutate_json
+import pytest
 
 CASES = 40  # of each of the four
 

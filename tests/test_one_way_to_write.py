@@ -30,9 +30,9 @@ EXCEPTIONS = {
     "signals.py": "opens /dev/null",
     "datasets/made_folder.py": "renames a folder of whole files",
     "evaluation/inference/passes.py": "renames a folder of whole files",
-    "execution/attempts.py": "moves what an earlier attempt has left",
-    "execution/evaluation_store.py": "fills a folder of its own, and puts it in place whole",
-    "execution/evaluations.py": "keeps the log of a failure",
+    "trials/attempts.py": "moves what an earlier attempt has left",
+    "trials/evaluations/evaluation_store.py": "puts a folder of its own in place whole",
+    "trials/evaluations/checkpoint_evaluation.py": "keeps the log of a failure",
 }
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from odapi_repro.errors import EnvironmentMissing
-from odapi_repro.execution import environment
-from odapi_repro.execution.child import python_environment, run_child
-from odapi_repro.execution.environment import collect, lacks
-from odapi_repro.execution.executor import check_worker_environment
-from odapi_repro.execution.tensorflow_probe import Probe
 from odapi_repro.packages import import_problem, other_object_detection
+from odapi_repro.trials import environment
+from odapi_repro.trials.child import python_environment, run_child
+from odapi_repro.trials.environment import collect, lacks
+from odapi_repro.trials.executor import check_worker_environment
+from odapi_repro.trials.tensorflow_probe import Probe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = str(REPOSITORY / "pipelines" / "effdet_d0.config")
@@ -159,7 +159,7 @@ def test_a_worker_says_it_and_the_trial_ends_with_that_message(
 ) -> None:
     folder = package(tmp_path / "old", OTHERS["its protos are not compiled"])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(REPOSITORY)]))
-    worker = [sys.executable, "-m", "odapi_repro.execution.worker", "job.json"]
+    worker = [sys.executable, "-m", "odapi_repro.trials.worker", "job.json"]
     end = run_child(worker, tmp_path / "train.log", lambda event: None)
     kind, message = end.failure
     assert kind == "input"

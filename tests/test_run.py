@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fake_trials import EFFICIENTDET, FAKE_WORKER, MASK_RCNN, small_records
 
 from odapi_repro import run
 from odapi_repro.datasets.example import make_example
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.tfrecord import read_records, write_records
-from odapi_repro.execution.executor import LocalExecutor
-
-sys.path.insert(0, str(Path(__file__).parent / "execution"))
-from fake_trials import EFFICIENTDET, FAKE_WORKER, MASK_RCNN, small_records
+from odapi_repro.trials.executor import LocalExecutor
 
 Command = Callable[..., int]
 Usage = namedtuple("Usage", "total used free")
@@ -169,7 +167,7 @@ def test_without_space_on_the_disk_nothing_is_begun(refused, monkeypatch) -> Non
 def test_without_tensorflow_nothing_is_begun_and_the_lock_file_is_named(
     refused, monkeypatch
 ) -> None:
-    from odapi_repro.execution.executor import check_worker_environment
+    from odapi_repro.trials.executor import check_worker_environment
 
     found = importlib.util.find_spec
     monkeypatch.setattr(run, "check_worker_environment", check_worker_environment)

@@ -10,19 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from odapi_repro import run
-from odapi_repro.execution import post_hoc_runner
-from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline
-from odapi_repro.reporting.post_hoc import plot as post_hoc_plot
-from odapi_repro.study.scales import scale_pipeline
-
-sys.path.insert(0, str(Path(__file__).parent / "execution"))
-sys.path.insert(0, str(Path(__file__).parent / "diagnosis" / "finished_run"))
 from fake_trials import EFFICIENTDET, MASK_RCNN, small_data, small_records
 from run_writers import VALUE, write_checkpoint, write_training_checkpoint
 
-FAKE_CHILD = (sys.executable, str(Path(__file__).with_name("fake_evaluation_child.py")))
+from odapi_repro import run
+from odapi_repro.features.sweep import sweep_plot as post_hoc_plot
+from odapi_repro.features.sweep import sweep_runner as post_hoc_runner
+from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline
+from odapi_repro.trials.scales import scale_pipeline
+
+FAKE_CHILD = (sys.executable, str(Path(__file__).parent / "support" / "fake_evaluation_child.py"))
 Command = Callable[..., int]
 
 

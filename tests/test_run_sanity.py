@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from fake_trials import EFFICIENTDET, MASK_RCNN, small_data, small_records
+from run_writers import write_training_checkpoint
 
-from odapi_repro import run, sanity_inputs, study_flags
+from odapi_repro import run
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.source import DataSource
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing
-from odapi_repro.execution.sanity import runner as sanity_runner
+from odapi_repro.features.sanity import sanity_inputs, sanity_runner
+from odapi_repro.features.sanity.outcome import Change, Outcome, Point, Run, Score
 from odapi_repro.pipeline import bind_records, load_pipeline
-from odapi_repro.study.sanity.outcome import Change, Outcome, Point, Run, Score
-from odapi_repro.study.scales import scale_pipeline
-
-sys.path.insert(0, str(Path(__file__).parent / "execution"))
-sys.path.insert(0, str(Path(__file__).parent / "diagnosis" / "finished_run"))
-from fake_trials import EFFICIENTDET, MASK_RCNN, small_data, small_records
-from run_writers import write_training_checkpoint
+from odapi_repro.trials import study_flags
+from odapi_repro.trials.scales import scale_pipeline
 
 Command = Callable[..., int]
 
@@ -330,8 +327,8 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome | BaseExcept
         monkeypatch.setattr(sanity_runner.SanityRunner, "failed", lambda self: [])
 
     # tests/reporting has the plot.
-    monkeypatch.setattr("odapi_repro.reporting.sanity.plot.render_curves", lambda outcome: ())
-    monkeypatch.setattr("odapi_repro.execution.executor.check_worker_environment", lambda: None)
+    monkeypatch.setattr("odapi_repro.features.sanity.sanity_plot.render_curves", lambda outcome: ())
+    monkeypatch.setattr("odapi_repro.trials.executor.check_worker_environment", lambda: None)
     return set_ending
 
 

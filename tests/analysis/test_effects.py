@@ -20,7 +20,7 @@ from odapi_repro.analysis import (
     points,
     summarize_levels,
 )
-from odapi_repro.reporting.wording import effect_line, study_headline
+from odapi_repro.features.ablate.effect_sentences import effect_line, study_headline
 
 BATCH = FactorAxis("batch_size", "16", ("2", "8", "16"))
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
-
-sys.path.insert(0, str(Path(__file__).parent))  # columns_of_boxes
 
 SMALL_SPEC = ShapesSpec(
     seed=7, train_images=12, val_images=6, train_shards=4, val_shards=2, crowd_share=0.4

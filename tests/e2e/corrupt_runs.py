@@ -24,14 +24,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "execution")]
+sys.path[:0] = [str(REPOSITORY), str(HERE.parent / "support")]
 
 import pandas as pd  # noqa: E402
 from fake_trials import EFFICIENTDET, FAKE_WORKER, small_records  # noqa: E402
 
 from odapi_repro import explain, run  # noqa: E402
-from odapi_repro.execution import executor  # noqa: E402
-from odapi_repro.reporting import plots  # noqa: E402
+from odapi_repro.features.ablate import level_plots as plots  # noqa: E402
+from odapi_repro.trials import executor  # noqa: E402
 
 TIMES = {"wall_seconds", "train_seconds", "eval_seconds", "images_per_second"}
 SKIPPED = {".lock", "train.log"}  # nobody reads them
@@ -60,7 +60,7 @@ def commands(folder: Path) -> dict[str, Callable[[], int]]:
 
 def without_figures() -> None:
     """Replaces what takes long and is not what this is about."""
-    from odapi_repro.reporting.explanation import figures
+    from odapi_repro.features.explain.pages import figures
 
     plots.render_plots = lambda report: {}
     figures.render_figures = lambda report: {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from run_writers import VALUE, write_checkpoint, write_training_checkpoint
 
 from odapi_repro.diagnosis.finished_run import CheckpointIndex, StoredVariable
 from odapi_repro.errors import ConfigError, DataError, UserError
@@ -23,11 +23,7 @@ from odapi_repro.evaluation.checkpoint import (
 )
 from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.study.scales import scale_pipeline
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "diagnosis" / "finished_run"))
-
-from run_writers import VALUE, write_checkpoint, write_training_checkpoint
+from odapi_repro.trials.scales import scale_pipeline
 
 CONFIG = Path("pipelines/effdet_d0.config")
 HEADS = "model/_box_predictor"

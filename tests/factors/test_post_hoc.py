@@ -19,7 +19,7 @@ from odapi_repro.factors.post_hoc import (
     post_hoc_factor_named,
 )
 from odapi_repro.pipeline import Pipeline, load_pipeline, set_field
-from odapi_repro.study.scales import scale_pipeline
+from odapi_repro.trials.scales import scale_pipeline
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 SSD, MASK = PIPELINES / "effdet_d3.config", PIPELINES / "mask_rcnn.config"

@@ -12,7 +12,7 @@ from fake_trials import EFFICIENTDET, MASK_RCNN, fake_executor, plan_of, small_d
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Setting
 from odapi_repro.pipeline import load_pipeline, parse_pipeline, read_recipe, render_recipe
-from odapi_repro.study.trial import Trial
+from odapi_repro.trials.trial import Trial
 
 THREE = ("label_noise", "train_fraction", "duplicate_share")
 PLACES = [(p, s) for p in (EFFICIENTDET, MASK_RCNN) for s in ("proxy", "full")]

@@ -13,6 +13,7 @@ from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.source import resolve_data_source
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Setting
+from odapi_repro.features.ablate.plan import Plan, StudyData
 from odapi_repro.pipeline import (
     Pipeline,
     field_differences,
@@ -22,7 +23,6 @@ from odapi_repro.pipeline import (
     read_schedule,
     render_recipe,
 )
-from odapi_repro.study.plan import Plan, StudyData
 
 NEW = ("learning_rate", "schedule_length", "train_shards")
 PLACES = [(p, s) for p in (EFFICIENTDET, MASK_RCNN) for s in ("proxy", "full")]

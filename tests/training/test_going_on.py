@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from test_real_training import RUNTIME, data, make_trial, run
 
 from odapi_repro.diagnosis.finished_run import list_checkpoints
-from odapi_repro.execution.store import TrialState, TrialStore
-from odapi_repro.study.plan import StudyData
+from odapi_repro.features.ablate.plan import StudyData
+from odapi_repro.trials.store import TrialState, TrialStore
 
 __all__ = ["data"]
 

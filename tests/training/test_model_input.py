@@ -19,9 +19,9 @@ from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.model_input import DrawnInputs, ModelInput
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import UserError
-from odapi_repro.execution.model_inputs import draw_model_inputs
 from odapi_repro.pipeline import Pipeline, parse_pipeline
 from odapi_repro.pipeline.anchors import read_resizer
+from odapi_repro.trials.model_inputs import draw_model_inputs
 
 _COLOURS = {1: (250, 20, 20), 2: (20, 250, 20)}
 _GREY = 90

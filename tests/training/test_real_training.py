@@ -20,12 +20,12 @@ from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataSource
 from odapi_repro.evaluation.coco_data import ground_truth_of, read_detections
 from odapi_repro.evaluation.scoring.metrics import score
-from odapi_repro.execution.executor import LocalExecutor, Runtime
-from odapi_repro.execution.store import TrialState, TrialStore
 from odapi_repro.factors import factor_named
+from odapi_repro.features.ablate.plan import StudyData, StudyRequest, make_plan
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.study.plan import StudyData, StudyRequest, make_plan
-from odapi_repro.study.trial import Trial
+from odapi_repro.trials.executor import LocalExecutor, Runtime
+from odapi_repro.trials.store import TrialState, TrialStore
+from odapi_repro.trials.trial import Trial
 
 pytestmark = pytest.mark.training
 # Tests that share one training stay in one process when there are two.

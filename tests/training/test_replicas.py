@@ -24,7 +24,7 @@ replicas = int(sys.argv[1])
 strategy = make_strategy(device="cpu", num_replicas=replicas)
 from object_detection.builders import model_builder
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.study.scales import scale_pipeline
+from odapi_repro.trials.scales import scale_pipeline
 pipeline = scale_pipeline(load_pipeline("pipelines/effdet_d3.config"), "smoke").pipeline
 images = np.random.default_rng(0).uniform(-2, 2, (8, 192, 192, 3)).astype("float32")
 with strategy.scope():

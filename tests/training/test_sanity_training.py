@@ -14,12 +14,12 @@ from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataSource
 from odapi_repro.diagnosis.finished_run import CheckpointIndex, read_index
 from odapi_repro.evaluation.checkpoint import find_checkpoint
-from odapi_repro.execution.executor import LocalExecutor, Runtime
-from odapi_repro.execution.store import TrialStore
+from odapi_repro.features.sanity.trainings import SanityTrainings
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.study.groundwork import TrialConditions
-from odapi_repro.study.sanity.trainings import SanityTrainings
-from odapi_repro.study.study_data import StudyData
+from odapi_repro.trials.executor import LocalExecutor, Runtime
+from odapi_repro.trials.groundwork import TrialConditions
+from odapi_repro.trials.store import TrialStore
+from odapi_repro.trials.study_data import StudyData
 
 pytestmark = pytest.mark.training
 

@@ -19,7 +19,7 @@ from odapi_repro.evaluation.checkpoint.source import CheckpointSource
 from odapi_repro.evaluation.coco_data import GroundTruth
 from odapi_repro.evaluation.coco_data.fields import listed
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.study.proxies import PROXY_EFFICIENTNET, PROXY_RESNET
+from odapi_repro.training.extensions.proxy_backbone import PROXY_EFFICIENTNET, PROXY_RESNET
 
 __all__ = ["built_with", "check_classes", "check_decoder", "check_shapes", "check_source"]
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from odapi_repro.study.proxies import PROXY_EFFICIENTNET, PROXY_RESNET
+__all__ = ["PROXY_EFFICIENTNET", "PROXY_RESNET", "enable"]
 
-__all__ = ["enable"]
+PROXY_EFFICIENTNET = "odapi_repro_efficientnet-proxy_bifpn_keras"
+PROXY_RESNET = "odapi_repro_resnet10_keras"
+"""The names under which the backbones are registered."""
 
 # (input filters, output filters, kernel, repeats, expansion, stride) of each stack. The extractor
 # takes its levels from stack_2/block_1, stack_4/block_2 and stack_6/block_0, so these must exist.

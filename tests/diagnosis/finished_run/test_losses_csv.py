@@ -147,10 +147,10 @@ RESUMED = HEADER + "1,0.5,9\n2,0.5,8\n3,0.5,7\n2,0.5,5\n3,0.5,4\n4,0."
 def test_every_part_of_the_tool_reads_the_same_losses(tmp_path: Path) -> None:
     """A report's curve, a sanity run, the worker's final loss and the history of a run."""
     from odapi_repro.diagnosis.finished_run import read_run
-    from odapi_repro.execution.sanity.runner import _losses
-    from odapi_repro.execution.store import TrialStore
-    from odapi_repro.execution.worker import _final_loss
-    from odapi_repro.reporting.assemble import _loss_curve
+    from odapi_repro.features.ablate.assemble_study import _loss_curve
+    from odapi_repro.features.sanity.sanity_runner import _losses
+    from odapi_repro.trials.store import TrialStore
+    from odapi_repro.trials.worker import _final_loss
 
     path = tmp_path / "trial" / "losses.csv"
     path.parent.mkdir()

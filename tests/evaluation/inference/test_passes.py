@@ -40,7 +40,7 @@ from odapi_repro.evaluation.inference.mask_paste import paste_masks
 from odapi_repro.evaluation.inference.network import build_model, input_size
 from odapi_repro.evaluation.inference.passes import run_job
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline
-from odapi_repro.study.scales import scale_pipeline
+from odapi_repro.trials.scales import scale_pipeline
 
 pytestmark = pytest.mark.tensorflow
 

@@ -86,7 +86,7 @@ set_seeds(3, deterministic=True)
 from object_detection.builders import model_builder
 from odapi_repro.evaluation.inference.stage_tensors import StageRecorder, collect_stages
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.study.scales import scale_pipeline
+from odapi_repro.trials.scales import scale_pipeline
 
 path, out, stages = sys.argv[1], sys.argv[2], int(sys.argv[3])
 config = scale_pipeline(load_pipeline(path), "smoke").pipeline.proto.model

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from odapi_repro.evaluation.coco_data import Detections
-from odapi_repro.evaluation.post_processing.cell_detections import detections_of_cell
 from odapi_repro.evaluation.post_processing.fusion import (
     box_voting,
     consensus,
@@ -17,7 +16,8 @@ from odapi_repro.evaluation.post_processing.fusion import (
 )
 from odapi_repro.evaluation.post_processing.suppression import nms
 from odapi_repro.factors.post_hoc import FusionStep
-from odapi_repro.study.post_hoc_cells import PostHocCell, Source
+from odapi_repro.features.sweep.cell_detections import detections_of_cell
+from odapi_repro.features.sweep.sweep_cells import PostHocCell, Source
 
 NAMES = ("a", "b", "c")
 

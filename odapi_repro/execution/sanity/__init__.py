@@ -1,1 +1,0 @@
-"""Runs the checks of sanity training, and keeps their record."""

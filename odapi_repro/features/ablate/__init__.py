@@ -1,0 +1,1 @@
+"""`run --ablate`: what a factor does, all else held."""

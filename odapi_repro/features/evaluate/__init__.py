@@ -1,0 +1,1 @@
+"""`evaluate`: what a checkpoint or a results file scores, and where the points went."""

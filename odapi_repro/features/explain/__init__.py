@@ -1,0 +1,1 @@
+"""`explain`: how the gap to a reference is shared among deviations."""

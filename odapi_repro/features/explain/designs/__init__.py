@@ -1,0 +1,56 @@
+"""Designs that explain a gap: which cells to run next, at what price, and what they tell."""
+
+from odapi_repro.features.explain.designs.attribute import DesignResult, attribute
+from odapi_repro.features.explain.designs.base import (
+    Design,
+    Price,
+    WantedCell,
+    check_budget,
+    in_rounds,
+)
+from odapi_repro.features.explain.designs.bisection import Bisection, BisectionState
+from odapi_repro.features.explain.designs.fixed import (
+    MOST_EXACT,
+    BothEnds,
+    FixedDesign,
+    FractionalFactorial,
+    FullFactorial,
+    Grid,
+    SampledShapley,
+    Shapley,
+)
+from odapi_repro.features.explain.designs.path import DIRECTIONS, AblationPath, Direction, PathState
+from odapi_repro.features.explain.designs.racing import (
+    RACE_CONFIDENCE,
+    Race,
+    RaceState,
+    trials_within,
+)
+
+__all__ = [
+    "DIRECTIONS",
+    "MOST_EXACT",
+    "RACE_CONFIDENCE",
+    "AblationPath",
+    "Bisection",
+    "BisectionState",
+    "BothEnds",
+    "Design",
+    "DesignResult",
+    "Direction",
+    "FixedDesign",
+    "FractionalFactorial",
+    "FullFactorial",
+    "Grid",
+    "PathState",
+    "Price",
+    "Race",
+    "RaceState",
+    "SampledShapley",
+    "Shapley",
+    "WantedCell",
+    "attribute",
+    "check_budget",
+    "in_rounds",
+    "trials_within",
+]

@@ -1,0 +1,234 @@
+"""Racing: replicates are added where an effect is not decided yet.
+
+Optional stopping, made sound by three rules. There are few looks, fixed beforehand. At each of them
+the verdicts are taken at O'Brien and Fleming's level, strict at first and almost the whole 5 % at
+the last look, so that over all looks a null effect is called significant in 5 %, and Holm's
+adjustment holds over the effects at every look. What is undecided gets its next replicates with all
+the cells that it is made of.
+
+An effect stops where it looks large, so that one on the brink of a decision is estimated too large,
+by up to a seventh of its standard error; intervals keep their level all the same
+(benchmarks/coverage_attribution.py measures both).
+
+A cell is never dropped, and no training is cut short by its curve: a slow warm-up would be taken
+for a bad config.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from odapi_repro.analysis.attribution import (
+    Combination,
+    EffectDefinition,
+    Outcomes,
+    attributions,
+    labels_of,
+)
+from odapi_repro.analysis.sequential import look_levels
+from odapi_repro.features.explain.designs.base import Design, Seeds, WantedCell
+
+__all__ = ["RACE_CONFIDENCE", "Race", "RaceState", "evidence_of", "trials_within"]
+
+RACE_CONFIDENCE: Final = 0.95
+"""At which a race computes the intervals that it states as 95 %: with a boundary that is strict
+early, stopping costs them nothing that could be measured."""
+
+_BOUNDARY: Final = 0.0
+"""Shape of the boundary: O'Brien and Fleming's."""
+
+_DECIDED = frozenset({"gain", "loss", "equivalent"})
+
+Reason = Literal["waiting", "decided", "looks", "budget"]
+
+
+@dataclass(frozen=True)
+class RaceState:
+    """Where a race stands.
+
+    Attributes:
+        looks: how many looks have been taken, the first among them.
+        seeds: the replicates that each cell has been given.
+        wanted: the trials that it waits for; none when it is over.
+        added: trials beyond the design's own that it has asked for.
+        reason: `waiting` for trials, or why it is over: everything `decided`, `looks` used up, or
+            no `budget` for another effect.
+        undecided: the names of the effects that were not decided at the last look.
+        level: of the tests at that look, from which the verdicts are taken.
+    """
+
+    looks: int
+    seeds: Mapping[Combination, Seeds]
+    wanted: tuple[WantedCell, ...]
+    added: int
+    reason: Reason
+    undecided: tuple[str, ...]
+    level: float
+
+
+@dataclass(frozen=True)
+class Race:
+    """A policy that adds replicates.
+
+    Attributes:
+        replicates: of a cell at each look; the first is what the design itself has.
+        margin: half-width of equivalence, in the metric's unit.
+        max_trials: beyond the design's own; None for as many as the looks allow.
+    """
+
+    replicates: tuple[int, ...] = (3, 5, 8)
+    margin: float = 0.5
+    max_trials: int | None = None
+
+    def __post_init__(self) -> None:
+        look_levels(self.replicates)
+        if self.replicates[0] < 2:
+            raise ValueError(f"a race begins with at least two replicates: {self.replicates}")
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Of the tests at each look."""
+        return look_levels(self.replicates, shape=_BOUNDARY)
+
+    @property
+    def level(self) -> float:
+        """Of the tests at the last look."""
+        return self.levels[-1]
+
+    def next_replicates(self, design: Design, outcomes: Outcomes) -> tuple[WantedCell, ...]:
+        """The trials that are still wanted: the design's own first, then what the race adds."""
+        return design.next_cells(outcomes) or self.state(design, outcomes).wanted
+
+    def state(self, design: Design, outcomes: Outcomes) -> RaceState:
+        """Replays the race from its first look, as far as the outcomes tell.
+
+        Raises:
+            ValueError: the design has another number of replicates than the first look.
+        """
+        if len(design.seeds) != self.replicates[0]:
+            raise ValueError(
+                f"the race begins with {self.replicates[0]} replicates, the design has "
+                f"{len(design.seeds)}"
+            )
+        levels = self.levels
+        own, planned = design.next_cells(outcomes), design.planned(outcomes)
+        if own:
+            begun = dict.fromkeys(planned, design.seeds)
+            return RaceState(0, begun, own, 0, "waiting", (), levels[0])
+        effects = design.effects(outcomes)
+        cells = {outcomes.canonical(cell) for one in effects for cell in one.weights}
+        seeds: dict[Combination, Seeds] = dict.fromkeys(sorted(cells), design.seeds)
+        ladder = self._ladder(design)
+        added = 0
+        for look, level in enumerate(levels, start=1):
+            evidence = evidence_of(planned, seeds, outcomes)
+            undecided = self._undecided(effects, outcomes.restricted(seeds), evidence, level)
+            names = tuple(one.name for _, one in undecided)
+            if not undecided:
+                return RaceState(look, seeds, (), added, "decided", (), level)
+            if look == len(levels):
+                break
+            given = ladder[: self.replicates[look]]
+            cost = self._raise(undecided, seeds, given, outcomes, added)
+            if not cost:
+                return RaceState(look, seeds, (), added, "budget", names, level)
+            added += cost
+            wanted = _missing(design, outcomes, seeds)
+            if wanted:
+                return RaceState(look, seeds, wanted, added, "waiting", names, level)
+        return RaceState(len(levels), seeds, (), added, "looks", names, self.level)
+
+    def _undecided(
+        self,
+        effects: Sequence[EffectDefinition],
+        outcomes: Outcomes,
+        evidence: Outcomes,
+        level: float,
+    ) -> list[tuple[float, EffectDefinition]]:
+        """The effects that answer the design's question and are not decided, with their p-value."""
+        primary = [one for one in effects if one.primary]
+        rows = attributions(
+            primary,
+            outcomes,
+            margin=self.margin,
+            confidence=RACE_CONFIDENCE,
+            alpha=level,
+            cells=[cell for one in effects for cell in one.weights],
+            evidence=evidence,
+        )
+        # AP-or-0 comes first: it is what a decision is about.
+        return [
+            (row.p_value, one)
+            for row, one in zip(rows, primary, strict=False)
+            if row.verdict not in _DECIDED
+        ]
+
+    def _ladder(self, design: Design) -> Seeds:
+        """The seeds in the order in which a cell is given them, the design's own first."""
+        fresh = itertools.count(max(design.all_seeds) + 1)
+        more = itertools.islice(fresh, self.replicates[-1] - len(design.seeds))
+        return (*design.seeds, *more)
+
+    def _raise(
+        self,
+        undecided: list[tuple[float, EffectDefinition]],
+        seeds: dict[Combination, Seeds],
+        given: Seeds,
+        outcomes: Outcomes,
+        added: int,
+    ) -> int:
+        """Gives the cells of the undecided effects their next replicates; how many trials it adds.
+
+        The effects nearest to a decision come first, and one that the budget cannot pay is left.
+        """
+        left = math.inf if self.max_trials is None else self.max_trials - added
+        spent = 0
+        for _, one in sorted(undecided, key=lambda pair: (math.isnan(pair[0]), pair[0])):
+            cells = {outcomes.canonical(cell) for cell in one.weights}
+            cost = sum(max(0, len(given) - len(seeds[cell])) for cell in cells)
+            if not cost or spent + cost > left:
+                continue
+            for cell in cells:
+                seeds[cell] = max(seeds[cell], given, key=len)
+            spent += cost
+        return spent
+
+
+def trials_within(hours: float, *, hours_per_trial: float) -> int:
+    """How many trials a number of hours pays; to be found once, when a study is planned.
+
+    Args:
+        hours: of the budget.
+        hours_per_trial: expected, above 0.
+    """
+    return int(hours / hours_per_trial)
+
+
+def evidence_of(
+    planned: Mapping[Combination, Seeds], seeds: Mapping[Combination, Seeds], outcomes: Outcomes
+) -> Outcomes:
+    """The outcomes of all replicates that a design and its race have asked for.
+
+    Args:
+        planned: by the design.
+        seeds: that the race has given each cell.
+        outcomes: of all trials that have finished.
+    """
+    asked = dict(planned)
+    for cell, given in seeds.items():
+        asked[cell] = (*asked.get(cell, ()), *given)
+    return outcomes.restricted(asked)
+
+
+def _missing(
+    design: Design, outcomes: Outcomes, seeds: Mapping[Combination, Seeds]
+) -> tuple[WantedCell, ...]:
+    return tuple(
+        WantedCell(cell, labels_of(design.deviations, cell), missing)
+        for cell, given in seeds.items()
+        if (missing := outcomes.missing(cell, given))
+    )

@@ -1,0 +1,76 @@
+"""What the trials of an explanation would score on as few images as a user evaluates on."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any, Final
+
+import pandas as pd
+
+from odapi_repro.analysis.trials import MASK_METRICS
+from odapi_repro.errors import UserError
+from odapi_repro.evaluation.coco_data import GroundTruth, read_detections
+from odapi_repro.evaluation.eval_data import data_of_records
+from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.uncertainty.subsets import subset_scores
+from odapi_repro.features.explain.explain_runner import ExplanationTrials
+from odapi_repro.foreign_text import shown
+
+__all__ = ["EVALUATION_COLUMNS", "FEWEST_IMAGES", "subset_table"]
+
+EVALUATION_COLUMNS: Final = (
+    *("cell", "seed", "trial_id", "share", "images", "draws", "mean_delta", "sd"),
+)
+FEWEST_IMAGES: Final = 20
+"""Parts of fewer images are hardly more than noise; a smaller share is studied at this size."""
+
+
+def subset_table(trials: ExplanationTrials) -> pd.DataFrame | None:
+    """Gives what both ends would score on the share of the images that the user evaluates on.
+
+    No training is needed: the kept detections are scored again on random parts. None where the
+    user evaluates on as large a share as the reference.
+    """
+    explanation = trials.plan.explanation
+    share = explanation.eval_share
+    if share is None:
+        return None
+    images = min(
+        explanation.num_eval_images,
+        max(FEWEST_IMAGES, round(share * explanation.num_eval_images)),
+    )
+    is_mask = explanation.metric in MASK_METRICS
+    metric = explanation.metric.removeprefix("mask_")
+    truth = functools.cache(functools.partial(_truth, trials))
+    rows = []
+    design = trials.plan.design
+    for name, cell in (("reference", design.reference), ("user", design.user)):
+        for seed in explanation.design.seeds:
+            trial = trials.plan.trial(cell, seed)
+            path = trials.store.folder(trial.trial_id) / "detections.json.gz"
+            if trials.store.state(trial.trial_id).state != "succeeded" or not path.exists():
+                continue
+            try:
+                detections = read_detections(path, truth())
+            except UserError as error:
+                # The trainings are told all the same.
+                print(f"note: {shown(error.where)}: {shown(error.found)}", file=sys.stderr)
+                continue
+            matches = match(truth(), detections, "segm" if is_mask else "bbox")
+            found = subset_scores(matches, images=images, metric=metric)
+            amounts = (share, found.images, found.draws, found.mean_delta, found.sd)
+            rows.append((name, seed, trial.trial_id, *amounts))
+    return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS)) if rows else None
+
+
+def _truth(trials: ExplanationTrials) -> GroundTruth:
+    ground = trials.plan.ground
+    proto: Any = ground.setting.pipeline.proto
+    return data_of_records(
+        "",
+        ground.data.eval_files,
+        ground.data.label_map,
+        with_masks=ground.setting.pipeline.predicts_masks,
+        sample_1_of_n=int(proto.eval_input_reader[0].sample_1_of_n_examples),
+    ).truth

@@ -1,0 +1,201 @@
+"""What an explanation is made of: the record that its report, and its next trial, follow from.
+
+The record and the table of trials are all that a report reads, so that a committed study can be
+reported again where none of its trainings are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.analysis.attribution import Combination, StudiedDeviation
+from odapi_repro.files import json_text, read_record
+from odapi_repro.trials.proxies import ScaleNote
+
+__all__ = [
+    "EXPLANATION_VERSION",
+    "ComparedField",
+    "DesignChoice",
+    "Explanation",
+    "MappedLevel",
+    "PublishedNumber",
+    "RaceChoice",
+    "UnvariedDeviation",
+]
+
+EXPLANATION_VERSION = 1
+_MEND = (
+    "bring it back from version control, or remove the folder and give the study's own command "
+    "again: trials that have run are in the runs folder"
+)
+
+
+@dataclass(frozen=True)
+class PublishedNumber:
+    """A number reported for the reference, in points, with its source and protocol."""
+
+    metric: str
+    value: float
+    source: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class MappedLevel:
+    """What a factor's deviation is in the configs, and what it is in the trials.
+
+    Attributes:
+        factor: its name.
+        full_reference, full_user: labels in the configs.
+        reference, user: labels in the trials; equal where the scale cannot vary it.
+        kept: the relation that was kept.
+        why: why that one.
+        clipped: whether the ratio of the two levels is not that of the configs.
+        holds: what stays constant while the factor varies.
+        settings: what to write into the user's config to have the reference's level, field and
+            value as text; of factors that move together all, with the first of them.
+    """
+
+    factor: str
+    full_reference: str
+    full_user: str
+    reference: str
+    user: str
+    kept: str
+    why: str
+    clipped: bool
+    holds: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class ComparedField:
+    """A field in which the configs differ, both values as text; empty where it is not set."""
+
+    path: str
+    user: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class UnvariedDeviation:
+    """A deviation that no trial varies.
+
+    Attributes:
+        factor: what it is about.
+        kind: `unexpressed`, `evaluation`, `left_open`, `inert` (see `study.user_deviations`),
+            `at_this_scale` (the scale cannot vary it) or `held` (left out on request).
+        fields: in which the configs differ.
+        why: one sentence.
+    """
+
+    factor: str
+    kind: str
+    fields: tuple[ComparedField, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class RaceChoice:
+    """A race: replicates of a cell at each look, and how many trials it may add (None: any)."""
+
+    replicates: tuple[int, ...]
+    max_trials: int | None
+
+
+@dataclass(frozen=True)
+class DesignChoice:
+    """Which design, with all that decides its cells and estimates.
+
+    Attributes:
+        name: of `study.designs`.
+        seeds: replicates that effects are estimated from.
+        order_seeds: replicates that a path or a bisection decides by.
+        margin: half-width of equivalence, and what counts as restored, in points.
+        orders: pairs of orders of `sampled_shapley`.
+        resolution: of `fractional`.
+        race: the policy that adds replicates, None without one.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    order_seeds: tuple[int, ...]
+    margin: float
+    orders: int
+    resolution: int
+    race: RaceChoice | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The record of an explanation, `results/<study>/explanation.json`.
+
+    Attributes:
+        study: its name.
+        command: the exact command line.
+        pipeline, reference: what they are called: a file's name, a catalogue entry.
+        scale: `full`, `proxy` or `smoke`.
+        metric: what is attributed, a column of trials.csv.
+        deviations: what is varied; the levels by their labels in the trials.
+        mapped: one for every factor of `deviations`, and for those the scale cannot vary.
+        unvaried: all other deviations.
+        design: which cells are run.
+        same: cells that come to the trainings of another one, and that one.
+        reported: published for the reference; may be empty.
+        claimed: the user's own number in points, None where it was not told.
+        checkpoint: AP of the published checkpoint as evaluated here, None where it was not told.
+        data: what AP was measured on, "160 shapes images".
+        num_train_images, num_eval_images: of the data.
+        scale_notes: what became of the reference at this scale.
+        hours: of the budget, None without one.
+        cost_per_hour: what an hour costs, None where it was not told.
+        eval_share: of the evaluation shards that the user reads; None unless it is less than the
+            reference's.
+        foundation: field -> value of everything that all trials share.
+    """
+
+    study: str
+    command: str
+    pipeline: str
+    reference: str
+    scale: str
+    metric: str
+    deviations: tuple[StudiedDeviation, ...]
+    mapped: tuple[MappedLevel, ...]
+    unvaried: tuple[UnvariedDeviation, ...]
+    design: DesignChoice
+    reported: tuple[PublishedNumber, ...]
+    claimed: float | None
+    checkpoint: float | None
+    data: str
+    num_train_images: int
+    num_eval_images: int
+    scale_notes: tuple[ScaleNote, ...] = ()
+    same: tuple[tuple[Combination, Combination], ...] = ()
+    hours: float | None = None
+    cost_per_hour: float | None = None
+    eval_share: float | None = None
+    foundation: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors that are varied, each a column of trials.csv."""
+        return tuple(factor for one in self.deviations for factor in one.factors)
+
+    def to_json(self) -> str:
+        """The text of explanation.json."""
+        return json_text({"version": EXPLANATION_VERSION, **dataclasses.asdict(self)})
+
+    @staticmethod
+    def read(path: Path) -> Explanation:
+        """Reads a file that holds what `to_json` gives.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DamagedFile: not such a record, or written by a newer version.
+        """
+        return read_record(path, Explanation, version=EXPLANATION_VERSION, mend=_MEND)

@@ -1,0 +1,101 @@
+"""Effects side by side, each with its interval: what a waterfall cannot show."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from matplotlib.figure import Figure
+
+from odapi_repro.analysis.attribution import Attribution
+from odapi_repro.features.explain.pages.content import ExplanationReport
+from odapi_repro.features.explain.pages.interactions import end_effects
+from odapi_repro.page.plot_style import INK, MUTED, legible
+
+__all__ = ["ForestRow", "draw_effects", "draw_ends"]
+
+_COLOURS: Final = ("#0072b2", "#d55e00")
+_MARKERS: Final = ("o", "s")
+_RESOLVED: Final = frozenset({"gain", "loss", "equivalent"})
+_WIDTH_OF_NAMES: Final = 34
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A row of the figure: one effect, or two that are set against each other."""
+
+    label: str
+    effects: tuple[Attribution, ...]
+
+
+def draw_effects(report: ExplanationReport) -> Figure:
+    """Every level of every deviation against the reference's, for a grid."""
+    rows = [
+        ForestRow(f"{one.row.factor} {one.row.from_level} → {one.row.to_level}", (one.row,))
+        for one in report.effects[1:]
+        if one.definition.primary
+    ]
+    title = f"{legible(report.explanation.reference)}: each level against the reference's"
+    return _draw(report, rows, ("mean over the levels of the others",), title)
+
+
+def draw_ends(report: ExplanationReport) -> Figure:
+    """Of both ends: the effect of each deviation at the reference and in the user's config."""
+    rows = [ForestRow(low.row.factor, (low.row, high.row)) for low, high, _ in end_effects(report)]
+    title = "Where the two differ, a deviation interacts with the others"
+    return _draw(report, rows, ("added to the reference", "in the user's config"), title)
+
+
+def _draw(
+    report: ExplanationReport, rows: Sequence[ForestRow], series: Sequence[str], title: str
+) -> Figure:
+    record = report.explanation
+    labels = ["\n".join(_wrapped(row.label)) for row in rows]
+    height = 1.7 + 0.30 * len(series) * len(rows) + 0.1 * len(rows)
+    figure = Figure(figsize=(7.6, height), layout="constrained")
+    axes = figure.add_subplot()
+    for index, name in enumerate(series):
+        shift = 0.22 * (index - (len(series) - 1) / 2) * (2 if len(series) > 1 else 0)
+        colour, marker = _COLOURS[index], _MARKERS[index]
+        axes.plot([], [], marker, color=colour, label=name)
+        for y, row in enumerate(rows):
+            effect = row.effects[index]
+            if math.isnan(effect.delta):
+                continue
+            filled = colour if effect.verdict in _RESOLVED else "white"
+            axes.plot(
+                effect.delta, y + shift, marker, ms=7, mfc=filled, mec=colour, mew=1.4, zorder=4
+            )
+            if not math.isnan(effect.low):
+                axes.plot([effect.low, effect.high], [y + shift] * 2, color=colour, lw=1.6)
+    axes.axvline(0, color=INK, lw=1)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.set_yticks(range(len(rows)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    unit = f" ({report.unit})" if report.unit else ""
+    axes.set_xlabel(f"effect on {record.metric}, user's level - reference's{unit}", loc="left")
+    figure.suptitle(_title(report, title), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    if len(series) > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), fontsize=9)
+    figure.supxlabel(_note(rows), x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    return figure
+
+
+def _wrapped(label: str) -> list[str]:
+    return textwrap.wrap(legible(label, 4 * _WIDTH_OF_NAMES), _WIDTH_OF_NAMES)
+
+
+def _title(report: ExplanationReport, title: str) -> str:
+    scale = report.explanation.scale
+    lines = textwrap.wrap(title, 84)
+    return "\n".join(lines if scale == "full" else [*lines, f"{scale} scale: differences only"])
+
+
+def _note(rows: Sequence[ForestRow]) -> str:
+    if any(not math.isnan(effect.low) for row in rows for effect in row.effects):
+        return "Lines: 95 % intervals, of one effect each; filled: resolved, hollow: not."
+    return "One training a cell: no intervals, nothing is resolved."

@@ -1,0 +1,207 @@
+"""What has to be said beside the numbers: how they came about, and what they do not say."""
+
+from __future__ import annotations
+
+import math
+
+from odapi_repro.analysis.power import smallest_effect
+from odapi_repro.features.explain.designs import AblationPath, Bisection
+from odapi_repro.features.explain.pages.content import ExplanationReport
+from odapi_repro.features.explain.pages.wording import SHARE_KINDS, count_of, decimals, joined
+from odapi_repro.page.tables import number
+
+__all__ = ["caveats", "design_notes", "shares_notes"]
+
+
+def shares_notes(report: ExplanationReport) -> list[str]:
+    """How to read the table of shares."""
+    digits, margin = decimals(report), report.explanation.design.margin
+    rows = [one.row for one in report.shares]
+    metric = report.explanation.metric
+    notes = [
+        f"Shares are {SHARE_KINDS[rows[0].kind]}.",
+        f"Effects are yours minus the reference's in {metric}: a negative one costs {metric}, and "
+        "mending it returns as much. n counts the trainings on the side that has fewer.",
+    ]
+    methods = {row.method for row in rows}
+    if methods & {"pooled", "welch", "divergence"}:
+        how = {
+            "pooled": "one variance pooled over the cells",
+            "welch": "each cell's own variance (Welch)",
+            "divergence": "the chance of divergence where trainings diverged",
+        }
+        told = joined([text for method, text in how.items() if method in methods])
+        family = sum(one.row.family == rows[0].family for one in report.effects)
+        notes.append(
+            f"Intervals are for one effect each, with {told}; verdicts are adjusted for the "
+            f"{count_of(family, 'effect')} of their family (Holm), so that an interval "
+            "that excludes 0 may still be `unresolved`."
+        )
+    notes.append(
+        f'`unresolved` is not "no effect": that is `equivalent`, within ±{margin:g} {metric}.'
+    )
+    if "single_run" in methods:
+        notes.append(
+            "`single_run`: with one training of a cell there is no interval; a difference between "
+            "two seeds alone may be as large."
+        )
+    if "same_training" in methods:
+        notes.append("`equivalent` and exactly 0: both levels come to the same training.")
+    if any(not math.isnan(row.se_sampling) for row in rows):
+        largest = max(row.se_sampling for row in rows if not math.isnan(row.se_sampling))
+        notes.append(
+            "The intervals include the error of having sampled only some orders (standard error up "
+            f"to {number(largest, digits + 1)})."
+        )
+    if report.rest is not None:
+        notes.append(
+            "The shares of this design need not sum to the gap; what is left is in its own row."
+        )
+    elif len(rows) > 1:
+        notes.append("The shares sum to the gap.")
+    if any(row.left_out for row in rows):
+        notes.append("Trials that failed, were interrupted or have not run are no outcome.")
+    return notes
+
+
+def design_notes(report: ExplanationReport) -> list[str]:
+    """What the design is, how far it has come, and what it could see."""
+    choice = report.explanation.design
+    what = report.design.describe()
+    lines = [f"Design `{choice.name}`: {what}."]
+    seeds = f"Effects are estimated from {_seeds(choice.seeds)}"
+    if choice.order_seeds:
+        seeds += f"; what is tried next is decided by {_seeds(choice.order_seeds)}"
+    lines.append(f"{seeds}{', to begin with' if report.race else ''}.")
+    lines += _course(report)
+    race = report.result.race
+    if race is not None:
+        told = {
+            "waiting": "it waits for trials",
+            "decided": "it ended because every effect was decided",
+            "looks": "it ended with its last look",
+            "budget": "it ended with its budget",
+        }[race.reason]
+        undecided = f"; not decided: {joined(race.undecided)}" if race.undecided else ""
+        lines.append(
+            f"A race added {count_of(race.added, 'trial')} in {count_of(race.looks, 'look')}: "
+            f"{told}{undecided}. Its verdicts are taken at the level that keeps false ones at 5 % "
+            "over all looks."
+        )
+    sd, n = _spread(report)
+    if sd > 0:
+        family = len(report.shares) or 1
+        seen = report.design.smallest_effect(sd, comparisons=family)
+        metric = report.explanation.metric
+        lines.append(
+            f"Between the trainings of a cell {metric} varies with a standard deviation of "
+            f"{number(sd, 2)}. Two cells of {n} show a difference of "
+            f"{number(smallest_effect((-1.0, 1.0), sd=sd, n=n), 1)} with 80 % power"
+            + (
+                f"; a share of this design, judged as one of {family}, {number(seen, 1)}."
+                if math.isfinite(seen) and report.race is None
+                else "."
+            )
+        )
+    return lines
+
+
+def caveats(report: ExplanationReport) -> list[str]:
+    """What may not be concluded."""
+    record = report.explanation
+    verdicts = {one.row.verdict for one in report.effects}
+    found = []
+    if record.scale == "smoke":
+        found.append("Anything: a smoke run trains for a few steps and proves the plumbing only.")
+    if record.scale == "proxy":
+        found.append(
+            "How much AP a deviation costs on COCO, or on your data. A proxy shows direction and "
+            "rank at its size; its AP is not COCO's, and only differences are read."
+        )
+        clipped = [one.factor for one in record.mapped if one.clipped]
+        if clipped:
+            found.append(
+                f"That the shares of {joined(clipped)} are those of the configs: the proxy does "
+                "not hold their ratio, see the levels above."
+            )
+    if "single_run" in verdicts:
+        found.append("That a difference seen in one run each is more than noise between seeds.")
+    if "unresolved" in verdicts:
+        found.append("That an `unresolved` deviation has no effect.")
+    replicates = min((one.row.replicates for one in report.shares), default=0)
+    if 2 <= replicates <= 3:
+        found.append(
+            f"That the intervals are sharp: the variance between {replicates} trainings of a cell "
+            "is itself poorly known, and the intervals are as wide as that makes them."
+        )
+    if report.diverged:
+        found.append(
+            "That intervals with a diverged run are exact: such scores are far from normal. Read "
+            "the shares that diverged first."
+        )
+    found.append(
+        "That the numbers carry over to other images: the intervals hold the noise between "
+        f"trainings, not the sampling of the {record.num_eval_images:,} evaluation images."
+    )
+    if record.unvaried:
+        found.append(
+            "That nothing else matters: the deviations that were not varied stand at the "
+            "reference's level in all trials."
+        )
+    return found
+
+
+def _course(report: ExplanationReport) -> list[str]:
+    """How a path or a bisection has gone."""
+    design, outcomes = report.design, report.outcomes
+    names = [one.name for one in report.explanation.deviations]
+    if isinstance(design, AblationPath):
+        lines = []
+        for direction in design.directions:
+            state = design.state(outcomes, direction)
+            steps = [" + ".join(names[index] for index in step) for step in state.steps]
+            told = ", then ".join(steps) or "no step yet"
+            open_end = "" if state.done else "; it goes on"
+            lines.append(f"The path {direction.replace('_', ' the ', 1)}: {told}{open_end}.")
+        return lines
+    if not isinstance(design, Bisection):
+        return []
+    found = design.state(outcomes)
+    cells = count_of(len(found.asked), "cell")
+    if found.culprits is None:
+        return [f"The search has asked for {cells} and is not done."]
+    if not found.culprits:
+        return [
+            f"The search took {cells}: your config scores within {design.margin:g} of the "
+            "reference."
+        ]
+    mended = joined([names[index] for index in found.culprits])
+    told = (
+        f"mending {mended} brings your config within {design.margin:g} of the reference, and none "
+        "of these can be left out as long as mending more never makes things worse"
+        if found.restored
+        else f"mending {mended} did not bring it within {design.margin:g} of the reference: more "
+        "mending made things worse on the way, or noise did"
+    )
+    return [f"The search took {cells}: {told}."]
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+
+
+def _spread(report: ExplanationReport) -> tuple[float, int]:
+    """The standard deviation between converged replicates, pooled over cells, and the fewest of
+    a cell; 0 where no cell has two.
+    """
+    counted = report.counted
+    samples = [counted.sample(cell, "given_convergence") for cell in counted.by_cell]
+    samples = [sample for sample in samples if len(sample) > 1]
+    df = sum(len(sample) - 1 for sample in samples)
+    if not df:
+        return 0.0, 0
+    squares = sum(
+        math.fsum((value - math.fsum(sample) / len(sample)) ** 2 for value in sample)
+        for sample in samples
+    )
+    return math.sqrt(squares / df), min(len(sample) for sample in samples)

@@ -1,0 +1,150 @@
+"""Writes results/<study>/ of an explanation, and reads it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from odapi_repro.errors import StudyMismatch, UserError
+from odapi_repro.features.explain.explain_subsets import EVALUATION_COLUMNS
+from odapi_repro.features.explain.explanation import Explanation
+from odapi_repro.features.explain.pages.content import ExplanationReport
+from odapi_repro.features.explain.pages.readme import readme_text
+from odapi_repro.features.explain.pages.tables import effects_frame
+from odapi_repro.page.results_folder import Drawing, write_results
+from odapi_repro.page.tables import csv_bytes, read_trials
+
+__all__ = ["EXPLANATION_FILE", "read_report", "write_report"]
+
+EXPLANATION_FILE: Final = "explanation.json"
+"""By this file a folder in results/ is known to be an explanation's."""
+
+_TRIALS, _EVALUATION = "trials.csv", "evaluation.csv"
+_FIGURES: Final = tuple(
+    f"{name}.{image_format}"
+    for name in ("waterfall", "effects", "interactions")
+    for image_format in ("png", "svg")
+)
+
+
+def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
+    """Writes trials.csv, explanation.json, the tables and README.md, then the figures.
+
+    README.md is written again as it shows them. Each file is replaced whole; a figure of an
+    earlier report that there is no longer is removed.
+    The same record and trials give the same bytes.
+
+    Returns:
+        The paths written, README.md last.
+
+    Raises:
+        UserError: the folder holds the results of something else, or cannot be written.
+        EnvironmentMissing: the disk is full.
+    """
+    if (folder / "README.md").exists() and not (folder / EXPLANATION_FILE).exists():
+        raise UserError(
+            "this folder holds the results of something else",
+            expected="a new name, or that of an earlier explanation",
+            mend="choose another --name",
+            where=str(folder),
+        )
+    tables = {
+        _TRIALS: csv_bytes(report.table),
+        EXPLANATION_FILE: report.explanation.to_json().encode(),
+        "effects.csv": csv_bytes(effects_frame(report)),
+    }
+    if report.evaluation is not None:
+        tables[_EVALUATION] = csv_bytes(report.evaluation)
+
+    def drawings() -> Iterable[Drawing]:
+        # Matplotlib takes a second to import.
+        from odapi_repro.features.explain.pages.figures import render_figures
+
+        return render_figures(report)
+
+    return write_results(
+        folder,
+        tables=tables,
+        drawings=drawings,
+        pages=lambda files: {"README.md": readme_text(report, files=files)},
+        earlier=(*_FIGURES, _EVALUATION),
+    )
+
+
+def read_report(folder: Path) -> ExplanationReport:
+    """The report of a folder that `write_report` wrote, from its record and its trials.
+
+    Raises:
+        UserError: the folder has no record or no trials.
+        StudyMismatch: they are damaged, do not belong together, or a newer version wrote them.
+    """
+    try:
+        explanation = Explanation.read(folder / EXPLANATION_FILE)
+    except FileNotFoundError as error:
+        raise _missing(folder / EXPLANATION_FILE, error) from error
+    trials = _table(folder / _TRIALS)
+    evaluation = _evaluation(folder / _EVALUATION)
+    report = ExplanationReport(explanation, trials, evaluation)
+    try:
+        # Asks everything of the table that a report will.
+        _ = report.result
+    except (ValueError, KeyError) as error:
+        raise StudyMismatch(
+            f"the trials do not fit the record beside them: {error}",
+            expected=f"trials.csv and {EXPLANATION_FILE} of one study",
+            mend="take both files from where they were committed, or run the command again",
+            where=str(folder / _TRIALS),
+        ) from error
+    return report
+
+
+def _table(path: Path) -> pd.DataFrame:
+    _check_file(path)
+    try:
+        return read_trials(path)
+    except (ValueError, IndexError) as error:
+        raise _damaged(path, str(error)) from error
+    except OSError as error:
+        raise _missing(path, error) from error
+
+
+def _evaluation(path: Path) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    _check_file(path)
+    try:
+        table = pd.read_csv(path, dtype={"cell": str, "trial_id": str})
+        numbers = [name for name in EVALUATION_COLUMNS if name not in ("cell", "trial_id")]
+        table[numbers] = table[numbers].apply(pd.to_numeric)
+    except (ValueError, KeyError) as error:
+        raise _damaged(path, str(error)) from error
+    except OSError as error:
+        raise _missing(path, error) from error
+    return table
+
+
+def _check_file(path: Path) -> None:
+    """Refuses a pipe or a device, which has no end."""
+    if path.exists() and not path.is_file():
+        raise _damaged(path, "it is no file")
+
+
+def _missing(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot be read: {error.strerror or error}",
+        expected=f"a folder of results with {EXPLANATION_FILE} and {_TRIALS}",
+        mend="name the folder of an explanation, results/<study>",
+        where=str(path),
+    )
+
+
+def _damaged(path: Path, what: str) -> StudyMismatch:
+    return StudyMismatch(
+        f"the file is damaged: {what.splitlines()[0]}",
+        expected="the file as odapi_repro wrote it",
+        mend="take it from where it was committed, or run the command again",
+        where=str(path),
+    )

@@ -1,0 +1,210 @@
+"""The tables of an explanation: effects.csv, and what a person reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from odapi_repro.analysis.attribution import (
+    Attribution,
+    attribution_table,
+)
+from odapi_repro.features.explain.pages.content import ExplanationReport
+from odapi_repro.features.explain.pages.effects import ExplainedEffect
+from odapi_repro.features.explain.pages.wording import between, decimals, unknown_text
+from odapi_repro.page.claims import signed
+from odapi_repro.page.tables import Table
+
+__all__ = [
+    "PART_TITLES",
+    "effect_table",
+    "effects_frame",
+    "estimands_table",
+    "estimate_cells",
+    "levels_of",
+    "name_of",
+    "parts_table",
+    "with_interval",
+]
+
+PART_TITLES: Final = {
+    "evaluation": "published number - our evaluation of the published checkpoint",
+    "environment": "published checkpoint - our training of the reference",
+    "config": "our training of the reference - our training of your config",
+    "theirs": "our training of your config - your own number",
+}
+
+
+def effects_frame(report: ExplanationReport) -> pd.DataFrame:
+    """effects.csv: all effects of the design and what its shares leave, the gap first."""
+    found = [*report.effects, *([report.rest] if report.rest else [])]
+    rows = [one.row for one in found]
+    rows += [one.converged for one in found if one.converged is not None]
+    return attribution_table(rows)
+
+
+def effect_table(
+    report: ExplanationReport,
+    effects: Sequence[ExplainedEffect],
+    *,
+    summed: bool = False,
+    most_named: int | None = None,
+) -> Table:
+    """Effects with interval and verdict, the user's level minus the reference's.
+
+    Args:
+        report: that they are of.
+        effects: a row each.
+        summed: whether rows follow for the rest that is not shared out, and for the gap.
+        most_named: deviations that moved together are named up to so many, the others counted.
+    """
+    digits = decimals(report)
+    contexts = len({one.row.context for one in effects}) > 1
+    aliases = any(one.row.aliases for one in effects)
+    header = (
+        *("deviation", "reference → yours"),
+        *(("where the others stand",) if contexts else ()),
+        *(("cannot be told from",) if aliases else ()),
+        *(f"effect on {report.explanation.metric}", "95 % interval", "n", "verdict"),
+    )
+    ends = [*([report.rest] if report.rest else []), report.gap] if summed else []
+    rows = tuple(
+        (
+            name_of(one, most_named),
+            levels_of(report, one),
+            *((one.row.context if one in effects else "",) if contexts else ()),
+            *((one.row.aliases,) if aliases else ()),
+            *estimate_cells(one.row, digits),
+        )
+        for one in (*effects, *ends)
+    )
+    return Table(header, rows, numeric_from=len(header) - 4)
+
+
+def estimands_table(report: ExplanationReport, effects: Sequence[ExplainedEffect]) -> Table:
+    """The two estimands side by side, with how often the trainings of either side diverged."""
+    digits = decimals(report)
+    header = (
+        *("deviation", "diverged, reference → yours"),
+        *("a diverged run counts as 0", "verdict", "given convergence", "n", "verdict"),
+    )
+    rows = tuple(
+        (
+            name_of(one),
+            f"{_percent(one.row.p_diverged_from)} → {_percent(one.row.p_diverged_to)}",
+            with_interval(one.row, digits),
+            one.row.verdict,
+            with_interval(one.converged, digits),
+            str(one.converged.n),
+            one.converged.verdict,
+        )
+        for one in effects
+        if one.converged is not None
+    )
+    return Table(header, rows, numeric_from=2)
+
+
+def parts_table(report: ExplanationReport) -> Table:
+    """The gap in its four parts, each a number or the reason why it is none."""
+    digits = decimals(report)
+    rows: list[tuple[str, ...]] = []
+    for part in report.parts.parts:
+        value = "unknown" if part.value is None else signed(part.value, digits)
+        ends = "-"
+        if part.value is not None:
+            low, high = part.low, part.high
+            ends = (
+                "no interval: one run"
+                if low is None or high is None
+                else "nothing trained in it"
+                if part.se == 0
+                else between(low, high, digits)
+            )
+        remark = part.unknown
+        if part.value is not None and not part.full_scale:
+            remark = f"at {report.explanation.scale} scale: enters no sum"
+        rows.append((part.name, PART_TITLES[part.name], value, ends, remark))
+    total = report.parts.total
+    rows.append(
+        (
+            "sum",
+            "published number - your own number",
+            "unknown" if total is None else signed(total, digits),
+            "-",
+            _total_remark(report),
+        )
+    )
+    header = ("part", "what it is", f"{report.explanation.metric} lost", "95 % interval", "remark")
+    return Table(header, tuple(rows), numeric_from=5)
+
+
+def name_of(effect: ExplainedEffect, most: int | None = None) -> str:
+    """What a table calls an effect: its deviations, or what is not one of them."""
+    if effect.row.kind == "gap":
+        return "the gap"
+    if effect.row.kind == "rest":
+        return "not shared out (interactions)"
+    names = effect.definition.deviations
+    if most is None or len(names) <= most:
+        return effect.row.factor
+    return f"{' + '.join(names[: most - 1])} + {len(names) - most + 1} more"
+
+
+def with_interval(row: Attribution, digits: int = 1) -> str:
+    """An effect with its interval: "-5.6 [-6.2 to -5.1]"."""
+    if math.isnan(row.delta):
+        return unknown_text(row)
+    ends = between(row.low, row.high, digits)
+    return f"{signed(row.delta, digits)} [{ends}]" if ends else signed(row.delta, digits)
+
+
+def levels_of(report: ExplanationReport, effect: ExplainedEffect) -> str:
+    """The levels that an effect compares, of the reference and of the user, as in the trials."""
+    row = effect.row
+    if row.kind == "rest":
+        return ""
+    named = {one.name: one for one in report.explanation.deviations}
+    moved = [named[name] for name in effect.definition.deviations if name in named]
+    if len(moved) == 1 and (row.from_level, row.to_level) == ("reference", "user"):
+        one = moved[0]
+        return ", ".join(
+            f"{name} {one.levels[0][name]} → {one.levels[1][name]}" for name in one.factors
+        )
+    return f"{row.from_level} → {row.to_level}"
+
+
+def estimate_cells(row: Attribution, digits: int) -> tuple[str, str, str, str]:
+    """Effect, interval, n and verdict of a row, as tables print them."""
+    if math.isnan(row.delta):
+        return ("-", "-", str(row.n), unknown_text(row))
+    ends = "exactly 0: the same training" if row.method == "same_training" else ""
+    ends = ends or between(row.low, row.high, digits) or "none"
+    return (signed(row.delta, digits), ends, str(row.n), row.verdict)
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.0%}"
+
+
+def _total_remark(report: ExplanationReport) -> str:
+    parts = report.parts
+    digits = decimals(report)
+    if parts.total is None:
+        record = report.explanation
+        reported = any(one.metric == record.metric for one in record.reported)
+        lacking = [
+            *([] if reported else ["the published number"]),
+            *([] if record.claimed is not None else ["your own number"]),
+        ]
+        return f"not known: {' and '.join(lacking)}"
+    if parts.remainder == 0:
+        return "all four parts are known"
+    if all(part.summed is None for part in parts.parts):
+        return "none of it is in parts that are known"
+    return (
+        f"of it {signed(parts.explained, digits)} is in parts that are known,"
+        f" {signed(parts.remainder or 0.0, digits)} in those that are not"
+    )

@@ -1,0 +1,1 @@
+"""`run --sanity`: is it the data or the schedule?"""

@@ -1,0 +1,270 @@
+"""What `run --sanity` checks and starts from, as the flags say: records, checkpoint, schedule."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
+from odapi_repro.errors import ConfigError, UserError
+from odapi_repro.evaluation.checkpoint import (
+    CheckpointSource,
+    built_with,
+    check_source,
+    find_checkpoint,
+)
+from odapi_repro.factors import Level, factor_hint, factor_named
+from odapi_repro.features.sanity.few_images import few_images
+from odapi_repro.features.sanity.sanity_job import SanityJob
+from odapi_repro.features.sanity.trainings import SanityTrainings
+from odapi_repro.foreign_text import shown
+from odapi_repro.pipeline import Pipeline, parse_pipeline
+from odapi_repro.pipeline.binding import PLACEHOLDER
+from odapi_repro.trials.groundwork import Groundwork, lay_groundwork
+from odapi_repro.trials.study_data import StudyData, unmade_embedded
+from odapi_repro.trials.study_flags import check_name, conditions_of, study_data_of
+
+__all__ = [
+    "SCHEDULE_FACTORS",
+    "ChosenRecords",
+    "chosen_records",
+    "embedded_data",
+    "sanity_data",
+    "sanity_job",
+]
+
+SCHEDULE_FACTORS = ("batch_size", "learning_rate", "lr_scaling", "warmup", "sync_replicas")
+"""What `--at` may set: the schedule under test."""
+
+
+@dataclass(frozen=True)
+class ChosenRecords:
+    """The records to look at, in the terms of the flags, and why these.
+
+    Attributes:
+        data: `embedded` or a folder.
+        train_records, eval_records: globs; None with `data` alone.
+        label_map: its path; None for that of `data`.
+        reason: in words, where no flag named the records; else empty.
+        is_config_met: False where the config names no records at all.
+    """
+
+    data: str
+    train_records: Sequence[str] | str | None
+    eval_records: Sequence[str] | str | None
+    label_map: str | None
+    reason: str = ""
+    is_config_met: bool = True
+
+
+def chosen_records(flags: Any, pipeline: Pipeline) -> ChosenRecords:
+    """Gives the records that the flags name, or else those of the config, or else the shapes.
+
+    The config's readers are followed where no data flag was typed and their files are on this
+    machine. `--data embedded` is obeyed where it was typed.
+
+    Raises:
+        UserError: the files of one of the config's readers are here, and those of the other not.
+    """
+    if flags["data"].present or flags.train_records or flags.eval_records:
+        return ChosenRecords(flags.data, flags.train_records, flags.eval_records, flags.label_map)
+    config = Path(pipeline.path).name
+    proto = pipeline.proto
+    readers = [proto.train_input_reader, *proto.eval_input_reader[:1]]
+    train, *evaluation = ([*r.tf_record_input_reader.input_path] for r in readers)
+    both = (train, evaluation[0] if evaluation else [])
+    named = [path for paths in both for path in paths if path and PLACEHOLDER not in path]
+    if not named:
+        reason = (
+            f"the embedded shapes: {config} names no records of its own; --data FOLDER, or "
+            "--train_records, --eval_records and --label_map name yours"
+        )
+        return ChosenRecords(EMBEDDED, None, None, flags.label_map, reason, is_config_met=False)
+    absent = [path for path in named if not _is_here(path)]
+    listed = ", ".join(f"'{path}'" for path in absent)
+    if len(absent) == len(named):
+        reason = (
+            f"the embedded shapes, and not the records of {config}: {listed}, which its readers "
+            "name, cannot be found on this machine; --data FOLDER, or --train_records, "
+            "--eval_records and --label_map name them where they are"
+        )
+        return ChosenRecords(EMBEDDED, None, None, flags.label_map, reason)
+    if absent or len(named) < sum(map(len, both)) or not all(both):
+        raise UserError(
+            "only some of the records that the config's readers name are on this machine: "
+            + (f"no file matches {listed}" if absent else "a reader names none"),
+            expected="files for its train_input_reader and its eval_input_reader, or for neither",
+            mend="correct the config, or name the records: --train_records 'GLOB' --eval_records "
+            "'GLOB' --label_map FILE; --data embedded looks at the embedded shapes",
+            where=pipeline.path,
+        )
+    reason = (
+        f"the records that the readers of {config} name, since no flag names any: "
+        f"{', '.join(both[0])} to train on, {', '.join(both[1])} to evaluate on"
+    )
+    label_map = flags.label_map or readers[0].label_map_path or readers[1].label_map_path
+    return ChosenRecords("", *both, label_map, reason)
+
+
+def _is_here(pattern: str) -> bool:
+    return any(os.path.isfile(name) for name in glob.glob(os.path.expanduser(pattern)))
+
+
+def sanity_data(
+    flags: Any, pipeline: Pipeline, at: Mapping[str, str]
+) -> tuple[StudyData, tuple[str, ...]]:
+    """Gives the records to look at, checked, and what a reader of the verdict should know of them.
+
+    Which records they are and why is printed before they are read.
+
+    Raises:
+        UserError: as `chosen_records`; records or a label map that are missing or do not fit; and
+            before the embedded set is made, flags that a check of it cannot take.
+    """
+    chosen = chosen_records(flags, pipeline)
+
+    def check(data: StudyData) -> None:
+        conditions = conditions_of(flags, pipeline, data, with_checkpoint=False)
+        _levels(at, lay_groundwork(pipeline, data, conditions))
+        if flags.name:
+            check_name(flags.name)
+        if flags.checkpoint:
+            find_checkpoint(flags.checkpoint)
+
+    if chosen.data == EMBEDDED and not chosen.train_records:
+        check(unmade_embedded())
+    if chosen.reason:
+        print(shown(f"data: {chosen.reason}"), file=sys.stderr, flush=True)
+    data = study_data_of(chosen, pipeline)
+    notes = [f"Looked at: {chosen.reason}."] if chosen.reason and chosen.is_config_met else []
+    shared = {file.digest for file in data.train.files} & {file.digest for file in data.eval.files}
+    if shared:
+        notes.append(
+            f"{len(shared)} of {len(data.eval.files)} evaluation files are training files, too: "
+            "what is evaluated on is not apart from what is trained on, and labels of the two "
+            "that agree say nothing."
+        )
+    return data, tuple(notes)
+
+
+def sanity_job(
+    flags: Any, pipeline: Pipeline, data: StudyData, at: Mapping[str, str]
+) -> tuple[SanityJob, tuple[str, ...]]:
+    """Gives what is to be run, and what the user should be warned of.
+
+    Args:
+        flags: of `odapi_repro.run`.
+        pipeline: to be checked.
+        data: the records under test.
+        at: factor -> level as typed, of the schedule under test.
+
+    Raises:
+        UserError: records, a checkpoint or levels that these checks cannot take.
+    """
+    conditions = conditions_of(flags, pipeline, data, with_checkpoint=False)
+    if flags.checkpoint:
+        conditions = dataclasses.replace(conditions, checkpoint=None)
+    ground = lay_groundwork(pipeline, data, dataclasses.replace(conditions, num_steps=None))
+    trainings = SanityTrainings(pipeline, conditions, _levels(at, ground))
+    few = few_images(data)
+    source: CheckpointSource | None = None
+    warnings: tuple[str, ...] = ()
+    reference_data: StudyData | None = None
+    no_hold = ""
+    if flags.checkpoint:
+        source, warnings = _source(flags.checkpoint, trainings, few)
+    elif conditions.scale == "full":
+        no_hold = "no --checkpoint was named: a trained detector of this architecture and classes"
+    else:
+        reference_data, no_hold = _reference_data(data)
+    job = SanityJob(
+        trainings=trainings,
+        data=data,
+        few=few,
+        source=source,
+        reference_data=reference_data,
+        no_hold=no_hold,
+    )
+    return job, warnings
+
+
+def _source(
+    given: str, trainings: SanityTrainings, few: StudyData
+) -> tuple[CheckpointSource, tuple[str, ...]]:
+    """Gives the user's checkpoint, which can be this pipeline's at this scale, with warnings."""
+    source = find_checkpoint(given)
+    if not source.prefix:
+        raise UserError(
+            "this is a SavedModel, which cannot be trained on",
+            expected="a trial's folder, a training folder, a ckpt-N prefix or an unpacked zoo "
+            "archive",
+            mend="name the archive's folder checkpoint/",
+            where=given,
+        )
+    scaled = parse_pipeline(
+        trainings.overfit(few, None, safe=False).trial.pipeline_text, trainings.pipeline.path
+    )
+    try:
+        warnings = check_source(source, scaled)
+    except ConfigError as error:
+        scale = trainings.conditions.scale
+        raise ConfigError(
+            error.found,
+            expected=f"a checkpoint of this pipeline's model at {scale} scale, with as many classes"
+            " as the label map",
+            mend="another --checkpoint, another --scale, or none: a proxy has a reference of its "
+            "own for the embedded set's classes",
+            where=error.where,
+        ) from error
+    return built_with(source, scaled), warnings
+
+
+def _reference_data(data: StudyData) -> tuple[StudyData | None, str]:
+    """Gives the embedded set, where a model trained on it knows the classes of these records.
+
+    A reference trained on the records under test would hold on them whatever their labels are.
+    """
+    if data.source.name == EMBEDDED:
+        return data, ""
+    if set(data.label_map.items.values()) != set(SHAPES_LABEL_MAP.items.values()):
+        return None, (
+            "the reference of this scale knows the embedded shapes and none of these classes; "
+            "name a --checkpoint that a trial of this scale has trained on records you trust"
+        )
+    return embedded_data(), ""
+
+
+def embedded_data() -> StudyData:
+    """Gives the embedded set."""
+
+    source = resolve_data_source(EMBEDDED)
+    return StudyData(
+        source,
+        read_label_map(source.label_map_path),
+        manifest(resolve_patterns(source.train_patterns)),
+        manifest(resolve_patterns(source.eval_patterns)),
+    )
+
+
+def _levels(at: Mapping[str, str], ground: Groundwork) -> Mapping[str, Level]:
+    levels = {}
+    for name, text in at.items():
+        if name not in SCHEDULE_FACTORS:
+            raise UserError(
+                f"--at {name}: no part of the schedule under test",
+                expected=f"one of {', '.join(SCHEDULE_FACTORS)}",
+                mend=factor_hint(name, SCHEDULE_FACTORS) or "e.g. --at learning_rate=2x",
+            )
+        factor = factor_named(name)
+        factor.check_applies(ground.setting)
+        levels[name] = factor.parse_level(text, ground.setting)
+    return levels

@@ -1,0 +1,275 @@
+"""Runs the checks one after the other; each training is a trial, each evaluation is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
+from odapi_repro.evaluation.checkpoint import CheckpointSource, find_checkpoint
+from odapi_repro.evaluation.eval_data import EvalData
+from odapi_repro.features.sanity.checkpoint_scores import (
+    CheckpointScores,
+    change_of,
+    eval_images,
+    training_sample,
+)
+from odapi_repro.features.sanity.outcome import Outcome, Point, Run, Score
+from odapi_repro.features.sanity.sanity_job import SanityJob
+from odapi_repro.features.sanity.trainings import Training
+from odapi_repro.features.sanity.verdict import needs_safe_rate, nothing_to_hold
+from odapi_repro.pipeline import parse_pipeline
+from odapi_repro.trials.evaluations.checkpoint_evaluation import WORKER
+from odapi_repro.trials.executor import OnEvent
+from odapi_repro.trials.store import FINISHED, TrialState, TrialStore
+from odapi_repro.trials.trial_loop import Executor, TrialLoop
+
+__all__ = ["SanityRunner"]
+
+# Points of a curve between its start and its end; each takes an evaluation.
+_BETWEEN = 3
+
+OnStage = Callable[[str], None]
+
+
+class SanityRunner:
+    """Runs a job as far as it can; `outcome` says at any time what is known.
+
+    Args:
+        job: what to run.
+        store: of the trials.
+        executor_for: number of steps of a check's training, or 0 for the reference -> executor.
+        on_event: hears a trial's events.
+        on_stage: hears what is evaluated.
+        on_more: hears that one training more than was expected is needed.
+        retry_failed: whether trials that failed in an earlier run are run again.
+        worker: the command that evaluates.
+    """
+
+    def __init__(
+        self,
+        job: SanityJob,
+        store: TrialStore,
+        executor_for: Callable[[int], Executor],
+        on_event: OnEvent,
+        on_stage: OnStage,
+        *,
+        on_more: Callable[[], None] = lambda: None,
+        retry_failed: bool = False,
+        worker: Sequence[str] = WORKER,
+    ) -> None:
+        self._on_more = on_more
+        self._job = job
+        self._store = store
+        self._executor_for = executor_for
+        self._loop = TrialLoop(store, on_event)
+        self._on_stage = on_stage
+        self._retry_failed = retry_failed
+        self._worker = worker
+        self._started: dict[str, tuple[Score, Path]] = {}
+        conditions = job.trainings.conditions
+        self.outcome = Outcome(scale=conditions.scale, no_hold=job.no_hold)
+
+    def run(self) -> None:
+        """Runs all checks.
+
+        Raises:
+            UserError, EnvironmentMissing, KeyboardInterrupt: from a trial or an evaluation; what
+                is finished is kept, and in `outcome`.
+        """
+        try:
+            source = self._source()
+            if source is not None:
+                self._check_labels(source)
+                if nothing_to_hold(self.outcome):
+                    self._note(no_hold="the evaluation labels are not what the checkpoint knows")
+                else:
+                    self._check_hold(source)
+            self._check_overfit(source)
+        finally:
+            self._note(**{run.name: self._as_it_ended(run) for run in self.outcome.runs})
+
+    def failed(self) -> list[tuple[str, TrialState]]:
+        """The trials of the run that did not finish, with their states."""
+        ids = [run.trial_id for run in self.outcome.runs]
+        if self._job.reference_data is not None:
+            reference = self._job.trainings.reference(self._job.reference_data)
+            ids.insert(0, reference.trial.trial_id)
+        states = [(name, self._store.state(name)) for name in ids]
+        return [(name, state) for name, state in states if state.state not in FINISHED]
+
+    def _note(self, **changes: Any) -> None:
+        self.outcome = dataclasses.replace(self.outcome, **changes)
+
+    def _as_it_ended(self, run: Run) -> Run:
+        """Gives a run with the state of its trial, should an error have come between."""
+        state = self._store.state(run.trial_id)
+        return dataclasses.replace(
+            run, status=state.state, message=state.message, steps_done=state.step
+        )
+
+    def _source(self) -> CheckpointSource | None:
+        """Gives the checkpoint to start from, trained first where it is the scale's reference."""
+        job = self._job
+        if job.source is not None:
+            own = self._store_of(job.source).get("AP")
+            self._note(checkpoint=_named(job.source), own_ap=own)
+            return job.source
+        if job.reference_data is None:
+            return None
+        training = job.trainings.reference(job.reference_data)
+        state = self._train(training, 0)
+        if state.state != "succeeded":
+            self._note(no_hold=f"the reference's training {state.state}: {state.message}")
+            return None
+        metrics = self._store.metrics(training.trial.trial_id)
+        self._note(
+            checkpoint=f"the {job.trainings.conditions.scale} reference, trained on "
+            f"{job.reference_data.source.name} (trial {training.trial.trial_id})",
+            own_ap=metrics.metrics.get("AP") if metrics else None,
+        )
+        return find_checkpoint(self._store.folder(training.trial.trial_id))
+
+    @staticmethod
+    def _store_of(source: CheckpointSource) -> Mapping[str, float | None]:
+        """Gives the metrics of the trial whose checkpoint it is; empty for any other."""
+        folder = Path(source.prefix).parent
+        if not (folder / "trial.json").is_file():
+            return {}
+        found = TrialStore(folder.parent).metrics(folder.name)
+        return found.metrics if found else {}
+
+    def _check_labels(self, source: CheckpointSource) -> None:
+        """The checkpoint as it is, on the evaluation records and on training records."""
+        on_eval = self._eval_data
+        self._on_stage(f"the checkpoint on {on_eval.truth.num_images} evaluation images")
+        self._note(on_eval=self._at_start(source, on_eval)[0])
+        on_train = training_sample(self._job.data, wanted=on_eval.truth.num_images)
+        self._on_stage(f"the checkpoint on {on_train.truth.num_images} training images")
+        self._note(on_train=self._at_start(source, on_train)[0])
+
+    def _check_hold(self, source: CheckpointSource) -> None:
+        training = self._job.trainings.hold(self._job.data, source.prefix)
+        self._note(hold=self._described(training))
+        self._train(training, training.trial.num_steps)
+        self._note(hold=self._described(training))
+        if self._store.state(training.trial.trial_id).state != "succeeded":
+            return
+        data = self._eval_data
+        self._on_stage("the checkpoints of the hold")
+        _, before = self._at_start(source, data)
+        points = self._points(training, source, data)
+        after = self._store.folder(training.trial.trial_id) / "detections.json.gz"
+        self._note(
+            hold=dataclasses.replace(self._described(training), points=points),
+            hold_change=change_of(before, after, data),
+        )
+
+    def _check_overfit(self, source: CheckpointSource | None) -> None:
+        self._note(overfit=self._overfit(source, safe=False))
+        if needs_safe_rate(self.outcome):
+            self._on_more()
+            self._note(overfit_safe=self._overfit(source, safe=True))
+
+    def _overfit(self, source: CheckpointSource | None, *, safe: bool) -> Run:
+        prefix = source.prefix if source else None
+        training = self._job.trainings.overfit(self._job.few, prefix, safe=safe)
+        self._note(**{training.name: self._described(training)})
+        state = self._train(training, training.trial.num_steps)
+        run = self._described(training)
+        if state.state not in FINISHED:
+            return run
+        self._on_stage("the checkpoints of the overfit")
+        data = eval_images(self._job.few)
+        if state.state == "succeeded":
+            return dataclasses.replace(run, points=self._points(training, source, data))
+        if source is None:
+            return run
+        start = self._at_start(source, data)[0].ap
+        return dataclasses.replace(run, points=(Point(0, start),))
+
+    def _train(self, training: Training, steps: int) -> TrialState:
+        """Gives the state of a trial that has ended, which is run if it has not."""
+        trial = training.trial
+        state = self._store.state(trial.trial_id)
+        settled = FINISHED if self._retry_failed else FINISHED | {"failed"}
+        if state.state in settled:
+            return state
+        _, state = self._loop.next_ended([trial], self._executor_for(steps))
+        return state
+
+    def _points(
+        self, training: Training, source: CheckpointSource | None, data: EvalData
+    ) -> tuple[Point, ...]:
+        """Gives AP by step: of the start, of what checkpoints are kept, and of the end."""
+        trial = training.trial
+        folder = self._store.folder(trial.trial_id)
+        first = 0 if source is None else 1
+        found = self._scores.of_checkpoints(
+            folder, data, steps=range(first, trial.num_steps), most=_BETWEEN + 1 - first
+        )
+        if source is not None:
+            found[0] = self._at_start(source, data)[0].ap
+        metrics = self._store.metrics(trial.trial_id)
+        found[trial.num_steps] = (metrics.metrics.get("AP") if metrics else None) or 0.0
+        return tuple(Point(step, ap) for step, ap in sorted(found.items()))
+
+    def _described(self, training: Training) -> Run:
+        trial = training.trial
+        state = self._store.state(trial.trial_id)
+        provenance = self._store.provenance(trial.trial_id)
+        return Run(
+            name=training.name,
+            trial_id=trial.trial_id,
+            status=state.state,
+            message=state.message,
+            steps_done=state.step,
+            num_steps=trial.num_steps,
+            global_batch_size=trial.global_batch_size,
+            peak_rate=training.peak_rate,
+            known_rate=training.known.rate,
+            rate_note=training.rate_note,
+            losses=_losses(self._store.folder(trial.trial_id) / "losses.csv"),
+            wall_seconds=provenance.wall_seconds if provenance else None,
+        )
+
+    def _at_start(self, source: CheckpointSource, data: EvalData) -> tuple[Score, Path]:
+        """Gives AP of the checkpoint that trainings start from, and its detections."""
+        if data.digest not in self._started:
+            self._started[data.digest] = self._scores.of_source(source, data)
+        return self._started[data.digest]
+
+    @cached_property
+    def _eval_data(self) -> EvalData:
+        # As the hold's own evaluation samples them: smoke scale takes a few only.
+        hold = self._job.trainings.hold(self._job.data, None).trial
+        reader = parse_pipeline(hold.pipeline_text).proto.eval_input_reader[0]
+        return eval_images(self._job.data, sample_1_of_n=reader.sample_1_of_n_examples)
+
+    @cached_property
+    def _scores(self) -> CheckpointScores:
+        conditions = self._job.trainings.conditions
+        # The model is the same in all trainings; what only training reads is not asked for.
+        training = self._job.trainings.overfit(self._job.few, None, safe=False)
+        return CheckpointScores(
+            pipeline=parse_pipeline(training.trial.pipeline_text),
+            runs_dir=self._store.runs_dir,
+            device=conditions.device,
+            deterministic=conditions.deterministic,
+            on_event=lambda event: None,
+            worker=self._worker,
+        )
+
+
+def _named(source: CheckpointSource) -> str:
+    step = "" if source.step is None else f", step {source.step}"
+    return f"{Path(source.prefix).name} of {Path(source.prefix).parent.name}{step}"
+
+
+def _losses(path: Path) -> tuple[tuple[int, float], ...]:
+    """Gives step and total loss, as far as they are finite."""
+    return tuple((step, loss) for step, loss in read_losses(path).series() if math.isfinite(loss))

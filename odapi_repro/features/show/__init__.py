@@ -1,0 +1,1 @@
+"""`data show`: what the records hold, and what a model gets of them."""

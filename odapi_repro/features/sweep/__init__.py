@@ -1,0 +1,1 @@
+"""`run --ablate` with factors that need no training: one checkpoint, many settings."""

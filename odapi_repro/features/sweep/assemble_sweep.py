@@ -1,0 +1,164 @@
+"""From a sweep's record and its results to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from odapi_repro import __version__
+from odapi_repro.analysis.cells import FactorAxis
+from odapi_repro.errors import DamagedFile
+from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.features.sweep.sweep import CellResult, CellStore, Sweep, checkpoint_label
+from odapi_repro.features.sweep.sweep_cells import CANDIDATE_SCORE, CANDIDATES_PER_KEPT
+from odapi_repro.features.sweep.sweep_record import SweepRecord
+from odapi_repro.features.sweep.sweep_report import CheckpointLine, ForwardPass, PostHocReport
+from odapi_repro.features.sweep.sweep_runner import RESAMPLES, sweep_effects
+from odapi_repro.trials.trial import TrialSpec
+
+__all__ = ["assemble_post_hoc_report"]
+
+_SMALL_SET = 100
+
+
+def assemble_post_hoc_report(
+    record: SweepRecord,
+    sweep: Sweep,
+    store: CellStore,
+    *,
+    study: str,
+    command: str,
+    ran: Collection[str],
+) -> PostHocReport:
+    """Gives the report of a sweep as its cells stand now.
+
+    Args:
+        ran: names of the passes that this command ran.
+    """
+    results = {
+        cell_id: result for cell_id in record.cells if (result := store.read(cell_id)) is not None
+    }
+    scale = "proxy" if "proxy_backbone" in sweep.extensions else "full"
+    rows = [
+        _row(cell_id, record, sweep, results.get(cell_id), study, scale) for cell_id in record.cells
+    ]
+    order = [name for name in POST_HOC_FACTORS if name in record.axes]
+    return PostHocReport(
+        study=study,
+        command=command,
+        pipeline=sweep.pipeline.path,
+        scale=scale,
+        design=record.design,
+        trials=pd.DataFrame(rows),
+        axes=tuple(FactorAxis(n, record.axes[n][0], tuple(record.axes[n])) for n in order),
+        effects=sweep_effects(record, results, num_images=sweep.truth.num_images),
+        checkpoints=tuple(
+            CheckpointLine(checkpoint_label(one), one.step, one.digest) for one in sweep.sources
+        ),
+        passes=tuple(
+            ForwardPass(
+                name, about, len(record.variants[name]), record.seconds.get(name), name in ran
+            )
+            for name, about in record.passes.items()
+        ),
+        data=sweep.data.description,
+        num_images=sweep.truth.num_images,
+        held=tuple(f"`{name}`: {POST_HOC_FACTORS[name].holds}" for name in order),
+        notes=_notes(sweep, results),
+        caveats=_caveats(sweep, record),
+        resamples=RESAMPLES,
+        versions={
+            name.removeprefix("stack."): str(value)
+            for name, value in record.foundation.items()
+            if name.startswith("stack.")
+        },
+    )
+
+
+def _row(
+    cell_id: str,
+    record: SweepRecord,
+    sweep: Sweep,
+    result: CellResult | None,
+    study: str,
+    scale: str,
+) -> dict[str, Any]:
+    return {
+        "trial_id": cell_id,
+        "study": study,
+        "pipeline": _pipeline_name(Path(sweep.pipeline.path)),
+        "scale": scale,
+        "seed": _seed(sweep.sources[-1].prefix),
+        "status": "planned" if result is None else "succeeded",
+        **record.levels(cell_id),
+        **({} if result is None else result.metrics),
+        "device": sweep.device,
+        "num_eval_images": sweep.truth.num_images,
+        "tensorflow": record.foundation["stack.tensorflow"],
+        "odapi_repro": __version__,
+        "num_detections": None if result is None else result.num_detections,
+        "checkpoint": sweep.sources[-1].digest,
+        "eval_records": sweep.data_digest[:16],
+        "deterministic": sweep.deterministic,
+        "message": "" if result is None else result.note,
+    }
+
+
+def _pipeline_name(path: Path) -> str:
+    return path.stem if path.name != "pipeline.config" else path.absolute().parent.name
+
+
+def _seed(prefix: str) -> int | None:
+    """Gives the seed of the trial whose checkpoint it is; None without one."""
+    try:
+        return TrialSpec.read(Path(prefix).parent / "trial.json", mend="").seed
+    except (FileNotFoundError, DamagedFile):
+        return None
+
+
+def _notes(sweep: Sweep, results: Mapping[str, CellResult]) -> tuple[str, ...]:
+    notes = [result.note for result in results.values() if result.note]
+    notes += [
+        f"{_text(levels)} is the same as {_text(into)}: one cell."
+        for levels, into in sweep.plan.merged
+    ]
+    if any(cell.candidates for cell in sweep.plan.cells):
+        kept = sweep.reference.per_image
+        number = f"{CANDIDATES_PER_KEPT * kept:,}" if kept else "all"
+        notes.append(
+            f"Voters are an image's detections before NMS, the {number} of highest score and above"
+            f" {CANDIDATE_SCORE:g}. A box that has none among them stays where it is."
+        )
+    if len(sweep.sources) > 1:
+        notes.append(
+            "Where several checkpoints are named, every level but those of fusion and swa is of the"
+            " last one."
+        )
+    return tuple(notes)
+
+
+def _text(levels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {label}" for name, label in levels.items())
+
+
+def _caveats(sweep: Sweep, record: SweepRecord) -> tuple[str, ...]:
+    caveats = []
+    if sweep.truth.num_images < _SMALL_SET:
+        caveats.append(
+            f"{sweep.truth.num_images} images: intervals of so few are too narrow; read them as"
+            " lower bounds."
+        )
+    if "swa" in record.axes:
+        caveats.append(
+            "That SWA as published does as little: its checkpoints are collected at a high learning"
+            " rate, and batch-norm statistics are computed anew. These were averaged as they are."
+        )
+    if "fusion" in record.axes:
+        caveats.append(
+            "That `best` could be had: the best checkpoint was chosen on the images it is"
+            " scored on."
+        )
+    return tuple(caveats)

@@ -1,0 +1,296 @@
+"""`run --ablate` with factors that need no training: one checkpoint, swept in one go."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from odapi_repro.command import EXIT_DONE
+from odapi_repro.datasets.records import manifest
+from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.ending import say
+from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.evaluation.checkpoint import (
+    CheckpointSource,
+    built_with,
+    check_classes,
+    check_source,
+    find_checkpoint,
+)
+from odapi_repro.evaluation.data_choice import DataChoice, choose_data
+from odapi_repro.evaluation.inference.model_edits import check_passes
+from odapi_repro.factors import FACTORS, factor_hint
+from odapi_repro.factors.post_hoc import POST_HOC_FACTORS, PostHocSetting
+from odapi_repro.features.sweep.sweep_plan import PostHocRequest, make_post_hoc_plan
+from odapi_repro.foreign_text import shown
+from odapi_repro.pipeline import Pipeline, load_pipeline
+from odapi_repro.signals import held
+from odapi_repro.trials.study_flags import check_result_kind
+
+if TYPE_CHECKING:
+    from odapi_repro.features.sweep.sweep import Sweep
+
+__all__ = ["is_post_hoc", "run_post_hoc"]
+
+# Flags of a training, which would change nothing here.
+_OF_TRAININGS = (
+    *("seeds", "scale", "steps", "num_train_steps", "at", "train_records", "replicas", "retry"),
+    *("use_tpu", "tpu_name", "num_workers", "checkpoint_every_n", "checkpoint_max_to_keep"),
+    *("record_summaries", "however_long"),
+)
+_OF_SEVERAL = ("fusion", "swa")
+
+
+def is_post_hoc(names: Sequence[str], checkpoint: str | None) -> bool:
+    """Tells whether the factors named are those that need no training.
+
+    Raises:
+        UserError: a name is unknown, some are and some are not, or no checkpoint is named.
+    """
+    known = [*FACTORS, *POST_HOC_FACTORS]
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"unknown factor '{name}'",
+                expected=f"one of {', '.join(FACTORS)}; or, with --checkpoint and without "
+                f"training, of {', '.join(POST_HOC_FACTORS)}",
+                mend=factor_hint(name, known) or "e.g. --ablate batch_size",
+            )
+    post_hoc = [name for name in names if name in POST_HOC_FACTORS]
+    trained = [name for name in names if name in FACTORS]
+    if not post_hoc:
+        return False
+    if trained:
+        raise UserError(
+            f"--ablate mixes {', '.join(trained)} (trained) with {', '.join(post_hoc)} (measured "
+            "on a finished checkpoint)",
+            expected="factors of one kind in one study",
+            mend=f"--ablate {','.join(trained)} first, then --ablate {','.join(post_hoc)} "
+            "--checkpoint runs/<trial>",
+        )
+    if not checkpoint:
+        raise UserError(
+            f"{', '.join(post_hoc)}: no checkpoint was named to measure on",
+            expected="--checkpoint with a trial's folder runs/<id>, a training folder, a ckpt-N "
+            "prefix or an unpacked zoo archive",
+            mend="--checkpoint runs/<trial>",
+        )
+    return True
+
+
+def run_post_hoc(
+    flags: Any,
+    positional: Sequence[str],
+    command: str,
+    *,
+    levels: Mapping[str, Sequence[str]],
+    gpus: int,
+    check_name: Callable[[str], None],
+) -> int:
+    """Runs a sweep and gives the exit code of the command.
+
+    Args:
+        flags: of `odapi_repro.run`.
+        positional: arguments that are no flags.
+        command: what was typed.
+        levels: factor name -> levels as typed.
+        gpus: that are visible.
+        check_name: raises for what cannot be the name of a study.
+
+    Raises:
+        UserError: anything that the user has to mend.
+    """
+    _check_flags(flags)
+    names = list(dict.fromkeys(flags.ablate))
+    sources = _sources(flags.checkpoint, several=any(name in _OF_SEVERAL for name in names))
+    pipeline = _pipeline(flags.pipeline, positional, sources)
+    sources = tuple(built_with(source, pipeline) for source in sources)
+    warnings = dict.fromkeys(w for source in sources for w in check_source(source, pipeline))
+    request = PostHocRequest(tuple(POST_HOC_FACTORS[name] for name in names), levels, flags.design)
+    setting = PostHocSetting(pipeline, len(sources))
+    plan = make_post_hoc_plan(setting, request, [source.digest for source in sources])
+    device = _device(flags.device, gpus)
+    study = flags.name or _default_name(pipeline, sources, names)
+    check_name(study)
+    choice = _data_choice(flags)
+    choice.check(needs_images=True)
+    data = choose_data(
+        choice, pipeline, with_masks=pipeline.predicts_masks, where=sources[-1].given
+    )
+    check_classes(pipeline, data.truth)
+    # SciPy and pandas take their time to import; what is wrong so far is said before that.
+    from odapi_repro.features.sweep.sweep import Sweep
+    from odapi_repro.features.sweep.sweep_plan_text import post_hoc_plan_text
+
+    sweep = Sweep(
+        plan=plan,
+        pipeline=pipeline,
+        sources=sources,
+        data=data,
+        data_digest=manifest(data.record_files).digest,
+        runs_dir=Path(flags.runs_dir),
+        device=device,
+        deterministic=bool(flags.deterministic),
+        with_masks=pipeline.predicts_masks,
+    )
+    check_passes(pipeline.proto, sweep.job_passes())
+    say(post_hoc_plan_text(sweep, study=study, warnings=list(warnings)))
+    if flags.dry_run:
+        return EXIT_DONE
+    return _run_and_report(sweep, Path(flags.results_dir) / study, command)
+
+
+def _run_and_report(sweep: Sweep, folder: Path, command: str) -> int:
+    from odapi_repro.features.sweep.assemble_sweep import assemble_post_hoc_report
+    from odapi_repro.features.sweep.sweep import CellStore
+    from odapi_repro.features.sweep.sweep_plan_text import SweepProgress
+    from odapi_repro.features.sweep.sweep_record import SweepRecord
+    from odapi_repro.features.sweep.sweep_runner import detect, score_cells
+    from odapi_repro.features.sweep.write_sweep import (
+        print_post_hoc_report,
+        write_post_hoc_report,
+    )
+    from odapi_repro.trials.hardware import check_disk_space, check_writable
+
+    for parent in (sweep.runs_dir, folder.parent):
+        check_writable(parent)
+    earlier = SweepRecord.read(folder)
+    if earlier is not None:
+        # Before anything is run.
+        earlier.check_same(SweepRecord.of(sweep, {}), folder.name)
+    check_result_kind(folder, "sweep.json")
+    check_disk_space(sweep.runs_dir)
+    progress = SweepProgress(sweep.truth.num_images)
+    found = detect(sweep, progress)
+    store = CellStore(sweep.runs_dir)
+    score_cells(sweep, found, store, progress)
+    progress.end()
+    record = SweepRecord.of(sweep, found.seconds)
+    if earlier is not None:
+        record = earlier.grown_by(record, folder.name)
+    record.write(folder)
+    report = assemble_post_hoc_report(
+        record,
+        sweep,
+        store,
+        study=folder.name,
+        command=command,
+        ran=found.ran,
+    )
+    with held():
+        write_post_hoc_report(report, folder)
+    print()
+    print_post_hoc_report(report)
+    print(f"\n{shown(folder / 'README.md')}")
+    return EXIT_DONE
+
+
+def _check_flags(flags: Any) -> None:
+    given = [f"--{name}" for name in _OF_TRAININGS if flags[name].present]
+    if given:
+        why = (
+            " (a checkpoint gives the same detections each time: intervals are of the images)"
+            if "--seeds" in given
+            else ""
+        )
+        raise UserError(
+            f"{', '.join(given)} with factors that need no training{why}",
+            expected="flags of the checkpoint, the images and the levels",
+            mend=f"leave {', '.join(given)} out",
+        )
+
+
+def _sources(texts: str, *, several: bool) -> tuple[CheckpointSource, ...]:
+    """The checkpoints named; of a single folder all that it keeps, where several are needed."""
+    named = [text.strip() for text in texts.split(",") if text.strip()]
+    if several and len(named) == 1 and Path(named[0]).is_dir():
+        numbered = _kept_in(Path(named[0]))
+        named = numbered if len(numbered) > 1 else named
+    sources = tuple(find_checkpoint(text) for text in named)
+    for source in sources:
+        if source.saved_model:
+            raise UserError(
+                "a SavedModel has its post-processing and its weights built in",
+                expected="a checkpoint, whose model is built anew for each level",
+                mend="name the folder's checkpoint/ckpt-0, or the training folder",
+                where=source.given,
+            )
+    digests = [source.digest for source in sources]
+    if len(set(digests)) < len(digests):
+        twice = next(s for i, s in enumerate(sources) if s.digest in digests[:i])
+        raise UserError(
+            f"the checkpoint {twice.given} is named twice",
+            expected="checkpoints that differ",
+            mend="name each once, oldest first",
+        )
+    return sources
+
+
+def _kept_in(folder: Path) -> list[str]:
+    """The numbered checkpoints of a training folder, oldest first."""
+    found = (re.fullmatch(r"(ckpt-(\d+))\.index", path.name) for path in folder.glob("*.index"))
+    numbered = sorted((int(match[2]), match[1]) for match in found if match)
+    return [str(folder / name) for _, name in numbered]
+
+
+def _pipeline(
+    flag: str | None, positional: Sequence[str], sources: Sequence[CheckpointSource]
+) -> Pipeline:
+    paths = [*positional, *([flag] if flag else [])]
+    if len(paths) > 1:
+        raise UserError(
+            f"{len(paths)} pipelines were named",
+            expected="at most one pipeline.config: the checkpoint has its own",
+            mend=f"leave {paths[-1]} out",
+        )
+    if paths:
+        return load_pipeline(paths[0])
+    own = sources[-1].own_pipeline
+    if own is None:
+        raise UserError(
+            "no pipeline.config lies with the checkpoint",
+            expected="the pipeline.config that trained it",
+            mend="name it with --pipeline",
+            where=sources[-1].given,
+        )
+    return load_pipeline(own)
+
+
+def _data_choice(flags: Any) -> DataChoice:
+    data = flags.data if flags["data"].present else ""
+    if data == EMBEDDED:
+        say("data: the embedded shapes set (made once, in about half a minute)", file=sys.stderr)
+    return DataChoice(
+        data=data,
+        eval_records=flags.eval_records or "",
+        label_map=flags.label_map or "",
+        sample_1_of_n=flags.sample_1_of_n_eval_examples,
+    )
+
+
+def _device(named: str, gpus: int) -> str:
+    if named == "tpu":
+        raise UserError(
+            "--device tpu with factors that need no training",
+            expected="cpu or gpu",
+            mend="--device cpu",
+        )
+    if named == "gpu" and not gpus:
+        raise EnvironmentMissing(
+            "--device gpu, and no GPU is visible",
+            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
+            mend="choose --device cpu, or see odapi-repro doctor",
+        )
+    return named if named != "auto" else "gpu" if gpus else "cpu"
+
+
+def _default_name(
+    pipeline: Pipeline, sources: Sequence[CheckpointSource], names: Sequence[str]
+) -> str:
+    path = Path(pipeline.path)
+    subject = path.stem if path.name != "pipeline.config" else Path(sources[-1].prefix).parent.name
+    factors = "-".join(names) if len(names) < 4 else "post_hoc"
+    return f"{subject}-{factors}"

@@ -1,0 +1,1 @@
+"""What people read: tables, claims, figures, and the folder that holds them."""

@@ -1,0 +1,104 @@
+"""Tables of a study: as CSV for programs, as rows for Markdown and for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import pandas as pd
+
+from odapi_repro.analysis.trials import TEXT_COLUMNS, factor_columns
+from odapi_repro.foreign_text import markdown_sentence, shortened_name
+
+__all__ = ["Table", "csv_bytes", "number", "read_trials"]
+
+_CSV_FORMAT: Final = "%.10g"
+"""Ten significant digits: what implementations of COCO's metrics agree on. Equal metrics give equal
+text, and differences in the last bits, which no detection explains, do not show."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text.
+
+    Attributes:
+        header, rows: text as it came; names from outside are cleaned as they are printed.
+        numeric_from: columns from here on are aligned to the right.
+        widest: letters of a cell on a terminal; longer ones lose their middle.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric_from: int = 1
+    widest: int = 300
+
+    def markdown(self) -> str:
+        """A GitHub table."""
+        rule = ["---:" if i >= self.numeric_from else "---" for i, _ in enumerate(self.header)]
+        lines = [self.header, rule, *self.rows]
+        return "\n".join(
+            "| " + " | ".join(markdown_sentence(text) for text in line) + " |" for line in lines
+        )
+
+    def text(self) -> str:
+        """Columns of spaces, for a terminal."""
+        lines = [
+            [shortened_name(text, self.widest) for text in line]
+            for line in (self.header, *self.rows)
+        ]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(
+                text.rjust(width) if i >= self.numeric_from else text.ljust(width)
+                for i, (text, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """The table as CSV; the same table gives the same bytes on every platform."""
+    without_minus_zero = table.apply(
+        lambda column: column + 0.0 if pd.api.types.is_float_dtype(column) else column
+    )
+
+    def text(quoting: int) -> str:
+        stream = io.StringIO()
+        without_minus_zero.to_csv(
+            stream, index=False, float_format=_CSV_FORMAT, lineterminator="\n", quoting=quoting
+        )
+        return stream.getvalue()
+
+    found = text(csv.QUOTE_MINIMAL)
+    if "\r" in found:
+        # Python's own writer leaves a carriage return bare, and readers end the row at it.
+        found = text(csv.QUOTE_ALL)
+    return found.encode("utf-8", "backslashreplace")
+
+
+def read_trials(path: Path | IO[bytes]) -> pd.DataFrame:
+    """A trials.csv as it was written: levels and names are text, other columns numbers.
+
+    A level may be called "None" or "nan": only numbers have empty cells.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    text = TEXT_COLUMNS | set(factor_columns(table))
+    for name in table.columns:
+        if name in text:
+            continue
+        filled = table[name] != ""
+        numbers = pd.to_numeric(table[name].where(filled), errors="coerce")
+        if bool(numbers[filled].notna().all()):
+            table[name] = numbers
+    return table
+
+
+def number(value: float, decimals: int) -> str:
+    """A number with so many decimals, "-" where there is none, and never "-0.0"."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"

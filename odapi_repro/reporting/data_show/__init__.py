@@ -1,1 +1,0 @@
-"""What `data show` draws and says: contact sheets, histograms, anchors, README.md and show.json."""

@@ -1,1 +1,0 @@
-"""What `run --checkpoint` says of factors that need no training: plan and folder of results."""

@@ -1,1 +1,0 @@
-"""What sanity training found, for people: terminal, README.md, curves."""

@@ -1,1 +1,0 @@
-"""Designs, trials and their identity, scales, plans and their price."""

@@ -1,0 +1,1 @@
+"""Evaluations of a checkpoint: what decides one, how it is run, and where it is kept."""

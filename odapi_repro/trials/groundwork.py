@@ -1,0 +1,273 @@
+"""What all trials of a study share, and how a trial is made from it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from odapi_repro.datasets.damage import EditedRecords
+from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.errors import UserError
+from odapi_repro.factors import FACTORS, Level, Setting
+from odapi_repro.packages import installed_version
+from odapi_repro.pipeline import (
+    Pipeline,
+    Recipe,
+    bind_records,
+    flatten_fields,
+    read_recipe,
+    render_recipe,
+)
+from odapi_repro.pipeline.recipe import learning_rate_message
+from odapi_repro.trials.data_provenance import data_provenance
+from odapi_repro.trials.scales import Scaled, scale_pipeline
+from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.trial import Stack, Trial, TrialSpec
+
+__all__ = ["Groundwork", "TrialConditions", "installed_stack", "lay_groundwork"]
+
+TRAIN, EVAL, LABELS, CHECKPOINT = "<train records>", "<eval records>", "<label map>", "<checkpoint>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConditions:
+    """What a command line asks of every trial.
+
+    Attributes:
+        scale: `full`, `proxy` or `smoke`.
+        num_steps: overrides the steps at the reference's batch.
+        num_replicas: of the reference cell.
+        device: `cpu`, `gpu` or `tpu`.
+        deterministic: same seed, same bits.
+        checkpoint: path of a checkpoint to start from, or None.
+        sample_1_of_n_eval_examples: as the OD API's flag, or None.
+    """
+
+    scale: str
+    num_steps: int | None
+    num_replicas: int
+    device: str
+    deterministic: bool
+    checkpoint: str | None
+    sample_1_of_n_eval_examples: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Groundwork:
+    """The reference at a study's scale on a study's data, ready to make trials.
+
+    Attributes:
+        pipeline: as the user gave it.
+        data: its records.
+        conditions: of every trial.
+        scaled: the pipeline at the study's scale.
+        setting: where factors are studied.
+        stack: versions installed here.
+        checkpoint: digest of the checkpoint, empty without one.
+    """
+
+    pipeline: Pipeline
+    data: StudyData
+    conditions: TrialConditions
+    scaled: Scaled
+    setting: Setting
+    stack: Stack
+    checkpoint: str
+
+    @cached_property
+    def foundation(self) -> dict[str, object]:
+        """Field -> value of everything that all trials share."""
+        conditions, data = self.conditions, self.data
+        fields = flatten_fields(self.setting.pipeline.proto)
+        return {
+            **{f"pipeline.{path}": value for path, value in fields.items()},
+            "scale": conditions.scale,
+            "extensions": list(self.scaled.extensions),
+            "device": conditions.device,
+            "deterministic": conditions.deterministic,
+            "num_replicas": conditions.num_replicas,
+            "train_records": data.train.digest,
+            "eval_records": data.eval.digest,
+            "label_map": self._label_map,
+            "checkpoint": self.checkpoint,
+            **{f"stack.{name}": value for name, value in vars(self.stack).items()},
+        }
+
+    def trial(self, cell: Mapping[str, Level], seed: int) -> Trial:
+        """Gives the trial of a cell (factor -> level) and a replicate.
+
+        Raises:
+            UserError: levels that cannot be combined: replicas that cannot share the batch.
+        """
+        recipe = self._recipe(cell)
+        data = self._reading(recipe.train_shards)
+        edited = None
+        if not recipe.record_edits.is_none:
+            edited = EditedRecords.of(
+                data.train_files, data.train, data.label_map, recipe.record_edits, seed
+            )
+        conditions = self.conditions
+        rendered = render_recipe(recipe, self.setting.pipeline)
+        spec = TrialSpec(
+            pipeline_text=rendered.to_text(),
+            extensions=self.scaled.extensions,
+            seed=seed,
+            num_replicas=recipe.num_replicas,
+            device=conditions.device,
+            deterministic=conditions.deterministic,
+            train_records=data.train.digest if edited is None else edited.digest,
+            eval_records=data.eval.digest,
+            label_map=self._label_map,
+            checkpoint=self.checkpoint,
+            stack=self.stack,
+        )
+        concrete = bind_records(
+            rendered,
+            # Every file by name: a glob promises no order, and the order decides the shuffle.
+            train_patterns=[str(file) for file in (edited or data).train_files],
+            eval_patterns=[str(file) for file in data.eval_files],
+            label_map_path=str(data.source.label_map_path.absolute()),
+            num_classes=data.label_map.num_classes,
+            checkpoint=conditions.checkpoint,
+        )
+        kind, schedule = learning_rate_message(rendered.proto)
+        field = {
+            "cosine_decay_learning_rate": "learning_rate_base",
+            "constant_learning_rate": "learning_rate",
+        }.get(kind, "initial_learning_rate")
+        return Trial(
+            spec=spec,
+            cell={name: level.label for name, level in cell.items()},
+            pipeline_text=concrete.to_text(),
+            num_steps=int(rendered.proto.train_config.num_steps),
+            global_batch_size=recipe.global_batch_size,
+            # The proto holds a float32: seven digits are what was written.
+            base_lr=float(f"{getattr(schedule, field):.7g}"),
+            with_masks=rendered.predicts_masks,
+            edited_records=edited,
+            data=self._provenance(recipe.train_shards),
+        )
+
+    def _recipe(self, cell: Mapping[str, Level]) -> Recipe:
+        recipe = self.setting.recipe
+        for name, level in cell.items():
+            recipe = FACTORS[name].edit(recipe, level)
+        if recipe.global_batch_size % recipe.num_replicas:
+            raise UserError(
+                f"a batch of {recipe.global_batch_size} cannot be shared by "
+                f"{recipe.num_replicas} replicas",
+                expected="a global batch that the number of replicas divides "
+                "(tf.distribute gives every replica the same number of images)",
+                mend=f"choose a batch that {recipe.num_replicas} divides, or other --levels",
+            )
+        return recipe
+
+    @cached_property
+    def _label_map(self) -> str:
+        return _label_map_digest(self.data.label_map)
+
+    @cached_property
+    def _provenance(self) -> functools._lru_cache_wrapper[Mapping[str, Any]]:
+        return functools.cache(lambda shards: data_provenance(self._reading(shards)))
+
+    @cached_property
+    def _reading(self) -> functools._lru_cache_wrapper[StudyData]:
+        return functools.cache(self.data.reading)
+
+
+def lay_groundwork(pipeline: Pipeline, data: StudyData, conditions: TrialConditions) -> Groundwork:
+    """Gives what all trials of a study share.
+
+    Raises:
+        UserError: records without the masks that the pipeline trains, a scale that the pipeline
+            has not, or a checkpoint that is not there.
+    """
+    if pipeline.predicts_masks and not data.source.has_masks:
+        raise UserError(
+            f"{pipeline.path} trains masks, and the records hold none",
+            expected="records with image/object/mask (create_coco_tf_record --include_masks)",
+            mend="use --data embedded, or set number_of_stages: 2 and leave the mask fields out",
+        )
+    bound = bind_records(
+        pipeline,
+        train_patterns=[TRAIN],
+        eval_patterns=[EVAL],
+        label_map_path=LABELS,
+        num_classes=data.label_map.num_classes,
+        checkpoint=CHECKPOINT if conditions.checkpoint else None,
+    )
+    scaled = scale_pipeline(
+        bound,
+        conditions.scale,
+        num_steps=conditions.num_steps,
+        num_eval_images=data.eval.num_examples,
+    )
+    reference = _with_eval_sample(scaled.pipeline, conditions.sample_1_of_n_eval_examples)
+    setting = Setting(
+        pipeline=reference,
+        recipe=read_recipe(reference, num_replicas=conditions.num_replicas),
+        full_recipe=read_recipe(pipeline, num_replicas=conditions.num_replicas),
+        num_train_files=len(data.train_files),
+    )
+    return Groundwork(
+        pipeline,
+        data,
+        conditions,
+        scaled,
+        setting,
+        installed_stack(),
+        _checkpoint_digest(conditions.checkpoint),
+    )
+
+
+def installed_stack() -> Stack:
+    """Gives the versions that decide numbers, without importing anything; `none` where missing."""
+    return Stack(
+        tensorflow=installed_version("tensorflow", "tensorflow-cpu") or "none",
+        keras=installed_version("tf-keras", "keras") or "none",
+        object_detection=installed_version("tf-object-detection-api", "object-detection") or "none",
+    )
+
+
+def _with_eval_sample(pipeline: Pipeline, sample: int | None) -> Pipeline:
+    if sample is None:
+        return pipeline
+    if sample < 1:
+        raise UserError(f"--sample_1_of_n_eval_examples {sample}", expected="at least 1")
+
+    def edit(proto: object) -> None:
+        proto.eval_input_reader[0].sample_1_of_n_examples = sample  # type: ignore[attr-defined]
+
+    return pipeline.edited(edit)
+
+
+def _label_map_digest(label_map: LabelMap) -> str:
+    items = json.dumps(sorted(label_map.items.items()))
+    return hashlib.sha256(items.encode()).hexdigest()[:16]
+
+
+def _checkpoint_digest(prefix: str | None) -> str:
+    """Gives a digest of the checkpoint's index and the sizes of its data files.
+
+    The index holds a checksum of every tensor (tensorflow/core/util/tensor_bundle), so it stands
+    for the values.
+    """
+    if not prefix:
+        return ""
+    index = Path(f"{prefix}.index")
+    if not index.is_file():
+        near = sorted(index.parent.glob("*.index")) if index.parent.is_dir() else []
+        raise UserError(
+            f"no checkpoint {prefix}",
+            expected="the prefix of a TF2 checkpoint, e.g. .../ckpt-0 where ckpt-0.index exists",
+            mend="found there: " + ", ".join(str(p.with_suffix("")) for p in near)
+            if near
+            else "name it without .index and without .data-...",
+        )
+    return hashlib.sha256(index.read_bytes()).hexdigest()[:16]

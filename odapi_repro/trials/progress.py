@@ -1,0 +1,172 @@
+"""What a person sees while a study runs: a moving line on a terminal, few plain ones elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Any, TextIO
+
+from odapi_repro.foreign_text import shown
+from odapi_repro.trials.trial import Trial
+
+__all__ = ["Progress", "duration"]
+
+_QUIET_SECONDS = 60.0
+_REFRESH_SECONDS = 0.2
+
+
+def duration(seconds: float) -> str:
+    """Gives `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`, `30 days` or `3.2 years`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole > 365 * 86400:
+        return f"{whole / 86400 / 365.25:,.1f} years"
+    if whole > 7 * 86400:
+        return f"{whole / 86400:.0f} days"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+class Progress:
+    """Shows the trials of a study as their events come in.
+
+    Args:
+        total: trials of the study.
+        done: of them finished before.
+        stream: where to; a terminal gets a line that is rewritten, anything else a line when a
+            trial begins and ends and at most one a minute between.
+        expected_seconds: of one trial, for the time left before one has finished.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        done: int,
+        *,
+        stream: TextIO | None = None,
+        expected_seconds: float | None = None,
+        clock: Any = time.monotonic,
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._total, self._done = total, done
+        self._expected = expected_seconds
+        self._clock = clock
+        self._began = clock()
+        self._trial_began = clock()
+        self._ended_trials = 0
+        self._last_shown = -1e9
+        self._width = 0
+        self._recent: list[tuple[float, int]] = []
+
+    def expect(self, total: int, done: int) -> None:
+        """Takes how many trials there are as far as is known, and how many have finished."""
+        self._total, self._done = total, done
+
+    def __call__(self, trial: Trial, event: dict[str, Any]) -> None:
+        """Takes one event of a trial."""
+        # Whoever reads may have gone, and the disk of a log be full: the training goes on.
+        with contextlib.suppress(OSError):
+            self._hear(trial, event)
+
+    def _hear(self, trial: Trial, event: dict[str, Any]) -> None:
+        name = event["event"]
+        if name == "trial_started":
+            self._trial_began = self._clock()
+            self._recent = []
+            self._last_shown = self._clock() if not self._live else -1e9
+            self._line(f"{self._head(trial)}: starting ({trial.num_steps} steps)")
+        elif name == "imported":
+            self._update(f"{self._head(trial)}: building the model and tracing the training step")
+        elif name == "step":
+            self._step(trial, event)
+        elif name == "trained":
+            self._update(f"{self._head(trial)}: trained, loading the checkpoint for evaluation")
+        elif name == "evaluating":
+            self._update(f"{self._head(trial)}: evaluating, {event['images']} images done")
+        elif name == "note":
+            self._line(f"{self._head(trial)}: {shown(event['text'])}")
+        elif name == "waiting":
+            self._line(f"{self._head(trial)}: another process runs it; waiting for its end")
+        elif name == "trial_ended":
+            self._ended(trial, event)
+
+    def _step(self, trial: Trial, event: dict[str, Any]) -> None:
+        now = self._clock()
+        self._recent = [*self._recent[-20:], (now, int(event["step"]))]
+        (first_time, first_step), (_, last_step) = self._recent[0], self._recent[-1]
+        elapsed = now - first_time
+        rate = (last_step - first_step) / elapsed if elapsed > 0 else 0.0
+        # The first report holds the tracing; the rate shows from the second on.
+        speed = (
+            f"  {rate * trial.global_batch_size:.1f} images/s  "
+            f"{duration((trial.num_steps - last_step) / rate)} left"
+            if rate
+            else ""
+        )
+        loss = event["loss"]
+        text = (
+            f"{self._head(trial)}: step {last_step}/{trial.num_steps}  "
+            f"loss {loss if isinstance(loss, str) else format(loss, '.3f')}  "
+            f"LR {event['learning_rate']:.3g}{speed}"
+        )
+        study_left = self._study_left()
+        self._update(text + (f"  (study: {study_left} left)" if study_left else ""))
+
+    def _ended(self, trial: Trial, event: dict[str, Any]) -> None:
+        now = self._clock()
+        took, self._trial_began = now - self._trial_began, now
+        self._ended_trials += 1
+        self._done += 1
+        left = self._study_left()
+        self._line(
+            f"{self._head(trial, ended=True)}: {event['state']} after {duration(took)}"
+            + (f": {event['message'].splitlines()[0]}" if event["message"] else "")
+            + (f"  (study: {left} left)" if left else "")
+        )
+
+    def _study_left(self) -> str:
+        per_trial = self._expected
+        now = self._clock()
+        if self._ended_trials:
+            per_trial = (self._trial_began - self._began) / self._ended_trials or per_trial
+        remaining = self._total - self._done
+        if per_trial is None or remaining <= 0:
+            return ""
+        return duration(max(0.0, per_trial * remaining - (now - self._trial_began)))
+
+    def _head(self, trial: Trial, *, ended: bool = False) -> str:
+        cell = ", ".join(f"{name}={level}" for name, level in trial.cell.items())
+        number = min(self._total, self._done + (0 if ended else 1))
+        return f"[{number}/{self._total}] {cell} seed={trial.spec.seed}"
+
+    def _update(self, text: str) -> None:
+        text = shown(text)
+        now = self._clock()
+        if self._live:
+            if now - self._last_shown >= _REFRESH_SECONDS:
+                self._rewrite(text)
+                self._last_shown = now
+        elif now - self._last_shown >= _QUIET_SECONDS:
+            print(text, file=self._stream, flush=True)
+            self._last_shown = now
+
+    def _rewrite(self, text: str) -> None:
+        self._stream.write("\r" + text.ljust(self._width))
+        self._stream.flush()
+        self._width = len(text)
+
+    def _line(self, text: str) -> None:
+        text = shown(text)
+        if self._live:
+            self._rewrite(text)
+            self._stream.write("\n")
+            self._width = 0
+        else:
+            print(text, file=self._stream, flush=True)

@@ -1,0 +1,369 @@
+"""The flags that commands which train have in common, and what they come to."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from absl import flags
+
+from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.record_check import check_records
+from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
+from odapi_repro.ending import say
+from odapi_repro.errors import EnvironmentMissing, UserError, shortened
+from odapi_repro.foreign_text import shown, shown_lines
+from odapi_repro.pipeline import Pipeline
+from odapi_repro.pipeline.binding import PLACEHOLDER
+from odapi_repro.trials.cost import CostEstimate, long_on_cpu, long_on_few_images, rough_on_cpu
+from odapi_repro.trials.executor import Runtime
+from odapi_repro.trials.groundwork import TrialConditions
+from odapi_repro.trials.hardware import count_gpus
+from odapi_repro.trials.proxies import proxy_for
+from odapi_repro.trials.scales import SCALES
+from odapi_repro.trials.store import TrialState, TrialStore
+from odapi_repro.trials.study_data import StudyData, unmade_embedded
+from odapi_repro.trials.tensorflow_probe import cpu_count
+from odapi_repro.trials.trial import Trial
+
+__all__ = [
+    "check_length",
+    "check_name",
+    "check_result_kind",
+    "conditions_of",
+    "define_study_flags",
+    "retries_failed",
+    "runtime_of",
+    "study_data_of",
+    "tell_unfinished",
+    "tell_unread",
+    "told_cost",
+]
+
+_LONGEST_NAME: Final = 200
+"""Bytes; file systems have 255, and files are written beside others under longer names."""
+
+_RECORDS: Final = {
+    "study.json": "a study of factors (run)",
+    "sweep.json": "a study of factors without training (run --checkpoint)",
+    "sanity.json": "a sanity run (run --sanity)",
+    "explanation.json": "an explanation (explain)",
+    "evaluation.json": "an evaluation (evaluate)",
+}
+"""What tells what a folder in results/ holds."""
+
+
+def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
+    """Defines the flags of scale, data, device, training and folders.
+
+    Args:
+        values: of the command.
+        checkpoint: what `--checkpoint` means to it.
+    """
+    string = functools.partial(flags.DEFINE_string, flag_values=values)
+    integer = functools.partial(flags.DEFINE_integer, flag_values=values, lower_bound=1)
+    boolean = functools.partial(flags.DEFINE_bool, flag_values=values)
+    enum = functools.partial(flags.DEFINE_enum, flag_values=values)
+    enum(
+        "scale",
+        "auto",
+        SCALES,
+        "full: the pipeline as it is; proxy: its family shrunk to minutes; smoke: a few steps; "
+        "auto: full with your own records and an accelerator, else proxy",
+    )
+    integer("steps", None, "steps at the reference's batch; the schedule keeps its shape")
+    flags.DEFINE_alias("num_train_steps", "steps", flag_values=values)
+    string("data", EMBEDDED, "embedded, or a folder with train* and val* records and a label map")
+    string("train_records", None, "globs of training records, comma-separated")
+    string("eval_records", None, "globs of evaluation records, comma-separated")
+    string("label_map", None, "label map of the records")
+    string("checkpoint", None, checkpoint)
+    enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
+    flags.DEFINE_integer(
+        "replicas",
+        0,
+        "replicas of the reference cell; 0: every GPU, one on CPU",
+        lower_bound=0,
+        flag_values=values,
+    )
+    boolean("deterministic", None, "same seed, same bits; by default on CPU only")
+    boolean("use_tpu", False, "as --device tpu")
+    string("tpu_name", None, "name of the Cloud TPU")
+    boolean(
+        "however_long",
+        False,
+        "train at full scale on a CPU, or on the embedded set, though it takes weeks or years",
+    )
+    integer("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG")
+    integer("checkpoint_every_n", 1000, "steps between checkpoints")
+    integer(
+        "checkpoint_max_to_keep",
+        None,
+        "checkpoints kept of a training, for fusion and swa; by default 7 at full scale, else 1",
+    )
+    integer("sample_1_of_n_eval_examples", None, "evaluate one image of n")
+    boolean("record_summaries", False, "training images into the events")
+    boolean(
+        "fresh_start",
+        False,
+        "trials that are not finished start over; what they left is set aside in their folders",
+    )
+    string("runs_dir", "runs", "where trials are kept")
+    string("results_dir", "results", "where the table goes")
+
+
+def conditions_of(
+    values: Any, pipeline: Pipeline, data: StudyData, *, with_checkpoint: bool = True
+) -> TrialConditions:
+    """Gives what the flags ask of every trial.
+
+    Args:
+        values: parsed flags.
+        pipeline: whose own checkpoint counts at full scale.
+        data: resolved from the same flags; your own records on an accelerator mean full scale.
+        with_checkpoint: whether trials start from `--checkpoint`; False leaves the flag to a
+            caller to whom it means something else.
+
+    Raises:
+        UserError: flags that contradict each other.
+        EnvironmentMissing: a device that is not there.
+    """
+    device = "tpu" if values.use_tpu else values.device
+    gpus = count_gpus()
+    if device == "auto":
+        device = "gpu" if gpus else "cpu"
+    _check_device(device, gpus, replicas_told=bool(values.replicas))
+    scale = values.scale
+    if scale == "auto":
+        own_records = data.source.name != EMBEDDED
+        scale = "full" if own_records and device != "cpu" else "proxy"
+    return TrialConditions(
+        scale=scale,
+        num_steps=values.steps,
+        num_replicas=values.replicas or (gpus if device == "gpu" else 1) * values.num_workers,
+        device=device,
+        deterministic=device == "cpu" if values.deterministic is None else values.deterministic,
+        checkpoint=_checkpoint(values.checkpoint if with_checkpoint else None, pipeline, scale),
+        sample_1_of_n_eval_examples=values.sample_1_of_n_eval_examples,
+    )
+
+
+def study_data_of(
+    values: Any, pipeline: Pipeline, *, check: Callable[[StudyData], object] = lambda data: None
+) -> StudyData:
+    """Gives the records that the flags name, checked.
+
+    Args:
+        values: parsed flags.
+        pipeline: that is to read them.
+        check: raises for flags that a study of the records cannot take; called before the
+            embedded set is made, with one that is not there yet.
+
+    Raises:
+        UserError: records or a label map that are missing or do not fit the pipeline.
+    """
+    if values.data == EMBEDDED and not (
+        values.train_records or values.eval_records or values.label_map
+    ):
+        check(unmade_embedded())
+        say("data: the embedded shapes set (made once, in about half a minute)", file=sys.stderr)
+    source = resolve_data_source(
+        values.data, values.train_records, values.eval_records, values.label_map
+    )
+    label_map = read_label_map(source.label_map_path)
+    train_files = resolve_patterns(source.train_patterns)
+    eval_files = resolve_patterns(source.eval_patterns)
+    for files in dict.fromkeys((train_files, eval_files)):
+        check_records(
+            files,
+            label_map,
+            num_classes=label_map.num_classes,
+            needs_masks=pipeline.predicts_masks,
+        )
+    return StudyData(source, label_map, manifest(train_files), manifest(eval_files))
+
+
+def check_length(
+    values: Any,
+    trials: Sequence[Trial],
+    pipeline: Pipeline,
+    data: StudyData,
+    conditions: TrialConditions,
+    cost: CostEstimate,
+    *,
+    dry_run: bool,
+) -> None:
+    """Refuses trials at full scale that take weeks or years; a dry run is warned on stderr.
+
+    These are trials on a CPU, and those on the embedded set where no flag says what to train on.
+    What they would take decides, steps times images, and not the name of the scale.
+
+    Args:
+        values: parsed flags.
+        trials: still to run.
+        pipeline, data, conditions: what the trials are made of.
+        cost: expected of them.
+        dry_run: nothing is to be trained.
+
+    Raises:
+        UserError: names the flag that insists.
+    """
+    told = values.use_tpu or values.device in ("gpu", "tpu")
+    if conditions.scale != "full" or values.however_long or told or not trials:
+        return
+    where, found = "on a CPU", ""
+    if conditions.device == "cpu":
+        found = long_on_cpu(trials, cost, cores=cpu_count())
+    elif data.source.name == EMBEDDED:
+        where = "on the embedded set"
+        found = long_on_few_images(trials, images=data.train.num_examples)
+    if not found:
+        return
+    if dry_run:
+        message = f"warning: --scale full {where}: {found}; a start asks for --however_long"
+        print(shown(message), file=sys.stderr)
+        return
+    smaller = ""
+    with contextlib.suppress(UserError):
+        proxy_for(pipeline)
+        smaller = "--scale proxy takes minutes; "
+    raise UserError(
+        f"--scale full {where}: {found}",
+        expected="trials that end within a week, a GPU or TPU, or the flag that insists",
+        mend=f"{smaller}--num_train_steps shortens the run; --device gpu trains on a GPU; "
+        "--however_long trains all the same",
+    )
+
+
+def told_cost(
+    trials: Sequence[Trial], cost: CostEstimate, conditions: TrialConditions
+) -> CostEstimate:
+    """Gives the time that a plan tells, which is that of `check_length` where none has run here."""
+    if cost.seconds is None and conditions.scale == "full" and conditions.device == "cpu":
+        return rough_on_cpu(trials, cores=cpu_count())
+    return cost
+
+
+def runtime_of(values: Any, *, scale: str) -> Runtime:
+    """Gives what decides how trials run, and not what comes out."""
+    full = scale == "full"
+    return Runtime(
+        # A call of the compiled function costs 0.3 s on the host whatever it holds; the OD
+        # API's own 100 steps would leave a proxy with a handful of reports.
+        steps_per_iteration=100 if full else 20,
+        checkpoint_every_n=values.checkpoint_every_n,
+        checkpoint_max_to_keep=values.checkpoint_max_to_keep or (7 if full else 1),
+        tpu_name=values.tpu_name,
+        num_workers=values.num_workers,
+        record_summaries=values.record_summaries,
+        fresh_start=values.fresh_start,
+    )
+
+
+def retries_failed(values: Any) -> bool:
+    """Whether trials that failed in an earlier call are run again."""
+    return values.retry == "failed" or bool(values.fresh_start)
+
+
+def tell_unread(damage: Sequence[str]) -> None:
+    """Says on stderr which trials in the runs folder could not be looked at for the price."""
+    if damage:
+        more = f", and {len(damage) - 1} more files" if len(damage) > 1 else ""
+        print(
+            f"note: left out of the expected time, as it does not read: {shown(damage[0])}{more}",
+            file=sys.stderr,
+        )
+
+
+def tell_unfinished(store: TrialStore, trials: Iterable[tuple[str, TrialState]]) -> None:
+    """Says on stderr which trials did not finish, why, where their logs are and what to do."""
+    for trial_id, state in trials:
+        print(
+            f"trial {trial_id} {state.state}: {shown_lines(state.message)}\n"
+            f"  log: {shown(store.folder(trial_id) / 'train.log')}",
+            file=sys.stderr,
+        )
+        if state.state == "failed":
+            print(
+                "  --retry failed runs it again: from its last checkpoint, unless it is "
+                "deterministic or --fresh_start is given",
+                file=sys.stderr,
+            )
+
+
+def check_name(name: str, kind: str = "a study") -> None:
+    """Refuses what cannot be a folder in results/, or cannot be read where it is printed.
+
+    Letters of all languages, spaces inside and marks are good; pages print them as they are.
+
+    Args:
+        name: as it was given.
+        kind: what it is the name of.
+
+    Raises:
+        UserError: for a name that is empty, hidden, or no single folder, that begins or ends with
+            a space, has a letter that cannot be seen, or is too long for a file system.
+    """
+    plain = shown(name) == name and name == name.strip()
+    single = name and not name.startswith(".") and "/" not in name and "\\" not in name
+    if plain and single and len(os.fsencode(name)) <= _LONGEST_NAME:
+        return
+    raise UserError(
+        f"'{shortened(name)}' cannot be the name of {kind}",
+        expected=f"a plain folder name of at most {_LONGEST_NAME} bytes",
+        mend=f"--name my_{kind.rsplit(maxsplit=1)[-1]}",
+    )
+
+
+def check_result_kind(folder: Path, record: str) -> None:
+    """Refuses to write one kind of result over another.
+
+    Args:
+        folder: in results/.
+        record: the file by which the kind that is to be written is known.
+
+    Raises:
+        UserError: the folder holds another kind.
+    """
+    for name, kind in _RECORDS.items():
+        if name != record and (folder / name).exists():
+            raise UserError(
+                f"this folder holds {kind}",
+                expected="a new name, or that of an earlier result of the same kind",
+                mend="choose another --name",
+                where=str(folder),
+            )
+
+
+def _check_device(device: str, gpus: int, *, replicas_told: bool) -> None:
+    if device == "gpu" and not gpus:
+        raise EnvironmentMissing(
+            "--device gpu, and no GPU is visible",
+            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
+            mend="choose --device cpu, or see odapi-repro doctor",
+        )
+    if device == "tpu" and not replicas_told:
+        raise UserError(
+            "--device tpu without the number of its cores",
+            expected="the cores of the TPU as --replicas: batches are shared between them",
+            mend="--replicas 8 for one TPU of Colab",
+        )
+
+
+def _checkpoint(named: str | None, pipeline: Pipeline, scale: str) -> str | None:
+    """Gives the checkpoint to start from: the flag's, or at full scale the config's if real."""
+    if named and scale != "full":
+        raise UserError(
+            f"--checkpoint at --scale {scale}: the shrunk model cannot hold its weights",
+            expected="--checkpoint with --scale full only",
+            mend="leave --checkpoint out, or run at --scale full",
+        )
+    own = str(pipeline.proto.train_config.fine_tune_checkpoint)
+    real = own if scale == "full" and own and PLACEHOLDER not in own else None
+    return named or real

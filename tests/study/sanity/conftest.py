@@ -1,8 +1,0 @@
-"""Lets tests import `fake_trials`, under pytest's importlib mode too."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "execution"))
