@@ -14,8 +14,10 @@ from typing import Final
 
 from odapi_repro.files import cannot_write, write_whole
 from odapi_repro.foreign_text import markdown_list, shown
+from odapi_repro.page.blocks import Page
+from odapi_repro.page.markdown_page import markdown_page
 
-__all__ = ["Drawing", "drawn", "write_results"]
+__all__ = ["Drawing", "Results", "drawn", "write_results"]
 
 README: Final = "README.md"
 
@@ -31,6 +33,34 @@ class Drawing:
 
     name: str
     render: Callable[[], Mapping[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a folder in results/ holds: one report, its tables, and how its figures are drawn.
+
+    Attributes:
+        page: becomes README.md; its figures are those of `drawings` that could be drawn.
+        tables: file name -> content, of everything else that is no figure.
+        drawings: lists what is drawn; called once, when tables and page are written.
+        earlier: names of files that an earlier call may have left, and that go if not written now.
+    """
+
+    page: Page
+    tables: Mapping[str, bytes]
+    drawings: Callable[[], Iterable[Drawing]]
+    earlier: Iterable[str] = ()
+
+    def write(self, folder: Path, *, tell: Callable[[str], None] | None = None) -> tuple[Path, ...]:
+        """Writes it all, as `write_results` does."""
+        return write_results(
+            folder,
+            tables=self.tables,
+            drawings=self.drawings,
+            pages=lambda files: {README: markdown_page(self.page, files)},
+            earlier=self.earlier,
+            tell=tell,
+        )
 
 
 def write_results(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 import pandas as pd
 
 from odapi_repro.analysis.trials import TEXT_COLUMNS, factor_columns
-from odapi_repro.foreign_text import markdown_sentence, shortened_name
+from odapi_repro.page import blocks
+from odapi_repro.page.markdown_page import markdown_table
+from odapi_repro.page.terminal_page import Terminal, terminal_table
 
 __all__ = ["Table", "csv_bytes", "number", "read_trials"]
 
@@ -21,43 +22,16 @@ _CSV_FORMAT: Final = "%.10g"
 text, and differences in the last bits, which no detection explains, do not show."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A header and rows of text.
-
-    Attributes:
-        header, rows: text as it came; names from outside are cleaned as they are printed.
-        numeric_from: columns from here on are aligned to the right.
-        widest: letters of a cell on a terminal; longer ones lose their middle.
-    """
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric_from: int = 1
-    widest: int = 300
+class Table(blocks.Table):
+    """A table that writes itself; for reports that are not made of blocks yet."""
 
     def markdown(self) -> str:
         """A GitHub table."""
-        rule = ["---:" if i >= self.numeric_from else "---" for i, _ in enumerate(self.header)]
-        lines = [self.header, rule, *self.rows]
-        return "\n".join(
-            "| " + " | ".join(markdown_sentence(text) for text in line) + " |" for line in lines
-        )
+        return markdown_table(self)
 
     def text(self) -> str:
         """Columns of spaces, for a terminal."""
-        lines = [
-            [shortened_name(text, self.widest) for text in line]
-            for line in (self.header, *self.rows)
-        ]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(
-                text.rjust(width) if i >= self.numeric_from else text.ljust(width)
-                for i, (text, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
+        return terminal_table(self, Terminal(width=10_000, ascii_only=False))
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
