@@ -38,6 +38,7 @@ FOLDERS = {
     ),
 }
 MOST_MODULES = 25
+LONGEST_FUNCTION = 82
 WITH_TENSORFLOW = (
     "training",
     "evaluation/inference",
@@ -104,6 +105,29 @@ def test_no_folder_is_so_full_that_a_reader_loses_his_way() -> None:
         if folder.is_dir() and (count := len(list(folder.glob("[!_]*.py")))) > MOST_MODULES
     }
     assert not full
+
+
+def test_no_feature_imports_another() -> None:
+    features = PACKAGE / "features"
+    wrong = [
+        (str(path.relative_to(features)), module)
+        for path in features.rglob("*.py")
+        for module in imported_modules(path)
+        if module.startswith("odapi_repro.features.")
+        and module.split(".")[2] != path.relative_to(features).parts[0].removesuffix(".py")
+    ]
+    assert not wrong
+
+
+def test_no_function_is_longer_than_a_reader_can_hold() -> None:
+    long = [
+        (str(path.relative_to(PACKAGE)), node.name, length)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION
+    ]
+    assert not long
 
 
 def test_tensorflow_is_imported_only_where_the_child_process_runs() -> None:
