@@ -33,7 +33,7 @@ from odapi_repro.features.explain.explain_price import (
 )
 from odapi_repro.features.explain.explain_runner import ExplanationTrials, run_explanation
 from odapi_repro.features.explain.explanation import Explanation
-from odapi_repro.features.explain.pages.plan_text import plan_text
+from odapi_repro.features.explain.plan_page import plan_text
 from odapi_repro.files import digest_of
 from odapi_repro.foreign_text import command_line, shown
 from odapi_repro.pipeline import Pipeline
@@ -393,8 +393,8 @@ def _train(
 
 def _write(trials: ExplanationTrials, folder: Path) -> None:
     from odapi_repro.features.explain.explain_subsets import subset_table
-    from odapi_repro.features.explain.pages.content import ExplanationReport
-    from odapi_repro.features.explain.pages.report import write_report
+    from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+    from odapi_repro.features.explain.report.explanation_results import write_report
 
     table = trials.table
     if not len(table):
@@ -404,7 +404,7 @@ def _write(trials: ExplanationTrials, folder: Path) -> None:
 
 
 def _report_again(folder: Path) -> int:
-    from odapi_repro.features.explain.pages.report import read_report, write_report
+    from odapi_repro.features.explain.report.explanation_results import read_report, write_report
 
     report = read_report(folder)
     effects = digest_of(folder / "effects.csv")
@@ -421,18 +421,20 @@ def _report_again(folder: Path) -> int:
 
 
 def _print(folder: Path) -> None:
-    from odapi_repro.features.explain.pages import as_json, text
-    from odapi_repro.features.explain.pages.report import read_report
+    from odapi_repro.features.explain.report import explanation_json
+    from odapi_repro.features.explain.report.explanation_page import explanation_page
+    from odapi_repro.features.explain.report.explanation_results import read_report
+    from odapi_repro.page.terminal_page import print_page
 
     if not (folder / "explanation.json").exists():
         print("nothing has run", file=sys.stderr)
         return
     report = read_report(folder)
     if FLAGS.format == "json":
-        sys.stdout.write(as_json.render(report))
+        sys.stdout.write(explanation_json.render(report))
         return
     print()
-    text.print_report(report)
+    print_page(explanation_page(report))
     print(f"\n{shown(folder / 'README.md')}")
 
 

@@ -14,8 +14,8 @@ import pytest
 from odapi_repro.analysis.effects import Contrast
 from odapi_repro.analysis.image_effects import ImageEffect
 from odapi_repro.features.ablate.effect_sentences import study_headline
-from odapi_repro.features.explain.pages.report import read_report
-from odapi_repro.features.explain.pages.wording import headline as explanation_headline
+from odapi_repro.features.explain.report.explanation_results import read_report
+from odapi_repro.features.explain.report.wording import headline as explanation_headline
 from odapi_repro.features.sweep.sweep_text import sweep_headline
 from odapi_repro.foreign_text import markdown_sentence
 

@@ -60,7 +60,7 @@ def commands(folder: Path) -> dict[str, Callable[[], int]]:
 
 def without_figures() -> None:
     """Replaces what takes long and is not what this is about."""
-    from odapi_repro.features.explain.pages import figures
+    from odapi_repro.features.explain.report import figures
 
     plots.render_plots = lambda report: {}
     figures.render_figures = lambda report: {}

@@ -22,7 +22,7 @@ from odapi_repro.features.explain.explanation import (
     RaceChoice,
     UnvariedDeviation,
 )
-from odapi_repro.features.explain.pages.content import ExplanationReport
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.trials.proxies import ScaleNote
 
 # Factor, its levels in the configs and in the trials, what to write for the reference's.

@@ -10,7 +10,7 @@ import pytest
 from fake_explanation import CASE, cell_rows, grid_record, raced, record, report, two
 from response_surface import ResponseSurface
 
-from odapi_repro.features.explain.pages.content import ExplanationReport
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 
 
 def returned(found: ExplanationReport) -> dict[str, float]:

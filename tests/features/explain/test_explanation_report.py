@@ -23,12 +23,13 @@ from response_surface import ResponseSurface
 from odapi_repro.analysis.attribution import ATTRIBUTION_COLUMNS
 from odapi_repro.analysis.multiplicity import joint_interval
 from odapi_repro.errors import StudyMismatch, UserError
-from odapi_repro.features.explain.pages import as_json
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.readme import readme_text
-from odapi_repro.features.explain.pages.report import read_report, write_report
-from odapi_repro.features.explain.pages.text import print_report, render_terminal
-from odapi_repro.features.explain.pages.wording import headline
+from odapi_repro.features.explain.report import explanation_json
+from odapi_repro.features.explain.report.explanation_page import explanation_page
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.explanation_results import read_report, write_report
+from odapi_repro.features.explain.report.wording import headline
+from odapi_repro.page.markdown_page import markdown_page
+from odapi_repro.page.terminal_page import Terminal, print_page, terminal_page
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def readme(found: ExplanationReport) -> str:
-    return readme_text(found, files=("waterfall.png", "waterfall.svg", "interactions.png"))
+    files = ("waterfall.png", "waterfall.svg", "interactions.png")
+    return markdown_page(explanation_page(found), files)
 
 
 def test_the_folder_holds_what_is_promised(written: tuple[Path, ExplanationReport]) -> None:
@@ -66,7 +68,7 @@ def test_the_committed_files_give_the_same_bytes_again(
     # As when a trial was deleted and run again: the rows come in another order.
     shuffled = found.trials.sample(frac=1, random_state=1)
     rerun = ExplanationReport(found.explanation, shuffled, found.evaluation)
-    assert as_json.render(rerun) == as_json.render(again)
+    assert explanation_json.render(rerun) == explanation_json.render(again)
     assert readme(rerun) == readme(again)
 
 
@@ -86,7 +88,7 @@ def test_effects_csv_has_the_rest_and_both_estimands() -> None:
     explanation = record(3, "both_ends")
     surface = ResponseSurface((-3.0, -2.0, -1.0), diverges=lambda cell: 0.5 * cell[0])
     found = report(explanation, surface)
-    table = as_json.explanation_json(found)
+    table = explanation_json.explanation_json(found)
     assert table["rest"]["factor"] == "not shared out"
     assert {one["given_convergence"]["estimand"] for one in table["shares"]} == {
         "given_convergence"
@@ -127,6 +129,12 @@ def test_both_estimands_are_labelled_where_anything_diverged() -> None:
     assert "## The same given convergence" in text
     assert "0% → 33%" in text
     assert "given convergence" not in readme(two()).lower()
+
+
+def test_what_may_not_be_concluded_is_told_in_sentences() -> None:
+    for found in (two(), report(record(4, "both_ends", seeds=(1,)))):
+        section = readme(found).split("## What may not be concluded\n\n")[1].split("\n\n")[0]
+        assert all(line.startswith("- Do not conclude ") for line in section.splitlines())
 
 
 def test_fewer_images_are_told_with_bias_and_spread_of_both_ends() -> None:
@@ -173,7 +181,8 @@ def test_an_unfinished_study_reports_what_is_there(tmp_path: Path) -> None:
     assert "13 trials still to run" in text
     assert "not measured yet" in text
     path = report(record(4, "path", order_seeds=(9,)), most=4)
-    assert "Cells so far" in render_terminal(path)
+    assert "Cells\n" in terminal_page(explanation_page(path))
+    assert "Cells\n" not in terminal_page(explanation_page(found))
 
 
 def test_a_figure_that_there_is_no_longer_is_removed(tmp_path: Path) -> None:
@@ -186,21 +195,23 @@ def test_a_figure_that_there_is_no_longer_is_removed(tmp_path: Path) -> None:
 def test_the_terminal_gets_ascii_and_the_same_numbers() -> None:
     stream = io.StringIO()
     found = report()
-    print_report(found, stream)
+    print_page(explanation_page(found), stream)
     text = stream.getvalue()
     assert text.isascii()
     assert "?" not in text
     assert "8/8 -> 1/8" in text
     assert f"{found.shares[0].row.delta:.1f}" in text
-    assert "evaluation   unknown: our evaluation of the published checkpoint" in text
+    assert text.startswith(headline(found)[:60])
+    assert "not known: our evaluation of" in text
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_json_has_null_for_what_is_not_known() -> None:
-    found = json.loads(as_json.render(report(rows=[])))
+    found = json.loads(explanation_json.render(report(rows=[])))
     assert found["schema"] == 1
     assert found["gap"]["delta"] is None
     assert found["ends"] == {"user": None, "reference": None}
-    whole = json.loads(as_json.render(report()))
+    whole = json.loads(explanation_json.render(report()))
     assert sum(one["delta"] for one in whole["shares"]) == pytest.approx(whole["gap"]["delta"])
     assert {part["name"] for part in whole["parts"]} == {
         *("evaluation", "environment", "config", "theirs"),
@@ -301,9 +312,8 @@ def test_a_terminal_gets_the_names_of_a_record_as_text(tmp_path: Path) -> None:
         found.explanation, pipeline="a\x1b[2J\nb.config", reference="c\x9b", data="d\u202e"
     )
     for ascii_only in (True, False):
-        told = render_terminal(
-            dataclasses.replace(found, explanation=record), ascii_only=ascii_only
-        )
+        page = explanation_page(dataclasses.replace(found, explanation=record))
+        told = terminal_page(page, Terminal(ascii_only=ascii_only))
         assert not {"\x1b", "\x9b", "\u202e"} & set(told)
     found = dataclasses.replace(found, explanation=record)
     assert not {"\x1b", "\x9b", "\u202e"} & set(readme(found))

@@ -13,13 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from response_surface import ResponseSurface
 
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.figures import draw_figures
-from odapi_repro.features.explain.pages.forest import draw_ends
-from odapi_repro.features.explain.pages.heat_map import draw_interactions
-from odapi_repro.features.explain.pages.interactions import end_effects
-from odapi_repro.features.explain.pages.waterfall import draw_waterfall
-from odapi_repro.features.explain.pages.waterfall_bars import has_waterfall, waterfall_bars
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.figures import draw_ends, draw_figures
+from odapi_repro.features.explain.report.heat_map import draw_interactions
+from odapi_repro.features.explain.report.interactions import end_effects
+from odapi_repro.features.explain.report.waterfall import (
+    draw_waterfall,
+    has_waterfall,
+    waterfall_bars,
+)
 from odapi_repro.page.plot_style import encode, plot_style
 
 

@@ -1,21 +1,25 @@
-"""Effects side by side, each with its interval: what a waterfall cannot show."""
+"""The image files of an explanation, and the one of effects side by side with intervals."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from matplotlib.figure import Figure
 
 from odapi_repro.analysis.attribution import Attribution
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.interactions import end_effects
-from odapi_repro.page.plot_style import INK, MUTED, legible
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.heat_map import draw_interactions, has_heat_map
+from odapi_repro.features.explain.report.interactions import end_effects
+from odapi_repro.features.explain.report.waterfall import draw_waterfall, has_waterfall
+from odapi_repro.page.plot_style import INK, MUTED, drawing, legible
+from odapi_repro.page.results_folder import Drawing
 
-__all__ = ["ForestRow", "draw_effects", "draw_ends"]
+__all__ = ["draw_ends", "draw_figures", "render_figures"]
 
 _COLOURS: Final = ("#0072b2", "#d55e00")
 _MARKERS: Final = ("o", "s")
@@ -24,17 +28,53 @@ _WIDTH_OF_NAMES: Final = 34
 
 
 @dataclass(frozen=True)
-class ForestRow:
+class _Row:
     """A row of the figure: one effect, or two that are set against each other."""
 
     label: str
     effects: tuple[Attribution, ...]
 
 
-def draw_effects(report: ExplanationReport) -> Figure:
+def render_figures(report: ExplanationReport) -> tuple[Drawing, ...]:
+    """Waterfall (of a grid with more levels: effects) and interactions, PNG and SVG."""
+    return tuple(drawing(name, partial(draw, report)) for name, draw in _figures_of(report).items())
+
+
+def draw_figures(report: ExplanationReport) -> dict[str, Figure]:
+    """The figures by name, in the style of whoever draws them."""
+    return {name: draw(report) for name, draw in _figures_of(report).items()}
+
+
+def _figures_of(report: ExplanationReport) -> dict[str, Callable[[ExplanationReport], Figure]]:
+    """What draws each figure that there is something to draw for."""
+    found: dict[str, Callable[[ExplanationReport], Figure]] = {}
+    if has_waterfall(report):
+        found["waterfall"] = draw_waterfall
+    elif _has_levels(report):
+        found["effects"] = _draw_effects
+    if has_heat_map(report):
+        found["interactions"] = draw_interactions
+    elif _has_ends(report):
+        found["interactions"] = draw_ends
+    return found
+
+
+def _has_levels(report: ExplanationReport) -> bool:
+    return any(len(one.levels) > 2 for one in report.explanation.deviations) and any(
+        one.definition.primary and not math.isnan(one.row.delta) for one in report.effects
+    )
+
+
+def _has_ends(report: ExplanationReport) -> bool:
+    return len(report.explanation.deviations) > 1 and any(
+        not math.isnan(one.row.delta) for ends in end_effects(report) for one in ends[:2]
+    )
+
+
+def _draw_effects(report: ExplanationReport) -> Figure:
     """Every level of every deviation against the reference's, for a grid."""
     rows = [
-        ForestRow(f"{one.row.factor} {one.row.from_level} → {one.row.to_level}", (one.row,))
+        _Row(f"{one.row.factor} {one.row.from_level} → {one.row.to_level}", (one.row,))
         for one in report.effects[1:]
         if one.definition.primary
     ]
@@ -44,13 +84,13 @@ def draw_effects(report: ExplanationReport) -> Figure:
 
 def draw_ends(report: ExplanationReport) -> Figure:
     """Of both ends: the effect of each deviation at the reference and in the user's config."""
-    rows = [ForestRow(low.row.factor, (low.row, high.row)) for low, high, _ in end_effects(report)]
+    rows = [_Row(low.row.factor, (low.row, high.row)) for low, high, _ in end_effects(report)]
     title = "Where the two differ, a deviation interacts with the others"
     return _draw(report, rows, ("added to the reference", "in the user's config"), title)
 
 
 def _draw(
-    report: ExplanationReport, rows: Sequence[ForestRow], series: Sequence[str], title: str
+    report: ExplanationReport, rows: Sequence[_Row], series: Sequence[str], title: str
 ) -> Figure:
     record = report.explanation
     labels = ["\n".join(_wrapped(row.label)) for row in rows]
@@ -95,7 +135,7 @@ def _title(report: ExplanationReport, title: str) -> str:
     return "\n".join(lines if scale == "full" else [*lines, f"{scale} scale: differences only"])
 
 
-def _note(rows: Sequence[ForestRow]) -> str:
+def _note(rows: Sequence[_Row]) -> str:
     if any(not math.isnan(effect.low) for row in rows for effect in row.effects):
         return "Lines: 95 % intervals, of one effect each; filled: resolved, hollow: not."
     return "One training a cell: no intervals, nothing is resolved."

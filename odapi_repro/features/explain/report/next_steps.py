@@ -8,15 +8,15 @@ from typing import Final
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.features.explain.designs import SampledShapley
 from odapi_repro.features.explain.explanation import UnvariedDeviation
-from odapi_repro.features.explain.pages.advice import MOST_REPLICATES, Advice, Replicates
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.wording import (
+from odapi_repro.features.explain.report.advice import MOST_REPLICATES, Advice, Replicates
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.wording import (
     cell_text,
     count_of,
-    decimals,
     joined,
 )
-from odapi_repro.foreign_text import command_line, markdown_code
+from odapi_repro.foreign_text import command_line
+from odapi_repro.page.blocks import code
 from odapi_repro.page.tables import number
 
 __all__ = ["run_lines", "seeds_for"]
@@ -134,7 +134,7 @@ def seeds_for(report: ExplanationReport, replicates: int) -> int:
 
 
 def _decide(report: ExplanationReport, one: Replicates) -> str:
-    digits, row = decimals(report), one.effect.row
+    digits, row = report.digits, one.effect.row
     name = row.factor
     what = (
         f"an effect of the {number(one.target, digits)} seen"
@@ -172,7 +172,7 @@ def _evaluation(report: ExplanationReport) -> list[str]:
                 command = f"python -m odapi_repro.run {command_line(named)}"
                 lines.append(
                     f"{factor}, without training: "
-                    f"{markdown_code(f'{command} --checkpoint <your training folder>')}."
+                    f"{code(f'{command} --checkpoint <your training folder>')}."
                 )
             else:
                 lines.append(_evaluated_otherwise(report, one))

@@ -6,8 +6,8 @@ import math
 
 from odapi_repro.analysis.power import smallest_effect
 from odapi_repro.features.explain.designs import AblationPath, Bisection
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.wording import SHARE_KINDS, count_of, decimals, joined
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.wording import SHARE_KINDS, count_of, joined
 from odapi_repro.page.tables import number
 
 __all__ = ["caveats", "design_notes", "shares_notes"]
@@ -15,7 +15,7 @@ __all__ = ["caveats", "design_notes", "shares_notes"]
 
 def shares_notes(report: ExplanationReport) -> list[str]:
     """How to read the table of shares."""
-    digits, margin = decimals(report), report.explanation.design.margin
+    digits, margin = report.digits, report.explanation.design.margin
     rows = [one.row for one in report.shares]
     metric = report.explanation.metric
     notes = [

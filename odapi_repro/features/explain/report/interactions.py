@@ -15,12 +15,15 @@ from odapi_repro.features.explain.designs import (
     FullFactorial,
     Shapley,
 )
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.effects import ExplainedEffect
-from odapi_repro.features.explain.pages.tables import estimate_cells, with_interval
-from odapi_repro.features.explain.pages.wording import between, count_of, decimals, joined
+from odapi_repro.features.explain.report.effect_tables import estimate_cells, with_interval
+from odapi_repro.features.explain.report.explanation_report import (
+    ExplainedEffect,
+    ExplanationReport,
+)
+from odapi_repro.features.explain.report.wording import between, count_of, joined
+from odapi_repro.page.blocks import Table
 from odapi_repro.page.claims import signed
-from odapi_repro.page.tables import Table, number
+from odapi_repro.page.tables import number
 
 __all__ = [
     "end_effects",
@@ -41,7 +44,7 @@ def interaction_table(report: ExplanationReport) -> Table | None:
         return None
     if rows[0].row.kind == "disagreement":
         return _ends_table(report)
-    digits = decimals(report)
+    digits = report.digits
     aliases = any(one.row.aliases for one in rows)
     header = (
         "pair",
@@ -76,7 +79,7 @@ def end_effects(
 
 def path_table(report: ExplanationReport) -> Table | None:
     """The shares on the two paths side by side; None unless both are known."""
-    digits = decimals(report)
+    digits = report.digits
     families = ("path from_user", "path from_reference")
     shares = {
         (one.row.family, one.row.factor): one for one in report.effects if one.definition.primary
@@ -173,7 +176,7 @@ def _telling(report: ExplanationReport) -> Design | None:
 
 
 def _sentence(report: ExplanationReport, effect: ExplainedEffect) -> str:
-    row, digits, metric = effect.row, decimals(report), report.explanation.metric
+    row, digits, metric = effect.row, report.digits, report.explanation.metric
     ends = between(row.low, row.high, digits)
     if row.kind == "disagreement":
         low, high, _ = next(one for one in end_effects(report) if one[2] is effect)
@@ -199,7 +202,7 @@ def _sentence(report: ExplanationReport, effect: ExplainedEffect) -> str:
 
 
 def _ends_table(report: ExplanationReport) -> Table:
-    digits = decimals(report)
+    digits = report.digits
     header = (
         *("deviation", "added to the reference", "in your config"),
         *("difference", "95 % interval", "n", "verdict"),

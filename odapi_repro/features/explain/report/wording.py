@@ -10,8 +10,10 @@ from odapi_repro.analysis.attribution import Attribution, Combination, StudiedDe
 from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
 from odapi_repro.analysis.multiplicity import joint_interval
 from odapi_repro.analysis.verdicts import Verdict
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.effects import ExplainedEffect
+from odapi_repro.features.explain.report.explanation_report import (
+    ExplainedEffect,
+    ExplanationReport,
+)
 from odapi_repro.page.claims import scored, signed
 from odapi_repro.page.tables import number
 
@@ -21,10 +23,10 @@ __all__ = [
     "cell_text",
     "change_text",
     "count_of",
-    "decimals",
     "headline",
     "joined",
     "returned_text",
+    "sized",
     "unknown_text",
     "verdict_of_mending",
 ]
@@ -41,16 +43,17 @@ SHARE_KINDS: Final = {
 """What a share is, by the kind of its effect."""
 
 
-def decimals(report: ExplanationReport) -> int:
-    """Digits behind the point: AP has one, a loss three."""
-    return 1 if report.unit else 3
-
-
 def between(low: float, high: float, digits: int = 1) -> str:
     """The ends of an interval with their signs, empty where there is none."""
     if math.isnan(low):
         return ""
     return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def sized(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A difference with the interval that it has: "-5.6 [-6.2 to -5.1]"."""
+    ends = between(low, high, digits)
+    return f"{signed(value, digits)} [{ends}]" if ends else signed(value, digits)
 
 
 def unknown_text(row: Attribution) -> str:
@@ -65,10 +68,7 @@ def returned_text(effect: ExplainedEffect, digits: int = 1) -> str:
     """What mending a deviation returns, with its interval: "+9.3 [+7.1 to +11.5]"."""
     if math.isnan(effect.returned):
         return unknown_text(effect.row)
-    ends = between(*effect.ends, digits)
-    return (
-        f"{signed(effect.returned, digits)} [{ends}]" if ends else signed(effect.returned, digits)
-    )
+    return sized(effect.returned, *effect.ends, digits)
 
 
 def verdict_of_mending(row: Attribution) -> str:
@@ -157,7 +157,7 @@ def headline(report: ExplanationReport) -> str:
 
 def _gap(report: ExplanationReport) -> str:
     record, row = report.explanation, report.gap.row
-    digits, metric = decimals(report), record.metric
+    digits, metric = report.digits, record.metric
     scale = "" if record.scale == "full" else f" at {record.scale} scale"
     user, reference = record.pipeline, record.reference
     ends = between(*report.gap.ends, digits)
@@ -200,7 +200,7 @@ def _runs(share: float, n: int) -> str:
 
 def _shares(report: ExplanationReport) -> str:
     """What accounts for it: the resolved losses, the largest first, and how many are left open."""
-    digits = decimals(report)
+    digits = report.digits
     losses = sorted(
         (one for one in report.shares if one.row.verdict == "loss"),
         key=lambda one: -abs(one.returned),
@@ -252,11 +252,6 @@ def _loss(effect: ExplainedEffect, shares: int, digits: int) -> str:
 
 def _more(count: int) -> str:
     return "1 more is a loss" if count == 1 else f"{count} more are losses"
-
-
-def _costs(effect: ExplainedEffect) -> str:
-    names = effect.definition.deviations
-    return f"{joined(names)} together cost" if len(names) > 1 else f"{names[0]} costs"
 
 
 def _sizes(effect: ExplainedEffect, digits: int) -> str:

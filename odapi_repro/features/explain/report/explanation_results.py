@@ -11,13 +11,13 @@ import pandas as pd
 from odapi_repro.errors import StudyMismatch, UserError
 from odapi_repro.features.explain.explain_subsets import EVALUATION_COLUMNS
 from odapi_repro.features.explain.explanation import Explanation
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.readme import readme_text
-from odapi_repro.features.explain.pages.tables import effects_frame
-from odapi_repro.page.results_folder import Drawing, write_results
+from odapi_repro.features.explain.report.effect_tables import effects_frame
+from odapi_repro.features.explain.report.explanation_page import explanation_page
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.page.results_folder import Drawing, Results
 from odapi_repro.page.tables import csv_bytes, read_trials
 
-__all__ = ["EXPLANATION_FILE", "read_report", "write_report"]
+__all__ = ["EXPLANATION_FILE", "explanation_results", "read_report", "write_report"]
 
 EXPLANATION_FILE: Final = "explanation.json"
 """By this file a folder in results/ is known to be an explanation's."""
@@ -31,14 +31,7 @@ _FIGURES: Final = tuple(
 
 
 def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
-    """Writes trials.csv, explanation.json, the tables and README.md, then the figures.
-
-    README.md is written again as it shows them. Each file is replaced whole; a figure of an
-    earlier report that there is no longer is removed.
-    The same record and trials give the same bytes.
-
-    Returns:
-        The paths written, README.md last.
+    """Writes the results of an explanation; README.md is the last of the paths that it gives.
 
     Raises:
         UserError: the folder holds the results of something else, or cannot be written.
@@ -51,6 +44,11 @@ def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
             mend="choose another --name",
             where=str(folder),
         )
+    return explanation_results(report).write(folder)
+
+
+def explanation_results(report: ExplanationReport) -> Results:
+    """Gives what results/<study>/ holds; the same record and trials give the same bytes."""
     tables = {
         _TRIALS: csv_bytes(report.table),
         EXPLANATION_FILE: report.explanation.to_json().encode(),
@@ -61,17 +59,11 @@ def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
 
     def drawings() -> Iterable[Drawing]:
         # Matplotlib takes a second to import.
-        from odapi_repro.features.explain.pages.figures import render_figures
+        from odapi_repro.features.explain.report.figures import render_figures
 
         return render_figures(report)
 
-    return write_results(
-        folder,
-        tables=tables,
-        drawings=drawings,
-        pages=lambda files: {"README.md": readme_text(report, files=files)},
-        earlier=(*_FIGURES, _EVALUATION),
-    )
+    return Results(explanation_page(report), tables, drawings, (*_FIGURES, _EVALUATION))
 
 
 def read_report(folder: Path) -> ExplanationReport:

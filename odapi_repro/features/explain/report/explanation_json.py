@@ -10,18 +10,18 @@ from typing import Any
 
 from odapi_repro import __version__
 from odapi_repro.analysis.attribution import Attribution, GapPart
-from odapi_repro.features.explain.pages.advice import Advice
-from odapi_repro.features.explain.pages.cells import cell_summaries
-from odapi_repro.features.explain.pages.changes import change_lines
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.effects import ExplainedEffect
-from odapi_repro.features.explain.pages.fewer_images import fewer_images
-from odapi_repro.features.explain.pages.interactions import interaction_lines
-from odapi_repro.features.explain.pages.next_steps import run_lines
-from odapi_repro.features.explain.pages.notes import caveats, design_notes
-from odapi_repro.features.explain.pages.readme import report_command
-from odapi_repro.features.explain.pages.setup_sections import spending
-from odapi_repro.features.explain.pages.wording import headline
+from odapi_repro.features.explain.report.advice import Advice, change_lines
+from odapi_repro.features.explain.report.cells import cell_summaries
+from odapi_repro.features.explain.report.explanation_page import report_command
+from odapi_repro.features.explain.report.explanation_report import (
+    ExplainedEffect,
+    ExplanationReport,
+)
+from odapi_repro.features.explain.report.fewer_images import fewer_images
+from odapi_repro.features.explain.report.interactions import interaction_lines
+from odapi_repro.features.explain.report.next_steps import run_lines
+from odapi_repro.features.explain.report.notes import caveats, design_notes
+from odapi_repro.features.explain.report.wording import headline
 
 __all__ = ["SCHEMA", "explanation_json", "render"]
 
@@ -113,7 +113,7 @@ def explanation_json(report: ExplanationReport) -> dict[str, Any]:
         "cost": {
             "trials": len(report.table),
             "by_status": report.status_counts,
-            "wall_seconds": spending(report),
+            "wall_seconds": report.wall_seconds,
         },
     }
 

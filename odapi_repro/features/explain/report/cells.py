@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from odapi_repro.analysis.attribution import Combination, StudiedDeviation, labels_of
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.wording import cell_text, decimals
-from odapi_repro.page.tables import Table, number
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.wording import cell_text
+from odapi_repro.page.blocks import Table
+from odapi_repro.page.tables import number
 
 __all__ = ["CellSummary", "cell_summaries", "cells_table"]
 
@@ -60,7 +61,7 @@ def cell_summaries(report: ExplanationReport) -> list[CellSummary]:
 
 def cells_table(report: ExplanationReport) -> Table:
     """A row a cell: its levels in the trials, what it scored, what is missing."""
-    digits, factors = decimals(report), report.explanation.factors
+    digits, factors = report.digits, report.explanation.factors
     header = (
         *factors,
         *(f"{report.explanation.metric}, mean", "sd", "n", "diverged", "missing"),

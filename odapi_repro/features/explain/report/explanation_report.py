@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -12,7 +12,9 @@ from typing import Final
 import pandas as pd
 
 from odapi_repro.analysis.attribution import (
+    Attribution,
     Combination,
+    EffectDefinition,
     GapPart,
     GapParts,
     KnownNumber,
@@ -35,17 +37,41 @@ from odapi_repro.features.explain.designs import (
     attribute,
 )
 from odapi_repro.features.explain.explanation import Explanation, MappedLevel
-from odapi_repro.features.explain.pages.effects import ExplainedEffect, explained
 from odapi_repro.page.tables import csv_bytes, read_trials
 
-__all__ = ["CONFIDENCE", "INTERACTION_KINDS", "ExplanationReport"]
+__all__ = ["CONFIDENCE", "ExplainedEffect", "ExplanationReport"]
 
 CONFIDENCE: Final = 0.95
 """Of all intervals; a race computes them a little wider, so that they hold it."""
 
-INTERACTION_KINDS: Final = frozenset({"interaction", "shapley_interaction", "disagreement"})
+_INTERACTION_KINDS: Final = frozenset({"interaction", "shapley_interaction", "disagreement"})
 
 _LEAST_REST: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class ExplainedEffect:
+    """One effect of the design, under both estimands.
+
+    Attributes:
+        definition: what it is a difference of.
+        row: its attribution, a diverged trial counting for 0 (for a loss: left out).
+        converged: the same given convergence; None where no trial of the design diverged.
+    """
+
+    definition: EffectDefinition
+    row: Attribution
+    converged: Attribution | None
+
+    @property
+    def returned(self) -> float:
+        """What mending it returns: the reference's level minus the user's; NaN where unknown."""
+        return -self.row.delta + 0.0
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval of `returned`, NaN where there is none."""
+        return -self.row.high + 0.0, -self.row.low + 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +163,7 @@ class ExplanationReport:
     def effects(self) -> tuple[ExplainedEffect, ...]:
         """The effects of the design, the gap first."""
         definitions = self.design.effects(self.outcomes)
-        return explained(definitions, self.result.rows)
+        return _explained(definitions, self.result.rows)
 
     @property
     def gap(self) -> ExplainedEffect:
@@ -189,12 +215,12 @@ class ExplanationReport:
             alpha=self.race.level if self.race else None,
             cells=cells,
         )
-        return explained([definition], rows)[0]
+        return _explained([definition], rows)[0]
 
     @cached_property
     def interactions(self) -> tuple[ExplainedEffect, ...]:
         """Interactions of two, or where a deviation's effect differs between the two ends."""
-        return tuple(one for one in self.effects if one.definition.kind in INTERACTION_KINDS)
+        return tuple(one for one in self.effects if one.definition.kind in _INTERACTION_KINDS)
 
     @cached_property
     def others(self) -> tuple[ExplainedEffect, ...]:
@@ -242,6 +268,17 @@ class ExplanationReport:
         return {str(status): int(count) for status, count in counts.items()}
 
     @property
+    def wall_seconds(self) -> float:
+        """The wall time of all trials, NaN where none is known."""
+        seconds = pd.to_numeric(self.table["wall_seconds"], errors="coerce").dropna()
+        return math.fsum(seconds) if len(seconds) else math.nan
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point: AP has one, a loss three."""
+        return 1 if self.unit else 3
+
+    @property
     def unit(self) -> str:
         """What the metric counts in: points, or nothing for a loss."""
         return "" if self.explanation.metric in LOWER_IS_BETTER else "points"
@@ -277,3 +314,14 @@ class ExplanationReport:
 
 def _or_0(value: float) -> float:
     return 0.0 if math.isnan(value) else value
+
+
+def _explained(
+    definitions: Sequence[EffectDefinition], rows: Sequence[Attribution]
+) -> tuple[ExplainedEffect, ...]:
+    """The effects, from the rows of `attributions` of these definitions."""
+    count = len(definitions)
+    second: Sequence[Attribution | None] = rows[count:] or (None,) * count
+    return tuple(
+        ExplainedEffect(*found) for found in zip(definitions, rows[:count], second, strict=True)
+    )

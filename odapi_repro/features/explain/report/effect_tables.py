@@ -12,25 +12,24 @@ from odapi_repro.analysis.attribution import (
     Attribution,
     attribution_table,
 )
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.effects import ExplainedEffect
-from odapi_repro.features.explain.pages.wording import between, decimals, unknown_text
+from odapi_repro.features.explain.report.explanation_report import (
+    ExplainedEffect,
+    ExplanationReport,
+)
+from odapi_repro.features.explain.report.wording import between, sized, unknown_text
+from odapi_repro.page.blocks import Table
 from odapi_repro.page.claims import signed
-from odapi_repro.page.tables import Table
 
 __all__ = [
-    "PART_TITLES",
     "effect_table",
     "effects_frame",
     "estimands_table",
     "estimate_cells",
-    "levels_of",
-    "name_of",
     "parts_table",
     "with_interval",
 ]
 
-PART_TITLES: Final = {
+_PART_TITLES: Final = {
     "evaluation": "published number - our evaluation of the published checkpoint",
     "environment": "published checkpoint - our training of the reference",
     "config": "our training of the reference - our training of your config",
@@ -51,7 +50,6 @@ def effect_table(
     effects: Sequence[ExplainedEffect],
     *,
     summed: bool = False,
-    most_named: int | None = None,
 ) -> Table:
     """Effects with interval and verdict, the user's level minus the reference's.
 
@@ -59,9 +57,8 @@ def effect_table(
         report: that they are of.
         effects: a row each.
         summed: whether rows follow for the rest that is not shared out, and for the gap.
-        most_named: deviations that moved together are named up to so many, the others counted.
     """
-    digits = decimals(report)
+    digits = report.digits
     contexts = len({one.row.context for one in effects}) > 1
     aliases = any(one.row.aliases for one in effects)
     header = (
@@ -73,8 +70,8 @@ def effect_table(
     ends = [*([report.rest] if report.rest else []), report.gap] if summed else []
     rows = tuple(
         (
-            name_of(one, most_named),
-            levels_of(report, one),
+            _name_of(one),
+            _levels_of(report, one),
             *((one.row.context if one in effects else "",) if contexts else ()),
             *((one.row.aliases,) if aliases else ()),
             *estimate_cells(one.row, digits),
@@ -86,14 +83,14 @@ def effect_table(
 
 def estimands_table(report: ExplanationReport, effects: Sequence[ExplainedEffect]) -> Table:
     """The two estimands side by side, with how often the trainings of either side diverged."""
-    digits = decimals(report)
+    digits = report.digits
     header = (
         *("deviation", "diverged, reference → yours"),
         *("a diverged run counts as 0", "verdict", "given convergence", "n", "verdict"),
     )
     rows = tuple(
         (
-            name_of(one),
+            _name_of(one),
             f"{_percent(one.row.p_diverged_from)} → {_percent(one.row.p_diverged_to)}",
             with_interval(one.row, digits),
             one.row.verdict,
@@ -109,7 +106,7 @@ def estimands_table(report: ExplanationReport, effects: Sequence[ExplainedEffect
 
 def parts_table(report: ExplanationReport) -> Table:
     """The gap in its four parts, each a number or the reason why it is none."""
-    digits = decimals(report)
+    digits = report.digits
     rows: list[tuple[str, ...]] = []
     for part in report.parts.parts:
         value = "unknown" if part.value is None else signed(part.value, digits)
@@ -126,7 +123,7 @@ def parts_table(report: ExplanationReport) -> Table:
         remark = part.unknown
         if part.value is not None and not part.full_scale:
             remark = f"at {report.explanation.scale} scale: enters no sum"
-        rows.append((part.name, PART_TITLES[part.name], value, ends, remark))
+        rows.append((part.name, _PART_TITLES[part.name], value, ends, remark))
     total = report.parts.total
     rows.append(
         (
@@ -141,27 +138,20 @@ def parts_table(report: ExplanationReport) -> Table:
     return Table(header, tuple(rows), numeric_from=5)
 
 
-def name_of(effect: ExplainedEffect, most: int | None = None) -> str:
+def _name_of(effect: ExplainedEffect) -> str:
     """What a table calls an effect: its deviations, or what is not one of them."""
-    if effect.row.kind == "gap":
-        return "the gap"
-    if effect.row.kind == "rest":
-        return "not shared out (interactions)"
-    names = effect.definition.deviations
-    if most is None or len(names) <= most:
-        return effect.row.factor
-    return f"{' + '.join(names[: most - 1])} + {len(names) - most + 1} more"
+    named = {"gap": "the gap", "rest": "not shared out (interactions)"}
+    return named.get(effect.row.kind, effect.row.factor)
 
 
 def with_interval(row: Attribution, digits: int = 1) -> str:
     """An effect with its interval: "-5.6 [-6.2 to -5.1]"."""
     if math.isnan(row.delta):
         return unknown_text(row)
-    ends = between(row.low, row.high, digits)
-    return f"{signed(row.delta, digits)} [{ends}]" if ends else signed(row.delta, digits)
+    return sized(row.delta, row.low, row.high, digits)
 
 
-def levels_of(report: ExplanationReport, effect: ExplainedEffect) -> str:
+def _levels_of(report: ExplanationReport, effect: ExplainedEffect) -> str:
     """The levels that an effect compares, of the reference and of the user, as in the trials."""
     row = effect.row
     if row.kind == "rest":
@@ -191,7 +181,7 @@ def _percent(share: float) -> str:
 
 def _total_remark(report: ExplanationReport) -> str:
     parts = report.parts
-    digits = decimals(report)
+    digits = report.digits
     if parts.total is None:
         record = report.explanation
         reported = any(one.metric == record.metric for one in record.reported)

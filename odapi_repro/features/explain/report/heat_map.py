@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from odapi_repro.analysis.attribution import Attribution
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.wording import between, decimals
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.wording import between
 from odapi_repro.page.claims import signed
 from odapi_repro.page.plot_style import INK, MUTED, legible
 
@@ -104,7 +104,7 @@ def _square(
     )
     dark = resolved and abs(place - 0.5) * 2 > _DARK
     colour = "white" if dark else INK
-    digits = decimals(report)
+    digits = report.digits
     weight = "bold" if resolved else "normal"
     axes.text(
         x,

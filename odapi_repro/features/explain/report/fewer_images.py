@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from odapi_repro.features.explain.pages.content import ExplanationReport
-from odapi_repro.features.explain.pages.wording import decimals
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.page.blocks import Paragraph, Section, Table
 from odapi_repro.page.claims import signed
-from odapi_repro.page.tables import Table, number
+from odapi_repro.page.tables import number
 
-__all__ = ["SubsetScores", "evaluation_table", "fewer_images", "section"]
+__all__ = ["SubsetScores", "fewer_images", "fewer_images_section"]
 
 _LARGEST_FRACTION: Final = 1000
 
@@ -58,9 +58,9 @@ def fewer_images(report: ExplanationReport) -> list[SubsetScores]:
     return found
 
 
-def evaluation_table(report: ExplanationReport) -> Table:
+def _evaluation_table(report: ExplanationReport) -> Table:
     """A row an end."""
-    digits = decimals(report)
+    digits = report.digits
     header = ("config", "images", "trainings", "higher by, on average", "sd from part to part")
     rows = tuple(
         (
@@ -75,17 +75,17 @@ def evaluation_table(report: ExplanationReport) -> Table:
     return Table(header, rows, numeric_from=2)
 
 
-def section(report: ExplanationReport) -> str:
-    """The section of README.md, empty where nothing was scored so."""
+def fewer_images_section(report: ExplanationReport) -> Section:
+    """Gives the section of README.md, without a block where nothing was scored so."""
     found = fewer_images(report)
     if not found:
-        return ""
-    metric, digits = report.explanation.metric, decimals(report)
+        return Section("", [])
+    metric, digits = report.explanation.metric, report.digits
     yours = next((one for one in found if one.cell == "user"), found[0])
     size = number(abs(yours.bias), digits)
     way = f"{size} {metric} {'higher' if yours.bias > 0 else 'lower'}"
     whole = report.explanation.num_eval_images
-    told = f"The config evaluates on {share_text(yours.share)} of the evaluation shards"
+    told = f"The config evaluates on {_share_text(yours.share)} of the evaluation shards"
     if yours.images > max(1, round(yours.share * whole)):
         told += (
             f"; that many of these {whole:,} images would be hardly more than noise, so parts of "
@@ -98,10 +98,12 @@ def section(report: ExplanationReport) -> str:
         "random parts. A small part reads high because interpolated precision takes the best "
         "from a recall on."
     )
-    return f"## Evaluated on fewer images\n\n{evaluation_table(report).markdown()}\n\n{text}"
+    return Section(
+        "Evaluated on fewer images", [_evaluation_table(report), Paragraph(text)], "file"
+    )
 
 
-def share_text(share: float) -> str:
+def _share_text(share: float) -> str:
     """A share as the fraction that it nearly is, else in percent."""
     if 0 < share < 1:
         whole = round(1 / share)

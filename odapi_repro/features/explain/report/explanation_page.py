@@ -1,0 +1,290 @@
+"""The report of an explanation as a page: what explains the gap, how far it holds, how to again."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from odapi_repro.features.explain.explanation import UnvariedDeviation
+from odapi_repro.features.explain.report.advice import Advice, change_lines
+from odapi_repro.features.explain.report.cells import cells_table
+from odapi_repro.features.explain.report.effect_tables import (
+    effect_table,
+    estimands_table,
+    parts_table,
+)
+from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.features.explain.report.fewer_images import fewer_images_section
+from odapi_repro.features.explain.report.interactions import (
+    interaction_lines,
+    interaction_table,
+    path_table,
+)
+from odapi_repro.features.explain.report.next_steps import run_lines
+from odapi_repro.features.explain.report.notes import caveats, design_notes, shares_notes
+from odapi_repro.features.explain.report.wording import count_of, headline
+from odapi_repro.foreign_text import command_line
+from odapi_repro.page.blocks import (
+    Bullets,
+    Code,
+    Figure,
+    Headline,
+    Page,
+    Paragraph,
+    Section,
+    Table,
+    code,
+)
+from odapi_repro.trials.progress import duration
+
+__all__ = ["UNVARIED_KINDS", "explanation_page", "report_command"]
+
+UNVARIED_KINDS: Final = {
+    "evaluation": "changes what is measured, not what is learned",
+    "unexpressed": "may matter; no factor varies it",
+    "at_this_scale": "this scale cannot vary it",
+    "held": "left out on request",
+    "left_open": "the reference leaves it to the user",
+    "inert": "has no effect",
+}
+"""Why a deviation is not varied, those that may matter first."""
+
+
+def explanation_page(report: ExplanationReport) -> Page:
+    """Gives the whole report; a terminal shows it as far as what to run next."""
+    record, advice = report.explanation, Advice(report)
+    held = tuple(f"`{one.factor}`: {one.holds}" for one in record.mapped if one.holds)
+    proxy = "Proxy scale: read the differences only; its AP is not COCO's."
+    blocks = (
+        Headline(headline(report)),
+        _parts(report),
+        _shares(report),
+        _estimands(report),
+        _interactions(report),
+        Section("What to change first", [Bullets(tuple(change_lines(report, advice)))]),
+        Section("What to run next", [Bullets(tuple(run_lines(report, advice)))]),
+        Section("", [Paragraph(proxy) if record.scale == "proxy" else None], "terminal"),
+        _unvaried(record.unvaried),
+        fewer_images_section(report),
+        _mapping(report),
+        _scale(report),
+        Section("What was held constant", [Bullets(held)], "file"),
+        _reported(report),
+        Section("How it was measured", [Bullets(tuple(design_notes(report)))], "file"),
+        _cells(report),
+        Section("What may not be concluded", [Bullets(tuple(_warnings(report)))], "file"),
+        Section(
+            "Run it again",
+            [
+                Code(record.command),
+                Paragraph("From the files of this folder, without training:"),
+                Code(report_command(report)),
+            ],
+            "file",
+        ),
+        Section("What it cost", [Bullets(tuple(_cost(report)))], "file"),
+    )
+    return Page(record.study, blocks)
+
+
+def report_command(report: ExplanationReport) -> str:
+    """Gives the command that reports again from the committed files, and trains nothing."""
+    folder = f"results/{report.explanation.study}"
+    return command_line(["python", "-m", "odapi_repro.explain", "--from", folder])
+
+
+def _parts(report: ExplanationReport) -> Section:
+    record = report.explanation
+    text = (
+        f"From the number published for {code(record.reference)} to the one got with "
+        f"{code(record.pipeline)}, in {record.metric} lost on the way. Only `config` is "
+        "shared out among deviations below."
+    )
+    if record.scale != "full":
+        text += (
+            f" It was measured at {record.scale} scale, on {record.data}, and is not "
+            "comparable with the other parts."
+        )
+    return Section("The gap in four parts", [parts_table(report), Paragraph(text)])
+
+
+def _shares(report: ExplanationReport) -> Section:
+    figures = (
+        Figure("waterfall.png", "From the user's config to the reference"),
+        Figure("effects.png", "Each level against the reference's"),
+    )
+    if not report.shares:
+        unknown = "No share of the gap is known yet; see the cells below."
+        return Section("What the deviations cost", [*figures, Paragraph(unknown)])
+    levels = [one for one in report.others if one.row.kind == "main_effect"]
+    beside = (
+        "All effects are in [effects.csv](effects.csv), all trials in [trials.csv](trials.csv)."
+    )
+    return Section(
+        "What the deviations cost",
+        [
+            *figures,
+            effect_table(report, report.shares, summed=True),
+            Paragraph("Levels beside yours:") if levels else None,
+            effect_table(report, levels),
+            Paragraph(" ".join([*shares_notes(report), beside])),
+        ],
+    )
+
+
+def _estimands(report: ExplanationReport) -> Section:
+    shown = (*report.shares, *([report.rest] if report.rest else []), report.gap)
+    text = (
+        "Two estimands. A diverged run as 0 (`ap_or_0`) is what a user gets, and sums to the gap; "
+        "given convergence (`given_convergence`) is what a deviation does where training works at "
+        "all, and is read with the share that diverged beside it: trainings that converged are a "
+        "choice of the luckier ones."
+    )
+    table = estimands_table(report, shown)
+    return Section(
+        "The same given convergence", [table, Paragraph(text)] if report.diverged else []
+    )
+
+
+def _interactions(report: ExplanationReport) -> Section:
+    paths = path_table(report)
+    text = (
+        "Where the two paths give a deviation another share, it depends on what was moved before "
+        "it."
+    )
+    return Section(
+        "Interactions",
+        [
+            Figure("interactions.png", "Interactions"),
+            interaction_table(report),
+            paths,
+            Paragraph(text) if paths else None,
+            Bullets(tuple(interaction_lines(report))),
+        ],
+    )
+
+
+def _unvaried(found: tuple[UnvariedDeviation, ...]) -> Section:
+    order = list(UNVARIED_KINDS)
+    rows = tuple(
+        (
+            one.factor,
+            UNVARIED_KINDS[one.kind],
+            "<br>".join(
+                f"{code(field.path)}: {_value(field.user)} (reference: {_value(field.reference)})"
+                for field in one.fields
+            )
+            or "-",
+            one.why,
+        )
+        for one in sorted(found, key=lambda one: order.index(one.kind))
+    )
+    table = Table(("deviation", "kind", "yours", "why"), rows, numeric_from=4)
+    return Section("Deviations that were not varied", [table], "file")
+
+
+def _mapping(report: ExplanationReport) -> Section:
+    """The levels of the configs and of the trials, with what was kept and what clipped."""
+    record = report.explanation
+    rows = tuple(
+        (
+            one.factor,
+            f"{one.full_reference} → {one.full_user}",
+            f"{one.reference} → {one.user}" if one.reference != one.user else "not varied",
+            f"{'clipped' if one.clipped else 'kept'}: {one.kept}",
+            one.why,
+        )
+        for one in record.mapped
+    )
+    header = ("factor", "in the configs, reference → yours", "here", "relation", "why")
+    groups = [
+        Paragraph(f"{code(one.name)} moves {', '.join(one.factors)} together, as one deviation.")
+        for one in record.deviations
+        if len(one.factors) > 1
+    ]
+    title = "Levels of the configs and of these trials"
+    return Section(title, [Table(header, rows, numeric_from=5), *groups], "file")
+
+
+def _scale(report: ExplanationReport) -> Section:
+    record = report.explanation
+    rows = tuple(
+        (note.what, note.full, note.here, "kept" if note.kept else "clipped", note.why)
+        for note in record.scale_notes
+    )
+    table = Table(("relation", "full", "here", "", "why"), rows, numeric_from=5)
+    return Section(f"Scale: {record.scale}", [table], "file")
+
+
+def _reported(report: ExplanationReport) -> Section:
+    record = report.explanation
+    rows = tuple(
+        (one.metric, f"{one.value:g}", one.source, one.protocol) for one in record.reported
+    )
+    text = (
+        f"These numbers must not be compared with the {record.scale} AP above: other images, "
+        "another model size, another schedule."
+    )
+    return Section(
+        f"What is reported for {record.reference}",
+        [
+            Table(("metric", "reported", "source", "protocol"), rows, numeric_from=4),
+            Paragraph(text) if rows and record.scale != "full" else None,
+        ],
+        "file",
+    )
+
+
+def _cells(report: ExplanationReport) -> Section:
+    """A path or a bisection that is still looking for its way shows what it has seen."""
+    text = "Means over replicates"
+    text += ", a diverged run counting as 0." if report.diverged else "."
+    same = len(report.explanation.same)
+    if same:
+        text += f" {same} further cells come to the training of one of these and were not repeated."
+    return Section(
+        "Cells",
+        [cells_table(report), Paragraph(text)],
+        place="file" if report.shares else "everywhere",
+    )
+
+
+def _warnings(report: ExplanationReport) -> list[str]:
+    return [f"Do not conclude {one[0].lower()}{one[1:]}" for one in caveats(report)]
+
+
+def _cost(report: ExplanationReport) -> list[str]:
+    """Trials by status, wall time, device, images, versions."""
+    record, counts = report.explanation, report.status_counts
+    trials = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
+    lines = [f"Trials: {len(report.table)} ({trials})."]
+    wanted = sum(len(one.seeds) for one in report.result.wanted)
+    if wanted:
+        lines.append(f"Still to run: {count_of(wanted, 'trial')}.")
+    seconds = report.wall_seconds
+    if math.isfinite(seconds):
+        text = f"Wall time of these trainings and evaluations: {duration(seconds)}"
+        if record.cost_per_hour is not None:
+            money = record.cost_per_hour * seconds / 3600
+            text += f", {money:.2f} at {record.cost_per_hour:g} an hour"
+        lines.append(f"{text}.")
+    devices = _told(report, "device")
+    if devices:
+        lines.append(f"Device: {'; '.join(devices)}.")
+    lines.append(
+        f"Images: {record.num_train_images:,} to train, {record.num_eval_images:,} to evaluate."
+    )
+    versions = [
+        f"{name} {', '.join(found)}"
+        for name in ("tensorflow", "odapi_repro")
+        if (found := _told(report, name))
+    ]
+    return [*lines, f"Versions: {', '.join(versions)}."] if versions else lines
+
+
+def _told(report: ExplanationReport, column: str) -> list[str]:
+    return sorted({str(value) for value in report.table[column].dropna()} - {""})
+
+
+def _value(text: str) -> str:
+    return code(text) if text else "not set"
