@@ -33,9 +33,10 @@ from odapi_repro.features.explain.explain_price import (
 )
 from odapi_repro.features.explain.explain_runner import ExplanationTrials, run_explanation
 from odapi_repro.features.explain.explanation import Explanation
-from odapi_repro.features.explain.plan_page import plan_text
+from odapi_repro.features.explain.plan_page import plan_page
 from odapi_repro.files import digest_of
 from odapi_repro.foreign_text import command_line, shown
+from odapi_repro.page.terminal_page import Terminal, print_page, terminal_page
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.signals import held
 from odapi_repro.trials.cost import CostEstimate
@@ -145,7 +146,8 @@ def _run(positional: list[str], command: str) -> int:
     told = sys.stderr if FLAGS.format == "json" else sys.stdout
     if not FLAGS.plan:
         _check_length(plan, trials, price)
-    say(plan_text(plan, _told_price(plan, trials, price), spread, sd=sd), file=told)
+    page = plan_page(plan, _told_price(plan, trials, price), spread, sd=sd)
+    say(terminal_page(page, Terminal.of(told)), file=told)
     if FLAGS.plan:
         _check_length(plan, trials, price)
         return EXIT_DONE
@@ -424,7 +426,6 @@ def _print(folder: Path) -> None:
     from odapi_repro.features.explain.report import explanation_json
     from odapi_repro.features.explain.report.explanation_page import explanation_page
     from odapi_repro.features.explain.report.explanation_results import read_report
-    from odapi_repro.page.terminal_page import print_page
 
     if not (folder / "explanation.json").exists():
         print("nothing has run", file=sys.stderr)

@@ -55,11 +55,12 @@ def test_the_plan_says_what_is_varied_at_what_price_and_runs_nothing(
     assert command("mine.config", "--reference=efficientdet_d3", "--plan", "--sd=2") == 0
     told = capsys.readouterr().out
     assert "batch_size: 16 -> 2 [128 -> 2 at full scale]" in told
-    assert "schedule_length+warmup, moved together" in told
-    assert "bfloat16 (inert)" in told
+    assert "schedule_length, warmup move together, as schedule_length+warmup" in told
+    assert "bfloat16: has no effect" in told
     assert "32 trials of 16 cells (seeds 1, 2), 0 finished before, 32 to run" in told
     assert "AP 45.4 reported for efficientdet_d3" in told
     assert "smallest effect seen with 80 % power" in told
+    assert max(map(len, told.splitlines())) <= 100
     assert not Path("runs").exists()
     assert not Path("results").exists()
 

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from odapi_repro.analysis.attribution import Combination, StudiedDeviation
 from odapi_repro.files import json_text, read_record
@@ -18,6 +18,7 @@ from odapi_repro.trials.proxies import ScaleNote
 
 __all__ = [
     "EXPLANATION_VERSION",
+    "UNVARIED_KINDS",
     "ComparedField",
     "DesignChoice",
     "Explanation",
@@ -28,6 +29,15 @@ __all__ = [
 ]
 
 EXPLANATION_VERSION = 1
+UNVARIED_KINDS: Final = {
+    "evaluation": "changes what is measured, not what is learned",
+    "unexpressed": "may matter; no factor varies it",
+    "at_this_scale": "this scale cannot vary it",
+    "held": "left out on request",
+    "left_open": "the reference leaves it to the user",
+    "inert": "has no effect",
+}
+"""Why a deviation is not varied, those that may matter first."""
 _MEND = (
     "bring it back from version control, or remove the folder and give the study's own command "
     "again: trials that have run are in the runs folder"
@@ -97,6 +107,12 @@ class UnvariedDeviation:
     kind: str
     fields: tuple[ComparedField, ...]
     why: str
+
+    @property
+    def reason(self) -> str:
+        """Why it is not varied, in a few words where the kind says it all."""
+        told = UNVARIED_KINDS[self.kind]
+        return told if self.kind in ("held", "left_open", "inert") else self.why
 
 
 @dataclass(frozen=True)

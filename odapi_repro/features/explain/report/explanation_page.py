@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
-from odapi_repro.features.explain.explanation import UnvariedDeviation
+from odapi_repro.features.explain.explanation import UNVARIED_KINDS, UnvariedDeviation
 from odapi_repro.features.explain.report.advice import Advice, change_lines
 from odapi_repro.features.explain.report.cells import cells_table
 from odapi_repro.features.explain.report.effect_tables import (
@@ -37,17 +36,7 @@ from odapi_repro.page.blocks import (
 )
 from odapi_repro.trials.progress import duration
 
-__all__ = ["UNVARIED_KINDS", "explanation_page", "report_command"]
-
-UNVARIED_KINDS: Final = {
-    "evaluation": "changes what is measured, not what is learned",
-    "unexpressed": "may matter; no factor varies it",
-    "at_this_scale": "this scale cannot vary it",
-    "held": "left out on request",
-    "left_open": "the reference leaves it to the user",
-    "inert": "has no effect",
-}
-"""Why a deviation is not varied, those that may matter first."""
+__all__ = ["explanation_page", "report_command"]
 
 
 def explanation_page(report: ExplanationReport) -> Page:
