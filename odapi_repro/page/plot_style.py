@@ -18,6 +18,7 @@ from odapi_repro.page.results_folder import Drawing
 __all__ = [
     "INK",
     "MUTED",
+    "captioned",
     "drawing",
     "encode",
     "legible",
@@ -96,6 +97,12 @@ def drawing(
             return {f"{name}.{one}": encode(figure, one) for one in formats}
 
     return Drawing(name, render)
+
+
+def captioned(figure: Figure, title: Sequence[str], note: str) -> None:
+    """Writes lines above a figure and a note below it, both from its left edge."""
+    figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=8.5, color=MUTED)
 
 
 def numeric_levels(axis: FactorAxis) -> dict[str, float] | None:

@@ -12,14 +12,12 @@ from odapi_repro.analysis.attribution import (
     Attribution,
     Combination,
     StudiedDeviation,
-    attributions,
     moved,
 )
 from odapi_repro.analysis.attribution.definitions import EffectDefinition, combined, difference
 from odapi_repro.analysis.power import smallest_effect
-from odapi_repro.features.explain.designs import RACE_CONFIDENCE, Bisection
+from odapi_repro.features.explain.designs import Bisection
 from odapi_repro.features.explain.report.explanation_report import (
-    CONFIDENCE,
     ExplainedEffect,
     ExplanationReport,
 )
@@ -186,23 +184,15 @@ class Advice:
         A race and a path give some cells other replicates than others; a cell without any of those
         that count is not measured.
         """
-        report, counted = self.report, self.report.counted
+        counted, estimand = self.report.counted, self.report.estimand
         definitions = [
             EffectDefinition("from_user", names, "reference", "user", weights, "from_user")
             for names, to, start in wanted
             if (weights := difference(to, start))
-            and counted.sample(to, report.estimand)
-            and counted.sample(start, report.estimand)
+            and counted.sample(to, estimand)
+            and counted.sample(start, estimand)
         ]
-        rows = attributions(
-            definitions,
-            counted,
-            margin=report.explanation.design.margin,
-            confidence=RACE_CONFIDENCE if report.race else CONFIDENCE,
-            alpha=report.race.level if report.race else None,
-            cells=[cell for one in report.effects for cell in one.definition.weights],
-        )
-        return rows[: len(definitions)]
+        return self.report.attributed(definitions)[: len(definitions)]
 
     def _needed(self, effect: ExplainedEffect) -> Replicates:
         """By the effect's own standard error, as if all its cells had the same spread."""

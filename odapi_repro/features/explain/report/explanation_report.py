@@ -39,9 +39,9 @@ from odapi_repro.features.explain.designs import (
 from odapi_repro.features.explain.explanation import Explanation, MappedLevel
 from odapi_repro.page.tables import csv_bytes, read_trials
 
-__all__ = ["CONFIDENCE", "ExplainedEffect", "ExplanationReport"]
+__all__ = ["ExplainedEffect", "ExplanationReport"]
 
-CONFIDENCE: Final = 0.95
+_CONFIDENCE: Final = 0.95
 """Of all intervals; a race computes them a little wider, so that they hold it."""
 
 _INTERACTION_KINDS: Final = frozenset({"interaction", "shapley_interaction", "disagreement"})
@@ -206,16 +206,18 @@ class ExplanationReport:
             family="rest",
             context="the gap without the shares: interactions",
         )
-        cells = [cell for one in self.effects for cell in one.definition.weights]
-        rows = attributions(
-            [definition],
+        return _explained([definition], self.attributed([definition]))[0]
+
+    def attributed(self, definitions: Sequence[EffectDefinition]) -> tuple[Attribution, ...]:
+        """Gives further effects, judged together, as those of the design are estimated."""
+        return attributions(
+            definitions,
             self.counted,
             margin=self.explanation.design.margin,
-            confidence=RACE_CONFIDENCE if self.race else CONFIDENCE,
+            confidence=RACE_CONFIDENCE if self.race else _CONFIDENCE,
             alpha=self.race.level if self.race else None,
-            cells=cells,
+            cells=[cell for one in self.effects for cell in one.definition.weights],
         )
-        return _explained([definition], rows)[0]
 
     @cached_property
     def interactions(self) -> tuple[ExplainedEffect, ...]:
@@ -244,7 +246,7 @@ class ExplanationReport:
             reference=self._end(self.design.reference),
             user=self._end(self.design.user),
             claimed=record.claimed,
-            confidence=CONFIDENCE,
+            confidence=_CONFIDENCE,
         )
         return replace(parts, parts=tuple(self._with_interval(part) for part in parts.parts))
 
@@ -272,6 +274,12 @@ class ExplanationReport:
         """The wall time of all trials, NaN where none is known."""
         seconds = pd.to_numeric(self.table["wall_seconds"], errors="coerce").dropna()
         return math.fsum(seconds) if len(seconds) else math.nan
+
+    @property
+    def scale_lines(self) -> tuple[str, ...]:
+        """What the title of a figure adds where AP is not that of full scale."""
+        scale = self.explanation.scale
+        return () if scale == "full" else (f"{scale} scale: differences only",)
 
     @property
     def digits(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -77,8 +77,9 @@ def read_report(folder: Path) -> ExplanationReport:
         explanation = Explanation.read(folder / EXPLANATION_FILE)
     except FileNotFoundError as error:
         raise _missing(folder / EXPLANATION_FILE, error) from error
-    trials = _table(folder / _TRIALS)
-    evaluation = _evaluation(folder / _EVALUATION)
+    trials = _read(folder / _TRIALS, read_trials)
+    scored = folder / _EVALUATION
+    evaluation = _read(scored, _evaluation) if scored.exists() else None
     report = ExplanationReport(explanation, trials, evaluation)
     try:
         # Asks everything of the table that a report will.
@@ -93,35 +94,22 @@ def read_report(folder: Path) -> ExplanationReport:
     return report
 
 
-def _table(path: Path) -> pd.DataFrame:
-    _check_file(path)
-    try:
-        return read_trials(path)
-    except (ValueError, IndexError) as error:
-        raise _damaged(path, str(error)) from error
-    except OSError as error:
-        raise _missing(path, error) from error
-
-
-def _evaluation(path: Path) -> pd.DataFrame | None:
-    if not path.exists():
-        return None
-    _check_file(path)
-    try:
-        table = pd.read_csv(path, dtype={"cell": str, "trial_id": str})
-        numbers = [name for name in EVALUATION_COLUMNS if name not in ("cell", "trial_id")]
-        table[numbers] = table[numbers].apply(pd.to_numeric)
-    except (ValueError, KeyError) as error:
-        raise _damaged(path, str(error)) from error
-    except OSError as error:
-        raise _missing(path, error) from error
-    return table
-
-
-def _check_file(path: Path) -> None:
-    """Refuses a pipe or a device, which has no end."""
+def _read(path: Path, parse: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
     if path.exists() and not path.is_file():
-        raise _damaged(path, "it is no file")
+        raise _damaged(path, "it is no file")  # a pipe or a device has no end
+    try:
+        return parse(path)
+    except (ValueError, IndexError, KeyError) as error:
+        raise _damaged(path, str(error)) from error
+    except OSError as error:
+        raise _missing(path, error) from error
+
+
+def _evaluation(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"cell": str, "trial_id": str})
+    numbers = [name for name in EVALUATION_COLUMNS if name not in ("cell", "trial_id")]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
+    return table
 
 
 def _missing(path: Path, error: OSError) -> UserError:

@@ -16,7 +16,7 @@ from odapi_repro.features.explain.report.explanation_report import ExplanationRe
 from odapi_repro.features.explain.report.heat_map import draw_interactions, has_heat_map
 from odapi_repro.features.explain.report.interactions import end_effects
 from odapi_repro.features.explain.report.waterfall import draw_waterfall, has_waterfall
-from odapi_repro.page.plot_style import INK, MUTED, drawing, legible
+from odapi_repro.page.plot_style import INK, captioned, drawing, legible
 from odapi_repro.page.results_folder import Drawing
 
 __all__ = ["draw_ends", "draw_figures", "render_figures"]
@@ -118,21 +118,14 @@ def _draw(
     axes.grid(visible=False, axis="y")
     unit = f" ({report.unit})" if report.unit else ""
     axes.set_xlabel(f"effect on {record.metric}, user's level - reference's{unit}", loc="left")
-    figure.suptitle(_title(report, title), x=0.01, ha="left", fontsize=11, fontweight="bold")
     if len(series) > 1:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), fontsize=9)
-    figure.supxlabel(_note(rows), x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    captioned(figure, [*textwrap.wrap(title, 84), *report.scale_lines], _note(rows))
     return figure
 
 
 def _wrapped(label: str) -> list[str]:
     return textwrap.wrap(legible(label, 4 * _WIDTH_OF_NAMES), _WIDTH_OF_NAMES)
-
-
-def _title(report: ExplanationReport, title: str) -> str:
-    scale = report.explanation.scale
-    lines = textwrap.wrap(title, 84)
-    return "\n".join(lines if scale == "full" else [*lines, f"{scale} scale: differences only"])
 
 
 def _note(rows: Sequence[_Row]) -> str:

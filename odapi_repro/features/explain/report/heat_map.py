@@ -15,7 +15,7 @@ from odapi_repro.analysis.attribution import Attribution
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.features.explain.report.wording import between
 from odapi_repro.page.claims import signed
-from odapi_repro.page.plot_style import INK, MUTED, legible
+from odapi_repro.page.plot_style import INK, MUTED, captioned, legible
 
 __all__ = ["draw_interactions", "has_heat_map"]
 
@@ -56,24 +56,14 @@ def draw_interactions(report: ExplanationReport) -> Figure:
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    metric, scale = report.explanation.metric, report.explanation.scale
-    title = [f"{metric} beyond the sum of both, when both are the user's"]
-    if scale != "full":
-        title.append(f"{scale} scale: differences only")
-    figure.suptitle("\n".join(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    title = f"{report.explanation.metric} beyond the sum of both, when both are the user's"
     note = (
         "Negative: together they cost more than the sum of both.\n"
         "Bold in a frame: resolved; pale: not."
     )
     if any(one.definition.aliases for one in report.interactions):
         note += "\nA square may stand for other pairs that are told with it: see the table."
-    figure.supxlabel(
-        note,
-        x=0.01,
-        ha="left",
-        fontsize=8.5,
-        color=MUTED,
-    )
+    captioned(figure, [title, *report.scale_lines], note)
     return figure
 
 

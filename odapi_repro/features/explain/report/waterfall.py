@@ -26,7 +26,7 @@ from odapi_repro.features.explain.report.wording import (
     verdict_of_mending,
 )
 from odapi_repro.page.claims import signed
-from odapi_repro.page.plot_style import INK, MUTED, legible
+from odapi_repro.page.plot_style import INK, MUTED, captioned, legible
 from odapi_repro.page.tables import number
 
 __all__ = ["WaterfallBar", "draw_waterfall", "has_waterfall", "waterfall_bars"]
@@ -53,13 +53,13 @@ class WaterfallBar:
 
     title: str
     detail: str
-    start: float
     stop: float
-    low: float
-    high: float
     value: str
-    verdict: str
     style: str
+    start: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    verdict: str = ""
     seeds: tuple[float, ...] = ()
     diverged: str = ""
 
@@ -83,7 +83,7 @@ def waterfall_bars(report: ExplanationReport) -> tuple[WaterfallBar, ...]:
     if any(math.isnan(one.returned) for one in report.shares):
         bars.append(_unknown(report, at, reference))
     elif report.rest is not None:
-        bars.append(_rest(report, report.rest, at))
+        bars.append(_step(report, report.rest, at))
     bars.append(_end(report, record.reference, report.design.reference, reference))
     return tuple(bars)
 
@@ -97,71 +97,43 @@ def _end(report: ExplanationReport, title: str, cell: Combination, mean: float) 
     return WaterfallBar(
         title,
         f"{'as it is' if is_user else 'the reference'}, trained here, {runs}",
-        math.nan,
         mean,
-        math.nan,
-        math.nan,
         f"{number(mean, report.digits)} {report.explanation.metric}",
-        "",
         "end",
-        converged if len(values) > 1 else (),
-        f"{diverged} of {len(values)} diverged, counted as 0" if diverged else "",
+        seeds=converged if len(values) > 1 else (),
+        diverged=f"{diverged} of {len(values)} diverged, counted as 0" if diverged else "",
     )
 
 
 def _step(report: ExplanationReport, effect: ExplainedEffect, at: float) -> WaterfallBar:
+    """A share, or what the shares leave of the gap."""
     row, (low, high) = effect.row, effect.ends
-    style = {"loss": "resolved", "gain": "resolved"}.get(row.verdict, row.verdict)
-    named = {one.name: one for one in report.explanation.deviations}
-    moved = [named[name] for name in effect.definition.deviations]
+    names = [one for one in effect.definition.deviations if row.kind != "rest"]
+    moved = [one for one in report.explanation.deviations if one.name in names]
     detail = change_text(report, moved[0]) if len(moved) == 1 else "mended together"
     diverged = ""
-    if row.p_diverged_to - row.p_diverged_from >= _MARKED_SHARE:
+    if names and row.p_diverged_to - row.p_diverged_from >= _MARKED_SHARE:
         diverged = f"{row.p_diverged_to:.0%} diverged, {row.p_diverged_from:.0%} when mended"
+    verdict = "" if math.isnan(row.delta) else verdict_of_mending(row)
+    style = "resolved" if row.verdict in ("loss", "gain") else row.verdict
     return WaterfallBar(
-        joined(effect.definition.deviations),
-        detail,
-        at,
+        joined(names) if names else "interactions",
+        detail if names else "not shared out",
         at + effect.returned,
-        at + low,
-        at + high,
         returned_text(effect, report.digits),
-        verdict_of_mending(row) if not math.isnan(effect.returned) else "",
-        style,
+        style if names else "rest",
+        start=at,
+        low=at + low,
+        high=at + high,
+        verdict=verdict if names else verdict.partition(": mending")[0],
         diverged=diverged,
     )
 
 
-def _rest(report: ExplanationReport, effect: ExplainedEffect, at: float) -> WaterfallBar:
-    low, high = effect.ends
-    return WaterfallBar(
-        "interactions",
-        "not shared out",
-        at,
-        at + effect.returned,
-        at + low,
-        at + high,
-        returned_text(effect, report.digits),
-        verdict_of_mending(effect.row)
-        .replace("resolved: mending helps", "resolved")
-        .replace("resolved: mending hurts", "resolved"),
-        "rest",
-    )
-
-
 def _unknown(report: ExplanationReport, at: float, reference: float) -> WaterfallBar:
-    nan = math.nan
-    return WaterfallBar(
-        "not known yet",
-        "what the missing ones return, and interactions",
-        at,
-        reference,
-        nan,
-        nan,
-        signed(reference - at, report.digits),
-        "",
-        "rest",
-    )
+    what = "what the missing ones return, and interactions"
+    told = signed(reference - at, report.digits)
+    return WaterfallBar("not known yet", what, reference, told, "rest", start=at)
 
 
 _RETURNS: Final = "#0072b2"
@@ -207,32 +179,22 @@ def draw_waterfall(report: ExplanationReport) -> Figure:
     if cut:
         _mark_cut(axes, (centers[0], centers[-1]))
     axes.set_xlabel(_axis_text(report, cut), loc="left")
-    figure.suptitle(_title(report), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    figure.supxlabel(_note(report), x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    captioned(figure, _title(report), _note(report))
     return figure
 
 
-def _verdict_style(style: str, colour: str) -> dict[str, Any]:
+def _look(style: str, colour: str) -> dict[str, Any]:
     """How a bar of a verdict is drawn: told by fill, hatching and edge, not by colour alone."""
-    drawn: dict[str, dict[str, Any]] = {
-        "end": {"facecolor": "#d7dce1", "edgecolor": INK, "linewidth": 1.0},
-        "resolved": {"facecolor": colour, "edgecolor": colour, "linewidth": 1.0},
-        "equivalent": {"facecolor": "white", "edgecolor": colour, "linewidth": 1.2},
-        "unresolved": {
-            "facecolor": "white",
-            "edgecolor": colour,
-            "linewidth": 1.0,
-            "hatch": "/////",
-        },
-        "single_run": {
-            "facecolor": "white",
-            "edgecolor": colour,
-            "linewidth": 1.2,
-            "linestyle": (0, (3, 2)),
-        },
-        "rest": {"facecolor": "white", "edgecolor": MUTED, "linewidth": 1.0, "hatch": "....."},
+    look: dict[str, Any] = {"facecolor": "white", "edgecolor": colour, "linewidth": 1.0}
+    changes: dict[str, dict[str, Any]] = {
+        "end": {"facecolor": "#d7dce1", "edgecolor": INK},
+        "resolved": {"facecolor": colour},
+        "equivalent": {"linewidth": 1.2},
+        "unresolved": {"hatch": "/////"},
+        "single_run": {"linewidth": 1.2, "linestyle": (0, (3, 2))},
+        "rest": {"edgecolor": MUTED, "hatch": "....."},
     }
-    return drawn[style]
+    return look | changes[style]
 
 
 def _label(bar: WaterfallBar) -> str:
@@ -268,8 +230,7 @@ def _draw(axes: Axes, y: float, bar: WaterfallBar, low: float) -> None:
         return
     start = low if bar.style == "end" else bar.start
     colour = _RETURNS if bar.stop >= start else _TAKES
-    look = _verdict_style(bar.style, colour)
-    axes.barh(y, bar.stop - start, 2 * _HALF, left=start, zorder=3, **look)
+    axes.barh(y, bar.stop - start, 2 * _HALF, left=start, zorder=3, **_look(bar.style, colour))
     if not math.isnan(bar.low):
         ends = [[bar.stop - bar.low], [bar.high - bar.stop]]
         axes.errorbar(
@@ -318,14 +279,10 @@ def _axis_text(report: ExplanationReport, cut: bool) -> str:
     return f"{text}; the axis does not begin at 0" if cut else text
 
 
-def _title(report: ExplanationReport) -> str:
+def _title(report: ExplanationReport) -> list[str]:
     record = report.explanation
     ends = f"From {legible(record.pipeline, _MOST_LETTERS)} to {legible(record.reference)}"
-    text = f"{ends}: what mending each deviation returns"
-    lines = textwrap.wrap(text, 92)
-    if record.scale != "full":
-        lines.append(f"{record.scale} scale: differences only")
-    return "\n".join(lines)
+    return [*textwrap.wrap(f"{ends}: what mending each deviation returns", 92), *report.scale_lines]
 
 
 def _note(report: ExplanationReport) -> str:
