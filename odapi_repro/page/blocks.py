@@ -1,19 +1,21 @@
 """A report as a list of blocks, made once from a result; renderers write it.
 
-Text in a block is a sentence of ours with names from outside in it, unescaped. It may hold two
-marks: a code span in backticks (make one of a name with `code`) and a link to a file beside the
-page, `[effects.csv](effects.csv)`. Renderers clean and escape the rest, so no report calls
-`foreign_text` itself.
+Text in a block is plain: a class called `*x*` shows as just that, for renderers clean and escape
+every letter. Marks are made by functions only: `code(name)` and `link(file)` put a span of code or
+a link to a file beside the page into a sentence, `marked` reads both from a sentence that holds
+nothing from outside, and `BREAK` begins a new line in a cell of a table. So no report calls
+`foreign_text` itself, and no name becomes a mark.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 __all__ = [
+    "BREAK",
     "Block",
     "Bullets",
     "Code",
@@ -26,7 +28,19 @@ __all__ = [
     "Section",
     "Table",
     "code",
+    "link",
+    "marked",
+    "spans",
 ]
+
+# Code points that are no characters, and never will be: what comes from outside has none.
+_CODE, _CODE_END, _LINK, _LINK_END = "\ufdd0\ufdd1\ufdd2\ufdd3"
+BREAK: Final = "\ufdd4"
+_SPAN: Final = re.compile(
+    f"{_CODE}([^\ufdd0-\ufdd4]*){_CODE_END}"
+    f"|{_LINK}([a-z_0-9/]+\\.(?:csv|json|md|png|svg)){_LINK_END}|({BREAK})"
+)
+_WRITTEN: Final = re.compile(r"`([^`]+)`|\[([^\]]+)\]\(\2\)")
 
 Place = Literal["everywhere", "file", "terminal"]
 """Where a section is shown: in a file only, on a terminal only, or in both."""
@@ -133,11 +147,33 @@ class Page:
 
 
 def code(name: object) -> str:
-    """Gives a name from outside as a code span, whatever backticks it holds."""
-    text = str(name) or " "
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    room = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{room}{text}{room}{fence}"
+    """Gives a name, from outside or of ours, as a span of code in a sentence."""
+    return _CODE + (re.sub("[\ufdd0-\ufdd4]", "?", str(name)) or " ") + _CODE_END
+
+
+def link(file: str) -> str:
+    """Gives a link to a file beside the page; lower case, of csv, json, md, png or svg."""
+    return f"{_LINK}{file}{_LINK_END}"
+
+
+def marked(sentence: str) -> str:
+    """Gives a sentence of ours, nothing from outside in it, with its `code` and [links](links)."""
+    return _WRITTEN.sub(lambda found: code(found[1]) if found[1] else link(found[2]), sentence)
+
+
+def spans(text: str) -> Iterator[tuple[Literal["plain", "code", "link", "break"], str]]:
+    """Gives the parts of a block's text, for renderers: what each is, and its letters."""
+    at = 0
+    for found in _SPAN.finditer(text):
+        if found.start() > at:
+            yield "plain", text[at : found.start()]
+        at = found.end()
+        if found[3]:
+            yield "break", ""
+        else:
+            yield ("code", found[1]) if found[2] is None else ("link", found[2])
+    if at < len(text):
+        yield "plain", text[at:]
 
 
 def _shown(

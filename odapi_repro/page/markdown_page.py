@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from odapi_repro.foreign_text import fenced, markdown, markdown_list, markdown_sentence
+from odapi_repro.foreign_text import fenced, markdown, markdown_code
 from odapi_repro.page.blocks import (
     Block,
     Bullets,
@@ -17,6 +18,7 @@ from odapi_repro.page.blocks import (
     Paragraph,
     Section,
     Table,
+    spans,
 )
 
 __all__ = ["markdown_page", "markdown_table"]
@@ -31,10 +33,8 @@ def markdown_page(page: Page, files: Iterable[str] = ()) -> str:
 def markdown_table(table: Table) -> str:
     """Gives a table as GitHub writes them."""
     rule = ["---:" if i >= table.numeric_from else "---" for i, _ in enumerate(table.header)]
-    lines = [table.header, rule, *table.rows]
-    return "\n".join(
-        "| " + " | ".join(markdown_sentence(text) for text in line) + " |" for line in lines
-    )
+    lines = [[_inline(text) for text in line] for line in (table.header, *table.rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
 def _texts(blocks: Iterable[Block], *, level: int) -> list[str]:
@@ -43,18 +43,18 @@ def _texts(blocks: Iterable[Block], *, level: int) -> list[str]:
         match block:
             case Section(title, inner):
                 if title:
-                    texts.append(f"{'#' * level} {markdown_sentence(title)}")
+                    texts.append(f"{'#' * level} {_inline(title)}")
                 texts += _texts([one for one in inner if one], level=level + bool(title))
             case Headline(text):
-                texts.append(f"**{markdown_sentence(text)}**")
+                texts.append(f"**{_inline(text)}**")
             case Paragraph(text):
-                texts.append(markdown_sentence(text))
+                texts.append(_inline(text))
             case Note(kind, text):
-                texts.append(f"{kind.capitalize()}: {markdown_sentence(text)}")
+                texts.append(f"{kind.capitalize()}: {_inline(text)}")
             case Bullets(items):
-                texts.append(markdown_list(items))
+                texts.append(_list(items))
             case Facts(rows):
-                texts.append(markdown_list(f"{name}: {text}" for name, text in rows))
+                texts.append(_list(f"{name}: {text}" for name, text in rows))
             case Code(text):
                 texts.append(fenced(text))
             case Figure(file, about):
@@ -62,3 +62,20 @@ def _texts(blocks: Iterable[Block], *, level: int) -> list[str]:
             case Table():
                 texts.append(markdown_table(block))
     return texts
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_inline(line)}" for line in lines)
+
+
+def _inline(text: str) -> str:
+    """Gives a block's text with its marks as Markdown writes them, and nothing else as a mark."""
+    return "".join(_WRITTEN[kind](part) for kind, part in spans(text))
+
+
+_WRITTEN: Final[dict[str, Callable[[str], str]]] = {
+    "plain": markdown,
+    "code": markdown_code,
+    "link": lambda file: f"[{file}]({file})",
+    "break": lambda _: "<br>",
+}

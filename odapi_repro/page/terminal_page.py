@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TextIO
 
-from odapi_repro.foreign_text import shortened_name, shown, shown_lines
+from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.page.blocks import (
     Block,
     Bullets,
@@ -23,19 +22,20 @@ from odapi_repro.page.blocks import (
     Paragraph,
     Section,
     Table,
+    spans,
 )
+from odapi_repro.page.screen_text import columns, filled, wrap
 
-__all__ = ["Terminal", "print_page", "terminal_page", "terminal_table"]
+__all__ = ["WIDEST", "Terminal", "print_page", "terminal_page", "terminal_table", "width_of"]
 
 WIDEST: Final = 100
 _NARROWEST: Final = 40
 _GAP: Final = "  "
 _LEAST_TEXT: Final = 16
-"""Letters to which a column of text is narrowed before a table is cut into several."""
+"""Columns to which one of text is narrowed before a table is cut into several."""
 _ASCII: Final = str.maketrans(
-    {"→": "->", "±": "+-", "…": "...", "\u00d7": "x", "\u2212": "-", "≤": "<="}
+    {"→": "->", "±": "+-", "…": "...", "\u00d7": "x", "\u2212": "-", "≤": "<=", "≥": ">="}
 )
-_MARKS: Final = re.compile(r"(`+)(?!`)( ?)(.+?)\2(?<!`)\1(?!`)|\[([^\]]+)\]\([^)\s]+\)")
 _COLOURS: Final = {
     "bold": "1",
     "fatal": "1;31",
@@ -71,15 +71,11 @@ class Terminal:
         COLUMNS, where it is set, says the width of either.
         """
         looked_at = stream.isatty()
-        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
-        width = WIDEST
-        if looked_at or os.environ.get("COLUMNS", "").isdecimal():
-            width = shutil.get_terminal_size((WIDEST, 24)).columns
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return Terminal(
-            width=max(_NARROWEST, min(WIDEST, width)),
+            width=max(_NARROWEST, min(WIDEST, width_of(stream))),
             coloured=looked_at and not plain,
-            ascii_only=not (looked_at and encoding == "utf8"),
+            ascii_only=not (looked_at and _takes_all(stream)),
         )
 
     def painted(self, text: str, colour: str) -> str:
@@ -88,26 +84,43 @@ class Terminal:
             return text
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
-    def plain(self, text: str) -> str:
-        """Gives a sentence without its marks, on one line, in letters that can be shown."""
-        return self.letters(shown(_MARKS.sub(lambda m: m[3] or m[4], text)))
+    def plain(self, text: str, *, line_break: str = " ", most: int = 0) -> str:
+        """Gives a sentence without its marks, on one line, in letters that can be shown.
+
+        Args:
+            line_break: what stands for the line breaks in a cell of a table.
+            most: letters of a name; the middle of a longer one is left out.
+        """
+        text = "".join(line_break if kind == "break" else shown(part) for kind, part in spans(text))
+        if most and len(text) > most:
+            text = f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+        return self.letters(text)
 
     def letters(self, text: str) -> str:
-        """Gives text with what cannot be shown replaced."""
+        """Gives text with what cannot be shown written in ASCII."""
         if not self.ascii_only:
             return text
-        return text.translate(_ASCII).encode("ascii", "replace").decode()
+        return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
 
-    def wrapped(self, text: str, *, first: str = "", rest: str | None = None) -> list[str]:
-        """Gives a sentence as lines; a word that is longer than a line stays whole."""
-        return textwrap.wrap(
-            self.plain(text),
-            self.width,
-            initial_indent=first,
-            subsequent_indent=first if rest is None else rest,
-            break_on_hyphens=False,
-            break_long_words=False,
-        ) or [first.rstrip()]
+    def wrapped(self, text: str, *, first: str = "", rest: str = "") -> list[str]:
+        """Gives a sentence as lines, the first and the others each after what stands before them.
+
+        A word that is longer than a line stays whole: a path can be copied then.
+        """
+        room = self.width - max(columns(first), columns(rest))
+        head, *more = wrap(self.plain(text), room, whole_words=True)
+        return [f"{first}{head}", *(f"{rest}{line}" for line in more)]
+
+
+def width_of(stream: TextIO) -> int:
+    """Gives the columns of a terminal, or what COLUMNS says, or 100 for what is no terminal."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or WIDEST
+    except (OSError, ValueError, AttributeError):
+        return WIDEST
 
 
 def print_page(page: Page, stream: TextIO | None = None) -> None:
@@ -130,13 +143,13 @@ def terminal_table(table: Table, terminal: Terminal | None = None) -> str:
     """
     terminal = terminal or Terminal()
     rows = [
-        [shortened_name(terminal.plain(text), table.widest) for text in line]
+        [terminal.plain(text, line_break="\n", most=table.widest) for text in line]
         for line in (table.header, *table.rows)
     ]
-    names = range(min(table.numeric_from, len(table.header)))
-    widths = _narrowed(rows, names, terminal.width)
-    parts = _parts(widths, len(names), terminal.width)
-    return "\n\n".join(_columns(rows, part, widths, table.numeric_from, terminal) for part in parts)
+    numbers = range(table.numeric_from, len(table.header))
+    widths = [max(map(_size, column)) for column in zip(*rows, strict=True)]
+    parts = _parts(widths, numbers, terminal.width)
+    return "\n\n".join(_columns(rows, part, numbers, terminal) for part in parts)
 
 
 def _texts(blocks: Iterable[Block], terminal: Terminal) -> list[str]:
@@ -173,59 +186,85 @@ def _texts(blocks: Iterable[Block], terminal: Terminal) -> list[str]:
 
 
 def _facts(rows: Sequence[tuple[str, str]], terminal: Terminal) -> str:
-    room = max(len(terminal.plain(name)) for name, _ in rows) + len(_GAP)
+    names = [terminal.plain(name) for name, _ in rows]
+    room = min(max(map(columns, names)) + len(_GAP), terminal.width // 2)
     lines: list[str] = []
-    for name, text in rows:
-        head = terminal.plain(name).ljust(room)
+    for name, (_, text) in zip(names, rows, strict=True):
+        head = filled(name, room)
+        if columns(name) > room - len(_GAP):
+            lines += wrap(name, terminal.width)
+            head = " " * room
         lines += terminal.wrapped(text, first=head, rest=" " * room)
     return "\n".join(lines)
 
 
-def _narrowed(rows: Sequence[Sequence[str]], names: range, width: int) -> list[int]:
-    """Gives the width of each column; those of text give room where the table has too little."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    while over > 0:
-        widest = max(names, key=lambda index: widths[index], default=None)
-        if widest is None or widths[widest] <= _LEAST_TEXT:
-            break
-        widths[widest] -= 1
-        over -= 1
-    return widths
-
-
-def _parts(widths: Sequence[int], names: int, width: int) -> list[list[int]]:
+def _parts(widths: Sequence[int], numbers: range, width: int) -> list[list[int]]:
     """Gives the columns of each part of a table: those that name the row, and some of the rest."""
+    least = [
+        size if index in numbers else min(size, _LEAST_TEXT) for index, size in enumerate(widths)
+    ]
+    if _taken(least) <= width:
+        return [list(range(len(widths)))]
+    names = min(numbers.start, len(widths) - 1) or 1
+    while names > 1 and _taken(least[:names]) > width // 2:
+        names -= 1
     head = list(range(names))
-    parts: list[list[int]] = [list(head)]
+    parts = [head]
     for index in range(names, len(widths)):
         wanted = [*parts[-1], index]
-        used = sum(widths[one] for one in wanted) + len(_GAP) * (len(wanted) - 1)
-        if used > width and len(parts[-1]) > len(head):
+        if len(parts[-1]) > names and _taken([least[one] for one in wanted]) > width:
             parts.append([*head, index])
         else:
             parts[-1] = wanted
     return parts
 
 
+def _narrowed(widths: Sequence[int], numbers: Sequence[bool], width: int) -> list[int]:
+    """Gives widths that fit: columns of text give room, and numbers where there is no other."""
+    found = list(widths)
+    over = _taken(found) - width
+    for of_numbers, least in ((False, _LEAST_TEXT), (False, 4), (True, 4)):
+        those = [index for index, one in enumerate(numbers) if one is of_numbers]
+        while over > 0 and those:
+            widest = max(those, key=lambda index: found[index])
+            if found[widest] <= least:
+                break
+            found[widest] -= 1
+            over -= 1
+    return found
+
+
+def _size(cell: str) -> int:
+    return max(map(columns, cell.split("\n")))
+
+
+def _taken(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
 def _columns(
-    rows: Sequence[Sequence[str]],
-    part: Sequence[int],
-    widths: Sequence[int],
-    numeric_from: int,
-    terminal: Terminal,
+    rows: Sequence[Sequence[str]], part: Sequence[int], numbers: range, terminal: Terminal
 ) -> str:
+    sizes = [max(_size(row[index]) for row in rows) for index in part]
+    widths = _narrowed(sizes, [index in numbers for index in part], terminal.width)
     lines = []
     for number, row in enumerate(rows):
         cells = [
-            textwrap.wrap(row[index], widths[index], break_on_hyphens=False) or [""]
-            for index in part
+            [line for text in row[index].split("\n") for line in wrap(text, width)]
+            for index, width in zip(part, widths, strict=True)
         ]
         for height in range(max(map(len, cells))):
-            texts = [cell[height] if height < len(cell) else "" for cell in cells]
             line = _GAP.join(
-                text.rjust(widths[index]) if index >= numeric_from else text.ljust(widths[index])
-                for index, text in zip(part, texts, strict=True)
+                filled(cell[height] if height < len(cell) else "", width, right=index in numbers)
+                for index, cell, width in zip(part, cells, widths, strict=True)
             ).rstrip()
             lines.append(terminal.painted(line, "bold") if number == 0 else line)
     return "\n".join(lines)
+
+
+def _takes_all(stream: TextIO) -> bool:
+    """Whether a stream's encoding has every letter."""
+    try:
+        return codecs.lookup(stream.encoding or "").name.startswith("utf")
+    except (LookupError, AttributeError):
+        return False

@@ -19,6 +19,7 @@ from odapi_repro.features.explain.report.advice import Advice, change_lines
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.features.explain.report.interactions import interaction_lines, interaction_table
 from odapi_repro.features.explain.report.next_steps import run_lines, seeds_for
+from odapi_repro.page.blocks import code
 
 
 def changes(found: ExplanationReport) -> str:
@@ -38,7 +39,9 @@ def one_deviation(reference: tuple, user: tuple, **options: object) -> Explanati
 def test_resolved_losses_come_first_by_size_with_what_to_write() -> None:
     lines = changes(report()).splitlines()
     assert lines[0].startswith("Mend train_shards, 1/100 → 100/100 (here 1/8 → 8/8)")
-    assert "`train_input_reader.tf_record_input_reader.input_path: coco_train.record*`" in lines[0]
+    assert (
+        code("train_input_reader.tf_record_input_reader.input_path: coco_train.record*") in lines[0]
+    )
     assert lines[1].startswith("Mend batch_size")
     assert lines[2].startswith("Mend learning_rate")
 

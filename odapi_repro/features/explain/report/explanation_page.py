@@ -24,6 +24,7 @@ from odapi_repro.features.explain.report.notes import caveats, design_notes, sha
 from odapi_repro.features.explain.report.wording import count_of, headline
 from odapi_repro.foreign_text import command_line
 from odapi_repro.page.blocks import (
+    BREAK,
     Bullets,
     Code,
     Figure,
@@ -33,6 +34,8 @@ from odapi_repro.page.blocks import (
     Section,
     Table,
     code,
+    link,
+    marked,
 )
 from odapi_repro.trials.progress import duration
 
@@ -42,7 +45,7 @@ __all__ = ["explanation_page", "report_command"]
 def explanation_page(report: ExplanationReport) -> Page:
     """Gives the whole report; a terminal shows it as far as what to run next."""
     record, advice = report.explanation, Advice(report)
-    held = tuple(f"`{one.factor}`: {one.holds}" for one in record.mapped if one.holds)
+    held = tuple(f"{code(one.factor)}: {marked(one.holds)}" for one in record.mapped if one.holds)
     proxy = "Proxy scale: read the differences only; its AP is not COCO's."
     blocks = (
         Headline(headline(report)),
@@ -86,7 +89,7 @@ def _parts(report: ExplanationReport) -> Section:
     record = report.explanation
     text = (
         f"From the number published for {code(record.reference)} to the one got with "
-        f"{code(record.pipeline)}, in {record.metric} lost on the way. Only `config` is "
+        f"{code(record.pipeline)}, in {record.metric} lost on the way. Only {code('config')} is "
         "shared out among deviations below."
     )
     if record.scale != "full":
@@ -106,9 +109,7 @@ def _shares(report: ExplanationReport) -> Section:
         unknown = "No share of the gap is known yet; see the cells below."
         return Section("What the deviations cost", [*figures, Paragraph(unknown)])
     levels = [one for one in report.others if one.row.kind == "main_effect"]
-    beside = (
-        "All effects are in [effects.csv](effects.csv), all trials in [trials.csv](trials.csv)."
-    )
+    beside = f"All effects are in {link('effects.csv')}, all trials in {link('trials.csv')}."
     return Section(
         "What the deviations cost",
         [
@@ -123,7 +124,7 @@ def _shares(report: ExplanationReport) -> Section:
 
 def _estimands(report: ExplanationReport) -> Section:
     shown = (*report.shares, *([report.rest] if report.rest else []), report.gap)
-    text = (
+    text = marked(
         "Two estimands. A diverged run as 0 (`ap_or_0`) is what a user gets, and sums to the gap; "
         "given convergence (`given_convergence`) is what a deviation does where training works at "
         "all, and is read with the share that diverged beside it: trainings that converged are a "
@@ -159,7 +160,7 @@ def _unvaried(found: tuple[UnvariedDeviation, ...]) -> Section:
         (
             one.factor,
             UNVARIED_KINDS[one.kind],
-            "<br>".join(
+            BREAK.join(
                 f"{code(field.path)}: {_value(field.user)} (reference: {_value(field.reference)})"
                 for field in one.fields
             )

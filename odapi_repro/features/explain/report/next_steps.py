@@ -186,7 +186,7 @@ def _evaluated_otherwise(report: ExplanationReport, one: UnvariedDeviation) -> s
         return f"{about} changes what is measured: see the section on fewer images."
     return (
         f"{about} changes what is measured: evaluate one checkpoint with your setting and with the "
-        "reference's (`python -m odapi_repro.evaluate`)."
+        f"reference's ({code('python -m odapi_repro.evaluate')})."
     )
 
 

@@ -8,6 +8,7 @@ from odapi_repro.analysis.power import smallest_effect
 from odapi_repro.features.explain.designs import AblationPath, Bisection
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.features.explain.report.wording import SHARE_KINDS, count_of, joined
+from odapi_repro.page.blocks import code
 from odapi_repro.page.tables import number
 
 __all__ = ["caveats", "design_notes", "shares_notes"]
@@ -35,18 +36,19 @@ def shares_notes(report: ExplanationReport) -> list[str]:
         notes.append(
             f"Intervals are for one effect each, with {told}; verdicts are adjusted for the "
             f"{count_of(family, 'effect')} of their family (Holm), so that an interval "
-            "that excludes 0 may still be `unresolved`."
+            f"that excludes 0 may still be {code('unresolved')}."
         )
     notes.append(
-        f'`unresolved` is not "no effect": that is `equivalent`, within ±{margin:g} {metric}.'
+        f'{code("unresolved")} is not "no effect": that is {code("equivalent")}, within '
+        f"±{margin:g} {metric}."
     )
     if "single_run" in methods:
         notes.append(
-            "`single_run`: with one training of a cell there is no interval; a difference between "
-            "two seeds alone may be as large."
+            f"{code('single_run')}: with one training of a cell there is no interval; a difference "
+            "between two seeds alone may be as large."
         )
     if "same_training" in methods:
-        notes.append("`equivalent` and exactly 0: both levels come to the same training.")
+        notes.append(f"{code('equivalent')} and exactly 0: both levels come to the same training.")
     if any(not math.isnan(row.se_sampling) for row in rows):
         largest = max(row.se_sampling for row in rows if not math.isnan(row.se_sampling))
         notes.append(
@@ -68,7 +70,7 @@ def design_notes(report: ExplanationReport) -> list[str]:
     """What the design is, how far it has come, and what it could see."""
     choice = report.explanation.design
     what = report.design.describe()
-    lines = [f"Design `{choice.name}`: {what}."]
+    lines = [f"Design {code(choice.name)}: {what}."]
     seeds = f"Effects are estimated from {_seeds(choice.seeds)}"
     if choice.order_seeds:
         seeds += f"; what is tried next is decided by {_seeds(choice.order_seeds)}"
@@ -127,7 +129,7 @@ def caveats(report: ExplanationReport) -> list[str]:
     if "single_run" in verdicts:
         found.append("That a difference seen in one run each is more than noise between seeds.")
     if "unresolved" in verdicts:
-        found.append("That an `unresolved` deviation has no effect.")
+        found.append(f"That an {code('unresolved')} deviation has no effect.")
     replicates = min((one.row.replicates for one in report.shares), default=0)
     if 2 <= replicates <= 3:
         found.append(
