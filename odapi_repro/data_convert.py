@@ -18,6 +18,7 @@ from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.datasets.workers.worker_pool import available_cores, start_server
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown
+from odapi_repro.page.numbers import duration
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.conversion.convert import Progress
@@ -242,7 +243,7 @@ class _ProgressLine:
         line = f"{progress.images_done:,} of {progress.images:,} images"
         if rate:
             left = (progress.images - progress.images_done) / rate
-            line += f", {rate:,.0f}/s, {_duration(left)} left"
+            line += f", {rate:,.0f}/s, {duration(left)} left"
         if self._is_terminal:
             sys.stderr.write(f"\r{line}\x1b[K")
             sys.stderr.flush()
@@ -257,13 +258,6 @@ class _ProgressLine:
         if self._is_open:
             print(file=sys.stderr, flush=True)
             self._is_open = False
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import Any
 
 from odapi_repro.diagnosis.deviations import Deviation, FieldDifference
 from odapi_repro.diagnosis.render.as_json import as_json_value
-from odapi_repro.diagnosis.render.wording import plain, plural, value_text
+from odapi_repro.diagnosis.render.wording import plain, value_text
 from odapi_repro.foreign_text import markdown, markdown_code
+from odapi_repro.page.numbers import count_of
 
 __all__ = ["deviations_json", "deviations_markdown", "deviations_text", "summary"]
 
@@ -29,10 +30,10 @@ def summary(deviations: Sequence[Deviation]) -> str:
     live = [one for one in deviations if not one.is_inert]
     fields = [field for one in deviations for field in one.fields]
     inert = sum(field.inert is not None for field in fields)
-    parts = [f"{plural(len(live), 'factor')} {'differs' if len(live) == 1 else 'differ'}"]
+    parts = [f"{count_of(len(live), 'factor')} {'differs' if len(live) == 1 else 'differ'}"]
     if fields:
         parts.append(
-            f"{plural(len(fields), 'field')}" + (f", {inert} without effect" if inert else "")
+            f"{count_of(len(fields), 'field')}" + (f", {inert} without effect" if inert else "")
         )
     return ": ".join(parts)
 

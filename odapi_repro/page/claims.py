@@ -20,7 +20,7 @@ from typing import Final, Protocol, TypeVar
 
 from odapi_repro.analysis.multiplicity import Estimated, joint_interval
 from odapi_repro.analysis.verdicts import Verdict
-from odapi_repro.page.tables import number
+from odapi_repro.page.numbers import signed, size_of
 
 __all__ = [
     "ends_text",
@@ -28,8 +28,6 @@ __all__ = [
     "largest",
     "runs_diverged",
     "scored",
-    "signed",
-    "size_of",
     "verdict_counts",
 ]
 
@@ -54,18 +52,6 @@ _COUNTED: Final[dict[Verdict, tuple[str, str]]] = {
     "unresolved": ("unresolved", "unresolved"),
     "single_run": ("without an interval", "without an interval"),
 }
-
-
-def signed(value: float, decimals: int = 1) -> str:
-    """A difference with its sign, "-" where there is none."""
-    text = number(value, decimals)
-    return f"+{text}" if text != "-" and float(text) > 0 else text
-
-
-def size_of(delta: float, decimals: int = 1) -> str:
-    """The size of a difference that is not 0: "9.0", and "less than 0.1" where it rounds to 0."""
-    text = number(abs(delta), decimals)
-    return text if float(text) else f"less than {10.0**-decimals:.{decimals}f}"
 
 
 def scored(delta: float, metric: str = "AP", decimals: int = 1) -> str:

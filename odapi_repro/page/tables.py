@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from pathlib import Path
 from typing import IO, Final
 
@@ -15,7 +14,7 @@ from odapi_repro.page import blocks
 from odapi_repro.page.markdown_page import markdown_table
 from odapi_repro.page.terminal_page import Terminal, terminal_table
 
-__all__ = ["Table", "csv_bytes", "number", "read_trials"]
+__all__ = ["Table", "csv_bytes", "read_trials"]
 
 _CSV_FORMAT: Final = "%.10g"
 """Ten significant digits: what implementations of COCO's metrics agree on. Equal metrics give equal
@@ -69,10 +68,3 @@ def read_trials(path: Path | IO[bytes]) -> pd.DataFrame:
         if bool(numbers[filled].notna().all()):
             table[name] = numbers
     return table
-
-
-def number(value: float, decimals: int) -> str:
-    """A number with so many decimals, "-" where there is none, and never "-0.0"."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from odapi_repro.page.numbers import count_of
 from odapi_repro.pipeline import derive_quantities, parse_pipeline
 from odapi_repro.trials.trial import Trial
 
@@ -124,7 +125,7 @@ def long_on_cpu(trials: Sequence[Trial], cost: CostEstimate, *, cores: int) -> s
     if days <= _LONG_DAYS:
         return ""
     time = f"{days / 365.25:,.1f} years" if days > 365 else f"{days:,.0f} days"
-    return f"{_seen(trials)}, about {time} on {_count(cores, 'core')} ({cost.source})"
+    return f"{_seen(trials)}, about {time} on {count_of(cores, 'core')} ({cost.source})"
 
 
 def long_on_few_images(trials: Sequence[Trial], *, images: int) -> str:
@@ -142,11 +143,7 @@ def long_on_few_images(trials: Sequence[Trial], *, images: int) -> str:
 
 def _seen(trials: Sequence[Trial]) -> str:
     verb = "sees" if len(trials) == 1 else "see"
-    return f"{_count(len(trials), 'trial')} {verb} {sum(t.images_seen for t in trials):,} images"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{count_of(len(trials), 'trial')} {verb} {sum(t.images_seen for t in trials):,} images"
 
 
 def _pixels(trial: Trial) -> int:

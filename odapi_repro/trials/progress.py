@@ -8,28 +8,13 @@ import time
 from typing import Any, TextIO
 
 from odapi_repro.foreign_text import shown
+from odapi_repro.page.numbers import duration
 from odapi_repro.trials.trial import Trial
 
-__all__ = ["Progress", "duration"]
+__all__ = ["Progress"]
 
 _QUIET_SECONDS = 60.0
 _REFRESH_SECONDS = 0.2
-
-
-def duration(seconds: float) -> str:
-    """Gives `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`, `30 days` or `3.2 years`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    if whole > 365 * 86400:
-        return f"{whole / 86400 / 365.25:,.1f} years"
-    if whole > 7 * 86400:
-        return f"{whole / 86400:.0f} days"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 class Progress:

@@ -8,7 +8,8 @@ import io
 import pytest
 from fake_trials import fake_trial
 
-from odapi_repro.trials.progress import Progress, duration
+from odapi_repro.page.numbers import duration
+from odapi_repro.trials.progress import Progress
 
 TRIAL = fake_trial()
 

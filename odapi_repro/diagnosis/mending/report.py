@@ -14,8 +14,9 @@ from odapi_repro.diagnosis.mending.changes import Change, FieldChange
 from odapi_repro.diagnosis.mending.constraints import REPRODUCE
 from odapi_repro.diagnosis.mending.cost import Cost
 from odapi_repro.diagnosis.mending.mend import Mended
-from odapi_repro.diagnosis.render.wording import plain, plural
+from odapi_repro.diagnosis.render.wording import plain
 from odapi_repro.foreign_text import command_line, shown_lines
+from odapi_repro.page.numbers import count_of
 
 __all__ = ["Report", "as_json", "as_text"]
 
@@ -59,7 +60,7 @@ def as_text(report: Report) -> str:
     mended = report.mended
     lines = [*_head(report), ""]
     changes = [*report.text_changes, *mended.changes]
-    lines.append(f"{plural(len(changes), 'change')}:" if changes else "Nothing to change.")
+    lines.append(f"{count_of(len(changes), 'change')}:" if changes else "Nothing to change.")
     for change in changes:
         lines += _change(change)
     if report.layout_lost:
@@ -69,7 +70,7 @@ def as_text(report: Report) -> str:
             "",
         )
     if report.lost_comments:
-        lines.append(f"{plural(len(report.lost_comments), 'comment')} did not find a place:")
+        lines.append(f"{count_of(len(report.lost_comments), 'comment')} did not find a place:")
         lines += [f"  line {line}: {plain(comment)}" for line, comment in report.lost_comments]
     if mended.ideas:
         lines += ["", *_ideas(mended)]
@@ -181,7 +182,7 @@ def _ideas(mended: Mended) -> Iterator[str]:
     """What stays although the reference has it otherwise, and how to have that, too."""
     how = f"; --goal {REPRODUCE} takes these over, too" if mended.goal == REPRODUCE else ""
     yield from _wrapped(
-        f"{plural(len(mended.ideas), 'suggestion')}, not made, because no finding speaks against "
+        f"{count_of(len(mended.ideas), 'suggestion')}, not made, because no finding speaks against "
         f"what you wrote{how}:",
         "",
     )
@@ -219,7 +220,7 @@ def _cost(report: Report) -> Iterator[str]:
     if cost.epochs is not None:
         epochs = f", {cost.epochs:.3g} epochs of {cost.train_images:,}"
     yield from _wrapped(
-        f"{cost.length.steps:,} steps of {plural(cost.length.batch, 'image')}: {images}{epochs}",
+        f"{cost.length.steps:,} steps of {count_of(cost.length.batch, 'image')}: {images}{epochs}",
         "  ",
     )
     speed = f"{cost.images_per_second:g} images a second"
@@ -242,7 +243,9 @@ def _cost(report: Report) -> Iterator[str]:
 
 
 def _count(images: int) -> str:
-    return f"{images / 1e6:.3g} million images" if images >= 1_000_000 else plural(images, "image")
+    return (
+        f"{images / 1e6:.3g} million images" if images >= 1_000_000 else count_of(images, "image")
+    )
 
 
 def _duration(hours: float) -> str:

@@ -11,8 +11,8 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.mending.changes import Change, FieldChange
-from odapi_repro.diagnosis.render.wording import plural
 from odapi_repro.diagnosis.text_mends import Draft, mend
+from odapi_repro.page.numbers import count_of
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.text_encoding import NotUtf8
 from odapi_repro.pipeline.text_repeats import Repeat, find_repeats, leave_once
@@ -144,7 +144,7 @@ def _reason(problem: ParseProblem, foreign: NotUtf8 | None) -> str:
     if problem.kind == "windows_path":
         return "a backslash escapes in a text proto; forward slashes do on Windows, too"
     if problem.kind == "not_utf8" and foreign is not None and foreign.stray:
-        return f"not UTF-8, and {foreign.guess}; left out in {plural(foreign.lines, 'line')}"
+        return f"not UTF-8, and {foreign.guess}; left out in {count_of(foreign.lines, 'line')}"
     if problem.kind == "not_utf8":
         return f"{problem.message}; the OD API reads UTF-8 only, and the encoding is a guess"
     return problem.message.strip()

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from odapi_repro.diagnosis.outcome import Diagnosis
-from odapi_repro.diagnosis.render.wording import plain, plural
+from odapi_repro.diagnosis.render.wording import plain
 from odapi_repro.diagnosis.run_rule import RunSubject
+from odapi_repro.page.numbers import count_of
 
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
@@ -29,7 +30,7 @@ def run_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     reached = "-" if history.steps_reached is None else f"{history.steps_reached:,}"
     speed = history.steps_per_second
     pace = f", {speed:.3g} steps a second" if speed else ""
-    starts = f", {plural(history.restarts, 'restart')}" if history.restarts else ""
+    starts = f", {count_of(history.restarts, 'restart')}" if history.restarts else ""
     facts.append(("reached", f"step {reached}{pace}{starts}"))
     losses = history.losses.get("total_loss", ())
     finite = [(step, loss) for step, loss in losses if math.isfinite(loss)]
@@ -50,7 +51,7 @@ def run_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     if history.checkpoints:
         saved = history.last_checkpoint
         last_saved = f", the last of step {saved.step:,}" if saved and saved.step else ""
-        facts.append(("saved", f"{plural(len(history.checkpoints), 'checkpoint')}{last_saved}"))
+        facts.append(("saved", f"{count_of(len(history.checkpoints), 'checkpoint')}{last_saved}"))
     facts.extend(("unread", note) for note in history.damage)
     return facts
 

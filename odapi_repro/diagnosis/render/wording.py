@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
 from odapi_repro.diagnosis.outcome import COSTLY, Diagnosis, QuantityPair
 from odapi_repro.foreign_text import shown
+from odapi_repro.page.numbers import count_of
 from odapi_repro.reference import Reference
 
 __all__ = [
     "effect_text",
     "fix_text",
     "plain",
-    "plural",
     "quantities_shown",
     "reported_text",
     "rest_text",
@@ -36,11 +36,6 @@ _LEAST_CLAUSE = 20
 def plain(text: str) -> str:
     """Gives a sentence on one line, newlines and tabs as spaces, all else as in `shown`."""
     return shown(text.translate(_BREAKS))
-
-
-def plural(count: int, noun: str) -> str:
-    """Gives `1 finding`, `2 findings`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def shortened(text: str, columns: int) -> str:
@@ -133,7 +128,7 @@ def verdict(diagnosis: Diagnosis) -> str:
         images = sum(one.images for one in diagnosis.data.splits)
         boxes = sum(one.boxes for one in diagnosis.data.splits)
         found = "no finding" if not other else "no finding that costs AP"
-        looked = f"{plural(images, 'image')} and {boxes:,} boxes were looked at"
+        looked = f"{count_of(images, 'image')} and {boxes:,} boxes were looked at"
         return f"{looked}: {found}" + (f"; {other}" if other else "")
     if not costly:
         against = f" against {diagnosis.reference.name}" if diagnosis.reference else ""
@@ -144,7 +139,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     ]
     more = len(costly) - len(told)
     named = ", ".join(told) + (f", {more} more" if more else "")
-    return f"{plural(len(costly), 'finding')} that {_doing(costly)}: {named}"
+    return f"{count_of(len(costly), 'finding')} that {_doing(costly)}: {named}"
 
 
 def _doing(costly: Sequence[Finding]) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth
 from odapi_repro.evaluation.error_analysis.outcomes import Outcome, Outcomes
 from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.page.numbers import count_of
 
 __all__ = ["MovedClass", "OneClass", "PermutedClasses", "one_class", "permuted_classes"]
 
@@ -206,7 +207,7 @@ def _pattern(moves: Sequence[tuple[int, int]], truth: GroundTruth) -> str:
     if len(turns) == 1:
         turn = turns.pop()
         step = turn if 2 * turn <= count else turn - count
-        places = f"{abs(step)} place{'s' if abs(step) > 1 else ''}"
+        places = count_of(abs(step), "place")
         return f"the classes are shifted by {places}, round the end of the list"
     by_name = sorted(range(count), key=names.__getitem__)
     if all(by_name[to] == of for of, to in moves):

@@ -9,15 +9,8 @@ from typing import Final, Literal
 from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE
 from odapi_repro.analysis.effects import Contrast
 from odapi_repro.features.ablate.study_report import StudyReport
-from odapi_repro.page.claims import (
-    ends_text,
-    finding,
-    largest,
-    runs_diverged,
-    signed,
-    size_of,
-    verdict_counts,
-)
+from odapi_repro.page.claims import ends_text, finding, largest, runs_diverged, verdict_counts
+from odapi_repro.page.numbers import count_of, signed, size_of
 
 __all__ = [
     "at",
@@ -25,7 +18,6 @@ __all__ = [
     "effect_line",
     "headline",
     "interval",
-    "signed",
     "study_headline",
 ]
 
@@ -89,7 +81,7 @@ def study_headline(
 
 
 def _finding(row: Contrast, contrasts: int, confidence: float) -> str:
-    runs = f"{row.n_to} run{'s' if row.n_to != 1 else ''}, {row.n_from} of the reference"
+    runs = f"{count_of(row.n_to, 'run')}, {row.n_from} of the reference"
     runs = "1 run each" if row.n_from == row.n_to == 1 else runs
     counted = f"n={row.n}"
     subject = f"{row.factor} {row.to_level} instead of {row.from_level}{at(row)}"

@@ -15,6 +15,7 @@ from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.levels import LevelSummary, summarize_levels
 from odapi_repro.features.ablate.loss_curves import loss_figure
 from odapi_repro.features.ablate.study_report import StudyReport
+from odapi_repro.page.numbers import number
 from odapi_repro.page.plot_style import (
     MUTED,
     drawing,
@@ -24,7 +25,6 @@ from odapi_repro.page.plot_style import (
     title,
 )
 from odapi_repro.page.results_folder import Drawing
-from odapi_repro.page.tables import number
 
 __all__ = ["ap_figure", "render_plots"]
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from odapi_repro.analysis.cells import AP_OR_0, outcomes
 from odapi_repro.features.ablate.study_report import StudyReport
-from odapi_repro.page.tables import Table, number
+from odapi_repro.page.numbers import number
+from odapi_repro.page.tables import Table
 
 __all__ = ["level_table"]
 

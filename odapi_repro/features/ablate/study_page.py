@@ -10,13 +10,7 @@ import numpy as np
 from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE
 from odapi_repro.analysis.effects import Contrast, study_variance
 from odapi_repro.analysis.power import minimum_detectable_effect
-from odapi_repro.features.ablate.effect_sentences import (
-    at,
-    diverged_text,
-    headline,
-    interval,
-    signed,
-)
+from odapi_repro.features.ablate.effect_sentences import at, diverged_text, headline, interval
 from odapi_repro.features.ablate.level_table import level_table
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.foreign_text import (
@@ -26,6 +20,7 @@ from odapi_repro.foreign_text import (
     markdown_list,
     markdown_sentence,
 )
+from odapi_repro.page.numbers import signed
 from odapi_repro.page.tables import Table
 
 __all__ = ["readme_text"]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from odapi_repro.features.ablate.plan import Plan
 from odapi_repro.foreign_text import shown
+from odapi_repro.page.numbers import duration
 from odapi_repro.reference import reference_of
 from odapi_repro.trials.cost import CostEstimate
-from odapi_repro.trials.progress import duration
 from odapi_repro.trials.trial import Trial
 
 __all__ = ["plan_text"]

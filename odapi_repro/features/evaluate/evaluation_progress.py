@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from odapi_repro.foreign_text import shown
-from odapi_repro.trials.progress import duration
+from odapi_repro.page.numbers import duration
 
 __all__ = ["EvaluationProgress"]
 

@@ -8,7 +8,8 @@ from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
-from odapi_repro.page.tables import Table, number
+from odapi_repro.page.numbers import number
+from odapi_repro.page.tables import Table
 
 __all__ = [
     "TYPE_TITLES",

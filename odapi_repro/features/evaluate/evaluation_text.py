@@ -25,6 +25,7 @@ from odapi_repro.features.evaluate.evaluation_tables import (
 )
 from odapi_repro.features.evaluate.mask_chain_text import chain_text
 from odapi_repro.foreign_text import shortened_name, shown
+from odapi_repro.page.numbers import count_of
 
 __all__ = [
     "caveats",
@@ -116,7 +117,7 @@ def data_line(report: EvaluationReport) -> str:
         ),
     ]
     if crowd:
-        parts.append(f"{crowd:,} crowd region{'s' if crowd > 1 else ''}")
+        parts.append(count_of(crowd, "crowd region"))
     return ", ".join([*parts, f"{report.model.detections.num:,} detections"])
 
 

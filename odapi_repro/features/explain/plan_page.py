@@ -10,7 +10,7 @@ from odapi_repro.features.explain.explain_plan import ExplanationPlan
 from odapi_repro.features.explain.explain_price import ExplanationPrice, ReplicateSpread
 from odapi_repro.features.explain.explanation import UNVARIED_KINDS, Explanation
 from odapi_repro.page.blocks import Bullets, Facts, Headline, Page, Section
-from odapi_repro.trials.progress import duration
+from odapi_repro.page.numbers import duration
 
 __all__ = ["plan_page"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from odapi_repro.features.sanity.outcome import Outcome, Run
 from odapi_repro.features.sanity.trainings import HOLD, OVERFIT, OVERFIT_SAFE, REFERENCE
-from odapi_repro.page.tables import Table, number
+from odapi_repro.page.numbers import number
+from odapi_repro.page.tables import Table
 
 __all__ = ["TITLES", "points_table", "runs_table", "scores_table"]
 

@@ -11,8 +11,8 @@ from odapi_repro.features.sanity.sanity_record import SanityRecord
 from odapi_repro.features.sanity.sanity_tables import TITLES, points_table, runs_table, scores_table
 from odapi_repro.features.sanity.trainings import HOLD, OVERFIT, Training
 from odapi_repro.foreign_text import shown
+from odapi_repro.page.numbers import count_of, duration
 from odapi_repro.trials.cost import CostEstimate
-from odapi_repro.trials.progress import duration
 
 __all__ = ["plan_text", "print_sanity", "render_text"]
 
@@ -68,7 +68,8 @@ def plan_text(
     time = "unknown" if cost.seconds is None else f"about {duration(cost.seconds)}"
     lines += [
         "",
-        f"{_count(len(expected))}, {len(expected) - todo} finished before, {todo} to run; "
+        f"{count_of(len(expected), 'training')}, {len(expected) - todo} finished before, "
+        f"{todo} to run; "
         f"expected time without evaluations: {time} ({cost.source})",
     ]
     return "\n".join(map(shown, lines)) + "\n"
@@ -101,10 +102,6 @@ def print_sanity(record: SanityRecord, stream: TextIO | None = None) -> None:
     stream = sys.stdout if stream is None else stream
     encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
     stream.write(render_text(record, ascii_only=not (stream.isatty() and encoding == "utf8")))
-
-
-def _count(number: int) -> str:
-    return "1 training" if number == 1 else f"{number} trainings"
 
 
 def _checkpoint(job: SanityJob) -> str:

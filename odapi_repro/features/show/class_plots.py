@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from odapi_repro.features.show.show_report import ClassRow, SplitReport
-from odapi_repro.features.show.show_words import percent
+from odapi_repro.page.numbers import percent
 from odapi_repro.page.plot_style import INK, encode, legible, plot_style
 
 __all__ = ["MOST_CLASSES", "classes_png"]

@@ -15,6 +15,7 @@ from odapi_repro.datasets.limits import IMAGE_PIXELS, TooLarge
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord
 from odapi_repro.features.show.tiles import DrawnObject, Tile
+from odapi_repro.page.numbers import count_of
 
 __all__ = ["input_tile", "name_of", "record_tile"]
 
@@ -45,7 +46,7 @@ def record_tile(
     image = record.image
     if image is None:
         return Tile(None, title=name, warning="no readable record", message=record.problem)
-    title = f"{name}: {len(image.boxes)} object{'' if len(image.boxes) == 1 else 's'}"
+    title = f"{name}: {count_of(len(image.boxes), 'object')}"
     pixels, problem = _decoded(image.encoded_image, max_pixels)
     if pixels is None:
         return Tile(None, title=title, warning="does not decode", message=problem)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from odapi_repro.features.show.show_report import AnchorReport, SplitReport
-from odapi_repro.features.show.show_words import listed, percent
+from odapi_repro.features.show.show_words import listed
+from odapi_repro.page.numbers import count_of, percent
 from odapi_repro.pipeline.anchors import Border
 
 __all__ = ["anchor_sentences", "count_sentences", "draw_sentences"]
@@ -109,8 +110,7 @@ def draw_sentences(report: SplitReport) -> Iterator[str]:
         return
     share = draws.objects_left / draws.objects_in_records if draws.objects_in_records else 1.0
     yield (
-        f"as the model gets {draws.images} of the images, {draws.draws} "
-        f"draw{'' if draws.draws == 1 else 's'} of each: "
+        f"as the model gets {draws.images} of the images, {count_of(draws.draws, 'draw')} of each: "
         f"{draws.objects_left:,} of {draws.objects_in_records:,} objects are left "
         f"({percent(share)}); {draws.draws_without_objects} draws lost all of theirs"
     )

@@ -10,8 +10,9 @@ from odapi_repro.features.show.show_sentences import (
     count_sentences,
     draw_sentences,
 )
-from odapi_repro.features.show.show_words import listed, percent, size_name
+from odapi_repro.features.show.show_words import listed, size_name
 from odapi_repro.foreign_text import shortened_name, shown
+from odapi_repro.page.numbers import percent
 
 __all__ = ["render_show", "tables_of"]
 

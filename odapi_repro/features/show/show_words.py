@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["listed", "percent", "size_name"]
-
-
-def percent(share: float) -> str:
-    """Gives a share as per cent; one that is there never reads as none, nor one short of all."""
-    if share <= 0 or share >= 1:
-        return f"{share:.0%}"
-    if share < 0.001:
-        return f"{100 * share:.1g}%"
-    return f"{math.floor(1000 * share) / 10:.1f}%" if share > 0.999 else f"{share:.1%}"
+__all__ = ["listed", "size_name"]
 
 
 def size_name(low: float, high: float) -> str:

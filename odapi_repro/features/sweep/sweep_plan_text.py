@@ -10,7 +10,7 @@ from typing import TextIO
 from odapi_repro.features.sweep.sweep import Sweep, checkpoint_label
 from odapi_repro.features.sweep.sweep_runner import SweepEvent
 from odapi_repro.foreign_text import shown
-from odapi_repro.trials.progress import duration
+from odapi_repro.page.numbers import count_of, duration
 
 __all__ = ["SweepProgress", "post_hoc_plan_text"]
 
@@ -39,7 +39,10 @@ def post_hoc_plan_text(sweep: Sweep, *, study: str, warnings: Sequence[str] = ()
         lines += [f"  {axis.factor.name}: {labels}", f"    held: {axis.factor.holds}"]
     lines += [f"  {_text(levels)} is the same as {_text(into)}" for levels, into in plan.merged]
     lines += ["", f"forward passes over {sweep.truth.num_images:,} images each:"]
-    lines += [f"  {sweep.about(one)}: {_count(len(one.variants))}" for one in plan.passes]
+    lines += [
+        f"  {sweep.about(one)}: {count_of(len(one.variants), 'post-processing')}"
+        for one in plan.passes
+    ]
     lines.append("")
     lines.append(
         f"{len(plan.passes)} forward passes in one process, without those that earlier commands"
@@ -117,7 +120,3 @@ class SweepProgress:
 
 def _text(levels: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {label}" for name, label in levels.items())
-
-
-def _count(number: int) -> str:
-    return f"{number} post-processing{'s' if number != 1 else ''}"

@@ -19,8 +19,9 @@ from odapi_repro.foreign_text import (
     markdown_sentence,
     shown,
 )
-from odapi_repro.page.claims import finding, largest, signed, verdict_counts
-from odapi_repro.page.tables import Table, number
+from odapi_repro.page.claims import finding, largest, verdict_counts
+from odapi_repro.page.numbers import count_of, number, signed
+from odapi_repro.page.tables import Table
 
 __all__ = [
     "post_hoc_headline",
@@ -73,7 +74,7 @@ def sweep_headline(effects: Sequence[ImageEffect], *, confidence: float = 0.95) 
         finding(
             row,
             f"{row.factor} {row.to_level} instead of {row.from_level}",
-            f"{row.n:,} image{'s' if row.n != 1 else ''}",
+            count_of(row.n, "image"),
             contrasts=count,
             confidence=confidence,
         )

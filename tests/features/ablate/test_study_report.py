@@ -20,7 +20,8 @@ from odapi_repro.features.ablate.loss_curves import smoothed
 from odapi_repro.features.ablate.study_page import readme_text
 from odapi_repro.features.ablate.study_terminal import print_report, render_terminal
 from odapi_repro.features.ablate.write_study import write_report
-from odapi_repro.page.tables import csv_bytes, number, read_trials
+from odapi_repro.page.numbers import number
+from odapi_repro.page.tables import csv_bytes, read_trials
 
 
 def with_divergence() -> list[dict]:

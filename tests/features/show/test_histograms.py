@@ -21,7 +21,8 @@ from odapi_repro.features.show.assemble_show import (
 from odapi_repro.features.show.class_plots import classes_png
 from odapi_repro.features.show.histograms import histograms_png
 from odapi_repro.features.show.show_report import SplitReport
-from odapi_repro.features.show.show_words import percent, size_name
+from odapi_repro.features.show.show_words import size_name
+from odapi_repro.page.numbers import percent
 from odapi_repro.pipeline import Pipeline, load_pipeline
 
 

@@ -17,6 +17,7 @@ from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, unopena
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
+from odapi_repro.page.numbers import count_of
 
 __all__ = ["LabelMaps"]
 
@@ -188,7 +189,7 @@ def _faults(path: str) -> Iterator[_Fault]:
         line = f", first in line {error.GetLine()}" if error.GetLine() else ""
         yield _Fault(
             Severity.FATAL,
-            f"an item has several ids or names{line}; {_count(len(message.item), 'class')} is left"
+            f"an item has several ids or names{line}; 1 class is left"
             if len(message.item) == 1
             else f"an item has several ids or names{line}; {len(message.item)} classes are left",
             "Only the last id and name of an item count: the objects of the others become "
@@ -220,10 +221,6 @@ def _faults_of_items(message: Any) -> Iterator[_Fault]:
     if unnamed:
         yield _Fault(
             Severity.CRITICAL,
-            f"{_count(len(unnamed), 'item')} without a name, first id {unnamed[0]}",
+            f"{count_of(len(unnamed), 'item')} without a name, first id {unnamed[0]}",
             "Records name their classes, and what no item names becomes background.",
         )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -21,8 +21,9 @@ from odapi_repro.features.explain.report.explanation_report import (
     ExplainedEffect,
     ExplanationReport,
 )
-from odapi_repro.features.explain.report.wording import change_text, joined, returned_text, sized
+from odapi_repro.features.explain.report.wording import change_text, returned_text, sized
 from odapi_repro.page.blocks import code
+from odapi_repro.page.numbers import joined
 
 __all__ = ["MOST_REPLICATES", "Advice", "Change", "Replicates", "change_lines"]
 

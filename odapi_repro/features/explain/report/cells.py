@@ -12,7 +12,7 @@ from odapi_repro.analysis.attribution import Combination, StudiedDeviation, labe
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.features.explain.report.wording import cell_text
 from odapi_repro.page.blocks import Table
-from odapi_repro.page.tables import number
+from odapi_repro.page.numbers import number
 
 __all__ = ["CellSummary", "cell_summaries", "cells_table"]
 

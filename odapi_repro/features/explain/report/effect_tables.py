@@ -16,9 +16,9 @@ from odapi_repro.features.explain.report.explanation_report import (
     ExplainedEffect,
     ExplanationReport,
 )
-from odapi_repro.features.explain.report.wording import between, sized, unknown_text
+from odapi_repro.features.explain.report.wording import sized, unknown_text
 from odapi_repro.page.blocks import Table
-from odapi_repro.page.claims import signed
+from odapi_repro.page.numbers import between, percent, signed
 
 __all__ = [
     "effect_table",
@@ -91,7 +91,7 @@ def estimands_table(report: ExplanationReport, effects: Sequence[ExplainedEffect
     rows = tuple(
         (
             _name_of(one),
-            f"{_percent(one.row.p_diverged_from)} → {_percent(one.row.p_diverged_to)}",
+            f"{percent(one.row.p_diverged_from, 0)} → {percent(one.row.p_diverged_to, 0)}",
             with_interval(one.row, digits),
             one.row.verdict,
             with_interval(one.converged, digits),
@@ -173,10 +173,6 @@ def estimate_cells(row: Attribution, digits: int) -> tuple[str, str, str, str]:
     ends = "exactly 0: the same training" if row.method == "same_training" else ""
     ends = ends or between(row.low, row.high, digits) or "none"
     return (signed(row.delta, digits), ends, str(row.n), row.verdict)
-
-
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{share:.0%}"
 
 
 def _total_remark(report: ExplanationReport) -> str:

@@ -21,7 +21,7 @@ from odapi_repro.features.explain.report.interactions import (
 )
 from odapi_repro.features.explain.report.next_steps import run_lines
 from odapi_repro.features.explain.report.notes import caveats, design_notes, shares_notes
-from odapi_repro.features.explain.report.wording import count_of, headline
+from odapi_repro.features.explain.report.wording import headline
 from odapi_repro.foreign_text import command_line
 from odapi_repro.page.blocks import (
     BREAK,
@@ -37,7 +37,7 @@ from odapi_repro.page.blocks import (
     link,
     marked,
 )
-from odapi_repro.trials.progress import duration
+from odapi_repro.page.numbers import count_of, duration
 
 __all__ = ["explanation_page", "report_command"]
 

@@ -8,8 +8,7 @@ from typing import Final
 
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.page.blocks import Paragraph, Section, Table
-from odapi_repro.page.claims import signed
-from odapi_repro.page.tables import number
+from odapi_repro.page.numbers import number, signed
 
 __all__ = ["SubsetScores", "fewer_images", "fewer_images_section"]
 

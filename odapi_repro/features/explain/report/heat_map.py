@@ -13,8 +13,7 @@ from matplotlib.patches import Rectangle
 
 from odapi_repro.analysis.attribution import Attribution
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
-from odapi_repro.features.explain.report.wording import between
-from odapi_repro.page.claims import signed
+from odapi_repro.page.numbers import between, signed
 from odapi_repro.page.plot_style import INK, MUTED, captioned, legible
 
 __all__ = ["draw_interactions", "has_heat_map"]

@@ -20,10 +20,8 @@ from odapi_repro.features.explain.report.explanation_report import (
     ExplainedEffect,
     ExplanationReport,
 )
-from odapi_repro.features.explain.report.wording import between, count_of, joined
 from odapi_repro.page.blocks import Table
-from odapi_repro.page.claims import signed
-from odapi_repro.page.tables import number
+from odapi_repro.page.numbers import between, count_of, joined, number, signed
 
 __all__ = [
     "end_effects",

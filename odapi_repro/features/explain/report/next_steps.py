@@ -10,14 +10,10 @@ from odapi_repro.features.explain.designs import SampledShapley
 from odapi_repro.features.explain.explanation import UnvariedDeviation
 from odapi_repro.features.explain.report.advice import MOST_REPLICATES, Advice, Replicates
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
-from odapi_repro.features.explain.report.wording import (
-    cell_text,
-    count_of,
-    joined,
-)
+from odapi_repro.features.explain.report.wording import cell_text
 from odapi_repro.foreign_text import command_line
 from odapi_repro.page.blocks import code
-from odapi_repro.page.tables import number
+from odapi_repro.page.numbers import count_of, joined, number
 
 __all__ = ["run_lines", "seeds_for"]
 

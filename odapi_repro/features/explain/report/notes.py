@@ -7,9 +7,9 @@ import math
 from odapi_repro.analysis.power import smallest_effect
 from odapi_repro.features.explain.designs import AblationPath, Bisection
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
-from odapi_repro.features.explain.report.wording import SHARE_KINDS, count_of, joined
+from odapi_repro.features.explain.report.wording import SHARE_KINDS
 from odapi_repro.page.blocks import code
-from odapi_repro.page.tables import number
+from odapi_repro.page.numbers import count_of, joined, number
 
 __all__ = ["caveats", "design_notes", "shares_notes"]
 

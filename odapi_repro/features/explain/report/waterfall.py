@@ -21,13 +21,11 @@ from odapi_repro.features.explain.report.explanation_report import (
 from odapi_repro.features.explain.report.wording import (
     SHARE_KINDS,
     change_text,
-    joined,
     returned_text,
     verdict_of_mending,
 )
-from odapi_repro.page.claims import signed
+from odapi_repro.page.numbers import joined, number, signed
 from odapi_repro.page.plot_style import INK, MUTED, captioned, legible
-from odapi_repro.page.tables import number
 
 __all__ = ["WaterfallBar", "draw_waterfall", "has_waterfall", "waterfall_bars"]
 

@@ -14,17 +14,14 @@ from odapi_repro.features.explain.report.explanation_report import (
     ExplainedEffect,
     ExplanationReport,
 )
-from odapi_repro.page.claims import scored, signed
-from odapi_repro.page.tables import number
+from odapi_repro.page.claims import scored
+from odapi_repro.page.numbers import between, count_of, joined, number, signed
 
 __all__ = [
     "SHARE_KINDS",
-    "between",
     "cell_text",
     "change_text",
-    "count_of",
     "headline",
-    "joined",
     "returned_text",
     "sized",
     "unknown_text",
@@ -41,13 +38,6 @@ SHARE_KINDS: Final = {
     "shapley_value": "Shapley values, the mean over orders of mending",
 }
 """What a share is, by the kind of its effect."""
-
-
-def between(low: float, high: float, digits: int = 1) -> str:
-    """The ends of an interval with their signs, empty where there is none."""
-    if math.isnan(low):
-        return ""
-    return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
 def sized(value: float, low: float, high: float, digits: int = 1) -> str:
@@ -128,17 +118,6 @@ def cell_text(
         if level
     ]
     return f"reference with the user's {joined(moved)}"
-
-
-def joined(names: Collection[str]) -> str:
-    """Names in a row: "a", "a and b", "a, b and c"."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def count_of(count: int, noun: str) -> str:
-    """A number and its noun: "1 trial", "3 trials"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def headline(report: ExplanationReport) -> str:
