@@ -13,17 +13,17 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.datasets.source import EMBEDDED
-from odapi_repro.ending import say
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Factor, factor_hint, factor_named
 from odapi_repro.factors.axes import DESIGNS
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.features.ablate.plan import Plan, StudyData, StudyRequest, make_plan
-from odapi_repro.features.ablate.study_plan_text import plan_text
+from odapi_repro.features.ablate.study_plan_page import study_plan_page
 from odapi_repro.features.ablate.study_record import StudyRecord
 from odapi_repro.features.sanity.run_checks import run_sanity
 from odapi_repro.features.sweep.run_sweep import is_post_hoc, run_post_hoc
 from odapi_repro.foreign_text import command_line, shown
+from odapi_repro.page.terminal_page import print_page
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.signals import held
 from odapi_repro.trials.cost import CostEstimate
@@ -154,7 +154,7 @@ def _run(positional: list[str], command: str) -> int:
     if not FLAGS.dry_run:
         check_length(FLAGS, todo, pipeline, data, request, cost, dry_run=False)
     tell_unread(unread)
-    say(plan_text(plan, study=study, todo=todo, cost=told_cost(todo, cost, request)))
+    print_page(study_plan_page(plan, study=study, todo=todo, cost=told_cost(todo, cost, request)))
     if FLAGS.dry_run:
         check_length(FLAGS, todo, pipeline, data, request, cost, dry_run=True)
         return EXIT_DONE
@@ -175,8 +175,7 @@ def _run_and_report(
     expected_seconds: float | None,
 ) -> int:
     from odapi_repro.features.ablate.assemble_study import assemble_report
-    from odapi_repro.features.ablate.study_terminal import print_report
-    from odapi_repro.features.ablate.write_study import write_report
+    from odapi_repro.features.ablate.study_page import study_results
 
     progress = Progress(
         len(plan.trials),
@@ -190,9 +189,10 @@ def _run_and_report(
         # Whatever ends the study, the table says what is there.
         with held():
             report = assemble_report(record, plan, store, study=folder.name, command=command)
-            write_report(report, folder)
+            results = study_results(report)
+            results.write(folder)
     print()
-    print_report(report)
+    print_page(results.page)
     print(f"\n{shown(folder / 'README.md')}")
     states = [(trial.trial_id, store.state(trial.trial_id)) for trial in plan.trials]
     unfinished = [one for one in states if one[1].state not in FINISHED]

@@ -25,6 +25,7 @@ __all__ = [
     "Note",
     "Page",
     "Paragraph",
+    "Place",
     "Section",
     "Table",
     "code",

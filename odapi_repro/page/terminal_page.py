@@ -127,6 +127,7 @@ def print_page(page: Page, stream: TextIO | None = None) -> None:
     """Prints a page as the stream can show it."""
     stream = sys.stdout if stream is None else stream
     stream.write(terminal_page(page, Terminal.of(stream)))
+    stream.flush()
 
 
 def terminal_page(page: Page, terminal: Terminal | None = None) -> str:

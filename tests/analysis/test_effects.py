@@ -20,7 +20,7 @@ from odapi_repro.analysis import (
     points,
     summarize_levels,
 )
-from odapi_repro.features.ablate.effect_sentences import effect_line, study_headline
+from odapi_repro.features.ablate.effect_sentences import diverged_text, study_headline
 
 BATCH = FactorAxis("batch_size", "16", ("2", "8", "16"))
 
@@ -212,7 +212,7 @@ def test_runs_that_diverged_are_counted_over_combinations_that_one_side_alone_ha
         if row.factor == "batch_size":
             assert (row.finished_from, row.finished_to) == (2, 8)
             assert row.p_diverged_to == 3 / 8
-            assert "3 of 8 runs diverged" in effect_line(row)
+            assert diverged_text(row) == "0 of 2 and 3 of 8 diverged"
     assert study_headline(rows).startswith("batch_size 2: 3 of 8 runs diverged (at 16: 0 of 2)")
 
 

@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 from odapi_repro.analysis import FactorAxis
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.features.ablate.level_plots import ap_figure
+from odapi_repro.features.ablate.study_page import study_results
 from odapi_repro.features.ablate.study_report import StudyReport
-from odapi_repro.features.ablate.write_study import write_report
 from odapi_repro.page import canvas
 from odapi_repro.page.plot_style import drawing, encode, legible, plot_style
 from odapi_repro.page.results_folder import Drawing, drawn, write_results
@@ -149,7 +149,7 @@ def odd_rows(levels: tuple[str, ...]) -> list[dict]:
 @pytest.mark.parametrize("name", ODD_NAMES, ids=lambda name: ascii(name)[:12])
 def test_a_study_with_an_odd_name_and_level_is_drawn(tmp_path: Path, name: str) -> None:
     found = odd_study(name, "16", study=name, data=name, pipeline=name, command=name)
-    written = {path.name for path in write_report(found, tmp_path)}
+    written = {path.name for path in study_results(found).write(tmp_path)}
     assert written == {
         *("trials.csv", "effects.csv", "README.md", "loss_curves.png"),
         *("ap_by_batch_size.png", "ap_by_batch_size.svg"),
@@ -174,7 +174,7 @@ def test_values_that_no_axis_takes_lose_nothing(
 ) -> None:
     curves = {f"t{i}": [(1, 10.0, value), (2, value, 1.0)] for i in range(2)}
     found = odd_study("16", "2", loss_curves=curves)
-    written = {path.name for path in write_report(found, tmp_path)}
+    written = {path.name for path in study_results(found).write(tmp_path)}
     assert {"trials.csv", "effects.csv", "README.md"} <= written
     told = capsys.readouterr().err
     assert all("could not be drawn and is left out" in line for line in told.splitlines())

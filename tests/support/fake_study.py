@@ -6,13 +6,9 @@ import numpy as np
 import pandas as pd
 
 from odapi_repro.analysis import BOX_METRICS, FactorAxis
-from odapi_repro.features.ablate.write_study import (
-    LevelMapping,
-    LossPoint,
-    Reported,
-    ScaleNote,
-    StudyReport,
-)
+from odapi_repro.features.ablate.study_report import StudyReport
+from odapi_repro.reference import ReportedMetric
+from odapi_repro.trials.proxies import ScaleNote
 
 BATCH_SIZE = FactorAxis("batch_size", "16", ("2", "4", "8", "16", "32"))
 LR_SCALING = FactorAxis("lr_scaling", "none", ("none", "linear", "sqrt"), at={"batch_size": "2"})
@@ -62,7 +58,7 @@ def batch_rows(seeds: int = 3) -> list[dict]:
     ]
 
 
-def loss_curve(batch: int, seed: int, *, diverged: bool = False) -> list[LossPoint]:
+def loss_curve(batch: int, seed: int, *, diverged: bool = False) -> list[tuple[int, float, float]]:
     """A decay with noise that grows as the batch shrinks; NaN at the end when it diverged."""
     rng = np.random.default_rng([batch, seed])
     steps = np.arange(10, 4800 // batch + 1, max(1, 40 // batch))
@@ -75,7 +71,7 @@ def loss_curve(batch: int, seed: int, *, diverged: bool = False) -> list[LossPoi
         third = len(seen) // 3
         seen, steps, loss = seen[:third], steps[:third], loss[:third].copy()
         loss[-6:] *= np.array([1.3, 2.0, 3.5, 9.0, 60.0, np.nan])
-    return [LossPoint(*point) for point in zip(steps, seen, loss, strict=True)]
+    return list(zip(steps, seen, loss, strict=True))
 
 
 def study(rows: list[dict] | None = None, **changes: object) -> StudyReport:
@@ -91,12 +87,12 @@ def study(rows: list[dict] | None = None, **changes: object) -> StudyReport:
         "axes": (BATCH_SIZE,),
         "data": "80 shapes images",
         "reference_name": "efficientdet_d3",
-        "reported": (Reported("AP", 45.4, "TF2 detection zoo", "COCO val2017, one scale"),),
+        "reported": (ReportedMetric("AP", 45.4, "TF2 detection zoo", "COCO val2017, one scale"),),
         "scale_notes": (
             ScaleNote("warm-up share of the schedule", "0.8 %", "5 %", False, "fewer steps"),
-            ScaleNote("cosine horizon / steps", "1", "1", True),
+            ScaleNote("cosine horizon / steps", "1", "1", True, ""),
         ),
-        "level_mapping": (LevelMapping("batch_size", "128", "16", "1/8 of the pipeline's"),),
+        "level_mapping": (("batch_size", "128", "16"),),
         "held": ("batch_size holds images seen at 4,800.", "The peak LR stays at 0.02."),
         "seeds": (0, 1, 2),
         "loss_curves": {
@@ -107,7 +103,7 @@ def study(rows: list[dict] | None = None, **changes: object) -> StudyReport:
         },
         "wall_seconds": 2875.0,
         "versions": {"tensorflow": "2.20.0", "odapi_repro": "0.1.0"},
-        "caveats": ("That batch 32 is better on other data: the shapes are easy.",),
+        "caveats": ("Do not conclude that batch 32 is better on other data: the shapes are easy.",),
         "num_train_images": 400,
         "num_eval_images": 80,
         "margin": 1.0,

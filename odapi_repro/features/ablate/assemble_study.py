@@ -12,7 +12,8 @@ from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.features.ablate.plan import Plan
 from odapi_repro.features.ablate.study_record import StudyRecord
-from odapi_repro.features.ablate.study_report import LevelMapping, Reported, ScaleNote, StudyReport
+from odapi_repro.features.ablate.study_report import StudyReport
+from odapi_repro.page.blocks import code, marked
 from odapi_repro.reference import reference_of
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial_rows import trial_row
@@ -40,15 +41,10 @@ def assemble_report(
         axes=axes,
         data=f"{evaluated or data.eval.num_examples} {noun}",
         reference_name=reference.name if reference else "",
-        reported=tuple(
-            Reported(m.metric, m.value, m.source, m.protocol)
-            for m in (reference.reported if reference else ())
-        ),
-        scale_notes=tuple(
-            ScaleNote(n.what, n.full, n.here, n.kept, n.why) for n in plan.scaled.notes
-        ),
+        reported=reference.reported if reference else (),
+        scale_notes=plan.scaled.notes,
         level_mapping=tuple(
-            LevelMapping(name, record.axes[name]["full_scale"][level], level)
+            (name, record.axes[name]["full_scale"][level], level)
             for name in _factor_order(record)
             if name in record.axes
             for level in record.axes[name]["levels"]
@@ -124,9 +120,9 @@ def _reference(name: str, record: StudyRecord, plan: Plan) -> str:
 def _held(name: str, record: StudyRecord) -> str:
     axis = record.axes.get(name)
     if axis is None:
-        return f"`{name}` is not varied; it stands where another factor is studied."
+        return f"{code(name)} is not varied; it stands where another factor is studied."
     at = "".join(f" Studied at {other} = {level}." for other, level in axis["at"].items())
-    return f"`{name}`: {factor_named(name).holds}{at}"
+    return f"{code(name)}: {marked(factor_named(name).holds)}{at}"
 
 
 def _caveats(plan: Plan) -> tuple[str, ...]:

@@ -6,49 +6,23 @@ import math
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE
+from odapi_repro.analysis.cells import AP_OR_0
 from odapi_repro.analysis.effects import Contrast
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page.claims import ends_text, finding, largest, runs_diverged, verdict_counts
-from odapi_repro.page.numbers import count_of, signed, size_of
+from odapi_repro.page.numbers import count_of, size_of
 
 __all__ = [
     "at",
     "diverged_text",
-    "effect_line",
     "headline",
-    "interval",
     "study_headline",
 ]
-
-
-def interval(row: Contrast, *, separator: str = " .. ") -> str:
-    """The ends of the interval with their signs, empty where there is none."""
-    if math.isnan(row.low):
-        return ""
-    return f"{signed(row.low)}{separator}{signed(row.high)}"
 
 
 def at(row: Contrast) -> str:
     """Where the other factors were held meanwhile, if not at their reference."""
     return f" at {row.held.replace('=', ' ')}" if row.held else ""
-
-
-def effect_line(row: Contrast, confidence: float = 0.95) -> str:
-    """One contrast on one line, in ASCII."""
-    percent = f"{100 * confidence:g}%"
-    ends = f"{percent} {interval(row)}, " if interval(row) else ""
-    line = (
-        f"{row.factor} {row.from_level} -> {row.to_level}{at(row)}:"
-        f" {row.metric} {signed(row.delta)} ({ends}n={row.n}) {row.verdict}"
-    )
-    runs = _diverged(row, "to")
-    told = runs_diverged(*runs) if runs and row.n else "no run converged on one side"
-    if row.estimand == GIVEN_CONVERGENCE:
-        line += f" [given convergence; {told}]"
-    elif row.p_diverged_to > 0:
-        line += f" [{told}, counted as 0]"
-    return line
 
 
 def headline(report: StudyReport) -> str:

@@ -5,62 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import pandas as pd
 
 from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.effects import Contrast, contrasts
 from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS, check_trials, order_columns
+from odapi_repro.reference import ReportedMetric
+from odapi_repro.trials.proxies import ScaleNote
 
-__all__ = ["LevelMapping", "LossPoint", "Reported", "ScaleNote", "StudyReport"]
-
-
-@dataclass(frozen=True)
-class ScaleNote:
-    """One relation of the full pipeline, and what became of it at this scale.
-
-    Attributes:
-        what: the relation, such as "warm-up share of the schedule".
-        full: its value in the pipeline as it is.
-        here: its value in these trials.
-        kept: whether the relation holds; else it was clipped.
-        why: the reason where it was clipped, or a remark.
-    """
-
-    what: str
-    full: str
-    here: str
-    kept: bool
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A published number of the reference, in points, with where it stands and how it was made."""
-
-    metric: str
-    value: float
-    source: str
-    protocol: str
-
-
-@dataclass(frozen=True)
-class LevelMapping:
-    """A level of the pipeline and the level that stands for it in these trials."""
-
-    factor: str
-    full: str
-    here: str
-    why: str = ""
-
-
-class LossPoint(NamedTuple):
-    """The total training loss at one step; `images_seen` counts from the start of the training."""
-
-    step: int
-    images_seen: float
-    loss: float
+__all__ = ["StudyReport"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +52,9 @@ class StudyReport:
     axes: tuple[FactorAxis, ...]
     data: str = "the evaluation set"
     reference_name: str = ""
-    reported: tuple[Reported, ...] = ()
+    reported: tuple[ReportedMetric, ...] = ()
     scale_notes: tuple[ScaleNote, ...] = ()
-    level_mapping: tuple[LevelMapping, ...] = ()
+    level_mapping: tuple[tuple[str, str, str], ...] = ()
     held: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     loss_curves: Mapping[str, Sequence[tuple[int, float, float]]] = field(default_factory=dict)

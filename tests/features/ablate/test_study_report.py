@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,14 +15,23 @@ from fake_study import BATCH_SIZE, LR_SCALING, batch_rows, study, trial
 from matplotlib.figure import Figure
 
 from odapi_repro.analysis import BOX_METRICS, FactorAxis
-from odapi_repro.features.ablate.effect_sentences import effect_line, headline
+from odapi_repro.features.ablate.effect_sentences import headline
 from odapi_repro.features.ablate.level_plots import ap_figure
 from odapi_repro.features.ablate.loss_curves import smoothed
-from odapi_repro.features.ablate.study_page import readme_text
-from odapi_repro.features.ablate.study_terminal import print_report, render_terminal
-from odapi_repro.features.ablate.write_study import write_report
+from odapi_repro.features.ablate.study_page import study_page, study_results
+from odapi_repro.features.ablate.study_report import StudyReport
+from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.numbers import number
 from odapi_repro.page.tables import csv_bytes, read_trials
+from odapi_repro.page.terminal_page import Terminal, print_page, terminal_page
+
+
+def readme(report: StudyReport) -> str:
+    return markdown_page(study_page(report))
+
+
+def screen(report: StudyReport) -> str:
+    return terminal_page(study_page(report), Terminal(ascii_only=False))
 
 
 def with_divergence() -> list[dict]:
@@ -35,7 +45,7 @@ def with_divergence() -> list[dict]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("results") / "batch_size_d3"
-    write_report(study(with_divergence()), path)
+    study_results(study(with_divergence())).write(path)
     return path
 
 
@@ -51,7 +61,7 @@ def test_the_folder_holds_tables_plots_and_readme(folder: Path) -> None:
 
 
 def test_the_same_trials_in_another_order_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    for path in write_report(study(with_divergence()[::-1]), tmp_path):
+    for path in study_results(study(with_divergence()[::-1])).write(tmp_path):
         assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
 
 
@@ -78,8 +88,8 @@ def test_csv_keeps_ten_digits_and_no_minus_zero() -> None:
 
 
 def test_readme_sections_come_in_order(folder: Path) -> None:
-    readme = (folder / "README.md").read_text()
-    titles = [line[3:] for line in readme.splitlines() if line.startswith("## ")]
+    text = (folder / "README.md").read_text()
+    titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
         "Levels",
         "Effects",
@@ -92,9 +102,9 @@ def test_readme_sections_come_in_order(folder: Path) -> None:
         "Run it again",
         "What it cost",
     ]
-    assert "must not be compared with the proxy AP" in readme
-    assert "2 diverged, 1 succeeded" in readme
-    for line in readme.splitlines():
+    assert "must not be compared with the proxy AP" in text
+    assert "2 diverged, 1 succeeded" in text
+    for line in text.splitlines():
         if line.startswith("!["):
             assert (folder / line.split("(")[1].rstrip(")")).exists()
 
@@ -130,8 +140,8 @@ def test_one_run_that_diverged_is_one_run_and_not_100_percent() -> None:
         "batch_size 2: its 1 run diverged (at 16: 0 of 1); counted as 0, AP is 18.9 lower (1 run "
         "each: no interval), at proxy scale; the other contrast: 1 without an interval."
     )
-    assert "100%" not in readme_text(one, plots=[]) + render_terminal(one)
-    assert "given convergence (0 of 1 and 1 of 1 diverged)" in readme_text(one, plots=[])
+    assert "100%" not in readme(one) + screen(one)
+    assert "given convergence (0 of 1 and 1 of 1 diverged)" in readme(one)
 
 
 def test_headline_of_a_smoke_run_has_no_number() -> None:
@@ -142,22 +152,38 @@ def test_a_study_in_which_nothing_has_run_can_be_reported(tmp_path: Path) -> Non
     rows = [{**row, "status": "planned", "AP": np.nan} for row in batch_rows()]
     for row in rows:
         row.update(dict.fromkeys(BOX_METRICS, np.nan), final_loss=np.nan, wall_seconds=np.nan)
-    paths = write_report(study(rows, loss_curves={}), tmp_path)
+    paths = study_results(study(rows, loss_curves={})).write(tmp_path)
     assert [path.name for path in paths] == ["trials.csv", "effects.csv", "README.md"]
     assert "Nothing to compare yet" in paths[-1].read_text()
 
 
-def test_effect_line_reads_as_documented() -> None:
-    line = effect_line(study().effects[0])
-    assert line.startswith("batch_size 16 -> 2: AP -9.0 (95% -10.5 .. -7.5, n=3) loss")
+def test_the_terminal_tells_the_answer_then_levels_then_effects() -> None:
+    text = screen(study())
+    assert text.startswith("batch_size 2 instead of 16 costs 9.0 AP [95 % interval for all 4")
+    assert text.index("16 (reference)") < text.index("batch_size 16 → 2 ")
+    assert re.search(r"batch_size 16 → 2 +-9.0 +-10.5 to -7.5 +3 +loss", text)
+    assert "Do not conclude" not in text
+    assert text.endswith("Proxy scale: read the differences only; its AP is not COCO's.\n")
+
+
+def test_masks_have_their_interval_and_verdict() -> None:
+    rows = [{**row, "mask_AP": row["AP"] - 2} for row in batch_rows()]
+    assert "-9.0 (-10.5 to -7.5, loss)" in screen(study(rows))
+
+
+def test_what_may_not_be_concluded_reads_as_sentences() -> None:
+    section = readme(study(with_divergence())).split("## What may not be concluded\n\n")[1]
+    lines = section.split("\n\n")[0].split("\n")
+    assert len(lines) == 6
+    assert all(line.startswith("- Do not conclude ") for line in lines)
 
 
 def test_a_pipe_gets_ascii() -> None:
     stream = io.StringIO()
-    print_report(study(), stream)
+    print_page(study_page(study()), stream)
     assert stream.getvalue().isascii()
     assert "16 (reference)" in stream.getvalue()
-    assert "±" in render_terminal(study(), ascii_only=False)
+    assert "±" in screen(study())
 
 
 def test_the_terminal_does_not_wait_for_matplotlib_or_scipy_stats() -> None:
@@ -199,11 +225,11 @@ def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_plots_that_fail_leave_the_tables_and_a_line_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_report(study(), tmp_path)
+    study_results(study()).write(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("README.md", "effects.csv", "trials.csv")
     ]
-    readme = (tmp_path / "README.md").read_text()
-    assert "- ap_by_batch_size could not be drawn and is left out: RuntimeError: no ink." in readme
-    assert "](ap_by" not in readme
+    text = (tmp_path / "README.md").read_text()
+    assert "- ap_by_batch_size could not be drawn and is left out: RuntimeError: no ink." in text
+    assert "](ap_by" not in text
     assert len(capsys.readouterr().err.splitlines()) == 2
