@@ -18,6 +18,7 @@ from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.datasets.workers.worker_pool import available_cores, start_server
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown
+from odapi_repro.page.live_line import LiveLine
 from odapi_repro.page.numbers import duration
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["FLAGS", "main"]
 
 SUMMARY = "COCO json and images to sharded records, a label map and a manifest"
-_TERMINAL_SECONDS, _LOG_SECONDS = 0.5, 10.0
 _MOST_SHARDS = 99_999
 _MOST_WORKERS = 1024
 
@@ -219,45 +219,30 @@ def _optional(name: str | None) -> Path | None:
 
 
 class _ProgressLine:
-    """Tells on stderr how far it is: one line that is written over, or one every ten seconds."""
+    """Tells on stderr how far it is."""
 
     def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
+        self._line = LiveLine(quiet_seconds=10.0)
         self._started = 0.0
-        self._told = 0.0
-        self._is_open = False
 
     def say(self, message: str) -> None:
-        self._close()
+        self._line.end()
         print(shown(message), file=sys.stderr, flush=True)
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         if not self._started:
-            self._started = self._told = now
-        pause = _TERMINAL_SECONDS if self._is_terminal else _LOG_SECONDS
-        if now - self._told < pause:
-            return
-        self._told = now
+            self._started = now
+            self._line.count_from_now()
         rate = progress.images_done / max(now - self._started, 1e-9)
         line = f"{progress.images_done:,} of {progress.images:,} images"
         if rate:
             left = (progress.images - progress.images_done) / rate
             line += f", {rate:,.0f}/s, {duration(left)} left"
-        if self._is_terminal:
-            sys.stderr.write(f"\r{line}\x1b[K")
-            sys.stderr.flush()
-            self._is_open = True
-        else:
-            print(line, file=sys.stderr, flush=True)
+        self._line.update(line)
 
     def end(self) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._is_open:
-            print(file=sys.stderr, flush=True)
-            self._is_open = False
+        self._line.end()
 
 
 if __name__ == "__main__":

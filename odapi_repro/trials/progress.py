@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from typing import Any, TextIO
 
-from odapi_repro.foreign_text import shown
+from odapi_repro.page.live_line import LiveLine
 from odapi_repro.page.numbers import duration
 from odapi_repro.trials.trial import Trial
 
 __all__ = ["Progress"]
-
-_QUIET_SECONDS = 60.0
-_REFRESH_SECONDS = 0.2
 
 
 class Progress:
@@ -38,16 +33,13 @@ class Progress:
         expected_seconds: float | None = None,
         clock: Any = time.monotonic,
     ) -> None:
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._line = LiveLine(stream, clock=clock)
         self._total, self._done = total, done
         self._expected = expected_seconds
         self._clock = clock
         self._began = clock()
         self._trial_began = clock()
         self._ended_trials = 0
-        self._last_shown = -1e9
-        self._width = 0
         self._recent: list[tuple[float, int]] = []
 
     def expect(self, total: int, done: int) -> None:
@@ -56,29 +48,24 @@ class Progress:
 
     def __call__(self, trial: Trial, event: dict[str, Any]) -> None:
         """Takes one event of a trial."""
-        # Whoever reads may have gone, and the disk of a log be full: the training goes on.
-        with contextlib.suppress(OSError):
-            self._hear(trial, event)
-
-    def _hear(self, trial: Trial, event: dict[str, Any]) -> None:
         name = event["event"]
         if name == "trial_started":
             self._trial_began = self._clock()
             self._recent = []
-            self._last_shown = self._clock() if not self._live else -1e9
-            self._line(f"{self._head(trial)}: starting ({trial.num_steps} steps)")
+            self._line.line(f"{self._head(trial)}: starting ({trial.num_steps} steps)")
+            self._line.count_from_now()
         elif name == "imported":
-            self._update(f"{self._head(trial)}: building the model and tracing the training step")
+            self._line.update(f"{self._head(trial)}: building the model, tracing the training step")
         elif name == "step":
             self._step(trial, event)
         elif name == "trained":
-            self._update(f"{self._head(trial)}: trained, loading the checkpoint for evaluation")
+            self._line.update(f"{self._head(trial)}: trained, loading the checkpoint to evaluate")
         elif name == "evaluating":
-            self._update(f"{self._head(trial)}: evaluating, {event['images']} images done")
+            self._line.update(f"{self._head(trial)}: evaluating, {event['images']} images done")
         elif name == "note":
-            self._line(f"{self._head(trial)}: {shown(event['text'])}")
+            self._line.line(f"{self._head(trial)}: {event['text']}")
         elif name == "waiting":
-            self._line(f"{self._head(trial)}: another process runs it; waiting for its end")
+            self._line.line(f"{self._head(trial)}: another process runs it; waiting for its end")
         elif name == "trial_ended":
             self._ended(trial, event)
 
@@ -102,7 +89,7 @@ class Progress:
             f"LR {event['learning_rate']:.3g}{speed}"
         )
         study_left = self._study_left()
-        self._update(text + (f"  (study: {study_left} left)" if study_left else ""))
+        self._line.update(text + (f"  (study: {study_left} left)" if study_left else ""))
 
     def _ended(self, trial: Trial, event: dict[str, Any]) -> None:
         now = self._clock()
@@ -110,7 +97,7 @@ class Progress:
         self._ended_trials += 1
         self._done += 1
         left = self._study_left()
-        self._line(
+        self._line.line(
             f"{self._head(trial, ended=True)}: {event['state']} after {duration(took)}"
             + (f": {event['message'].splitlines()[0]}" if event["message"] else "")
             + (f"  (study: {left} left)" if left else "")
@@ -130,28 +117,3 @@ class Progress:
         cell = ", ".join(f"{name}={level}" for name, level in trial.cell.items())
         number = min(self._total, self._done + (0 if ended else 1))
         return f"[{number}/{self._total}] {cell} seed={trial.spec.seed}"
-
-    def _update(self, text: str) -> None:
-        text = shown(text)
-        now = self._clock()
-        if self._live:
-            if now - self._last_shown >= _REFRESH_SECONDS:
-                self._rewrite(text)
-                self._last_shown = now
-        elif now - self._last_shown >= _QUIET_SECONDS:
-            print(text, file=self._stream, flush=True)
-            self._last_shown = now
-
-    def _rewrite(self, text: str) -> None:
-        self._stream.write("\r" + text.ljust(self._width))
-        self._stream.flush()
-        self._width = len(text)
-
-    def _line(self, text: str) -> None:
-        text = shown(text)
-        if self._live:
-            self._rewrite(text)
-            self._stream.write("\n")
-            self._width = 0
-        else:
-            print(text, file=self._stream, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
@@ -10,12 +9,10 @@ from typing import TextIO
 from odapi_repro.features.sweep.sweep import Sweep, checkpoint_label
 from odapi_repro.features.sweep.sweep_runner import SweepEvent
 from odapi_repro.foreign_text import shown
+from odapi_repro.page.live_line import LiveLine
 from odapi_repro.page.numbers import count_of, duration
 
 __all__ = ["SweepProgress", "post_hoc_plan_text"]
-
-_QUIET_SECONDS = 60.0
-_REFRESH_SECONDS = 0.2
 
 
 def post_hoc_plan_text(sweep: Sweep, *, study: str, warnings: Sequence[str] = ()) -> str:
@@ -68,11 +65,8 @@ class SweepProgress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._num_images = num_images
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._line = LiveLine(stream, clock=clock)
         self._clock = clock
-        self._shown = -1e9
-        self._width = 0
         self._at = ("", "")
         self._began = (clock(), 0)
 
@@ -82,24 +76,13 @@ class SweepProgress:
         news = at != self._at
         if news:
             self._at, self._began = at, (now, event.images)
-        wait = _REFRESH_SECONDS if self._live else _QUIET_SECONDS
-        if not news and now - self._shown < wait and event.images < self._num_images:
-            return
-        self._shown = now
-        text = shown(self._line(event, now))
-        if self._live:
-            self._stream.write("\r" + text.ljust(self._width))
-            self._width = len(text)
-        else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+        self._line.update(self._told(event, now), news=news or event.images >= self._num_images)
 
     def end(self) -> None:
         """Ends the line on a terminal."""
-        if self._live and self._width:
-            self._stream.write("\n")
+        self._line.end()
 
-    def _line(self, event: SweepEvent, now: float) -> str:
+    def _told(self, event: SweepEvent, now: float) -> str:
         if event.stage == "scoring":
             return f"scoring {event.index}/{event.total}: {event.what}"
         if event.stage == "starting":
