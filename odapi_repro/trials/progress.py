@@ -75,16 +75,13 @@ class Progress:
         (first_time, first_step), (_, last_step) = self._recent[0], self._recent[-1]
         elapsed = now - first_time
         rate = (last_step - first_step) / elapsed if elapsed > 0 else 0.0
-        # The first report holds the tracing; the rate shows from the second on.
-        speed = (
-            f"  {rate * trial.global_batch_size:.1f} images/s  "
-            f"{duration((trial.num_steps - last_step) / rate)} left"
-            if rate
-            else ""
-        )
+        # The first report holds the tracing; the rate shows from the second on. What a narrow
+        # terminal has no room for comes last.
+        left = f"  {duration((trial.num_steps - last_step) / rate)} left" if rate else ""
+        speed = f"  {rate * trial.global_batch_size:.1f} images/s" if rate else ""
         loss = event["loss"]
         text = (
-            f"{self._head(trial)}: step {last_step}/{trial.num_steps}  "
+            f"{self._head(trial)}: step {last_step}/{trial.num_steps}{left}  "
             f"loss {loss if isinstance(loss, str) else format(loss, '.3f')}  "
             f"LR {event['learning_rate']:.3g}{speed}"
         )
