@@ -38,6 +38,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _no_told_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are as wide as where nobody tells a width, whatever started the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def pytest_configure() -> None:
     """Lets signals act in tests and in the processes that they start.
 

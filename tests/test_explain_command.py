@@ -119,7 +119,8 @@ def test_one_replicate_is_said_and_not_refused(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("mine.config", "--seeds=1", "--plan") == 0
-    assert "the effects will have no interval; --seeds 3 gives one" in capsys.readouterr().out
+    plan = " ".join(capsys.readouterr().out.split())
+    assert "the effects will have no interval; --seeds 3 gives one" in plan
 
 
 def test_a_study_from_end_to_end(command: Command, capsys: pytest.CaptureFixture[str]) -> None:

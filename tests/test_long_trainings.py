@@ -84,12 +84,13 @@ def test_a_dry_run_prints_the_plan_and_warns(
 ) -> None:
     assert command("--scale=full", "--dry_run") == 0
     captured = capsys.readouterr()
-    assert "1 trials (1 cells x 1 seeds)" in captured.out
+    plan = " ".join(captured.out.split())
+    assert "1 trial (1 cell x 1 seed)" in plan
     assert captured.err.startswith("warning: --scale full on a CPU: 1 trial sees 38,400,000 images")
     assert "a start asks for --however_long" in captured.err
     # One estimate in the plan and in the warning.
     assert "about 1.1 years on 2 cores (at a proxy's cost a pixel;" in captured.err
-    assert "expected time: about 1.1 years (at a proxy's cost a pixel;" in captured.out
+    assert "expected time: about 1.1 years (at a proxy's cost a pixel;" in plan
 
 
 @pytest.mark.parametrize(
