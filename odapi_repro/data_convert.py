@@ -218,6 +218,10 @@ def _optional(name: str | None) -> Path | None:
     return _path(name) if name else None
 
 
+_LEAST_SECONDS = 0.5
+"""Before that a rate would say nothing."""
+
+
 class _ProgressLine:
     """Tells on stderr how far it is."""
 
@@ -234,7 +238,9 @@ class _ProgressLine:
         if not self._started:
             self._started = now
             self._line.count_from_now()
-        rate = progress.images_done / max(now - self._started, 1e-9)
+        if now - self._started < _LEAST_SECONDS:
+            return
+        rate = progress.images_done / (now - self._started)
         line = f"{progress.images_done:,} of {progress.images:,} images"
         if rate:
             left = (progress.images - progress.images_done) / rate

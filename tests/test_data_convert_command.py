@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 from coco_sets import CocoSet
 
+from odapi_repro import data_convert
 from odapi_repro.data import main
+from odapi_repro.datasets.conversion.convert import Progress
 from odapi_repro.datasets.conversion.manifest import read_manifest
 from odapi_repro.datasets.tfrecord import read_records
 
@@ -358,3 +361,18 @@ def test_help_is_answered_before_numpy_would_be_imported() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "--image_dir" in done.stdout
+
+
+def test_progress_tells_no_rate_before_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    line = data_convert._ProgressLine()
+    for now, done in ((100.0, 8), (100.001, 16), (102.0, 40)):
+        monkeypatch.setattr(data_convert.time, "monotonic", lambda now=now: now)
+        line(Progress(done, 100))
+    told = [part.rstrip() for part in stream.getvalue().split("\r")[1:]]
+    assert told == ["40 of 100 images, 20/s, 3 s left"]

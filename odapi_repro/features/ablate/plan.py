@@ -24,7 +24,7 @@ class StudyRequest(TrialConditions):
         factors: in the order named.
         levels: factor name -> levels as typed.
         at: factor name -> level as typed where factors that are not varied stand.
-        design: one of `study.design.DESIGNS`.
+        design: one of `factors.axes.DESIGNS`.
         seeds: replicates.
         held_before: factor name -> other factor -> level, as an earlier command of the same study
             held them.

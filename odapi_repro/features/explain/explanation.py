@@ -97,7 +97,7 @@ class UnvariedDeviation:
 
     Attributes:
         factor: what it is about.
-        kind: `unexpressed`, `evaluation`, `left_open`, `inert` (see `study.user_deviations`),
+        kind: `unexpressed`, `evaluation`, `left_open`, `inert` (see `explain.user_deviations`),
             `at_this_scale` (the scale cannot vary it) or `held` (left out on request).
         fields: in which the configs differ.
         why: one sentence.
@@ -128,7 +128,7 @@ class DesignChoice:
     """Which design, with all that decides its cells and estimates.
 
     Attributes:
-        name: of `study.designs`.
+        name: of `explain.designs`.
         seeds: replicates that effects are estimated from.
         order_seeds: replicates that a path or a bisection decides by.
         margin: half-width of equivalence, and what counts as restored, in points.

@@ -50,7 +50,7 @@ class Run:
     """One training of the checks, as far as it came.
 
     Attributes:
-        name: as in `study.sanity.trainings`.
+        name: as in `sanity.trainings`.
         trial_id: its folder in the store.
         status: one of the store's states; `planned` for one that has not run.
         message: why, for a run that diverged, failed or was interrupted.
