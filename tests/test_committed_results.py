@@ -16,7 +16,7 @@ from odapi_repro.analysis.image_effects import ImageEffect
 from odapi_repro.features.ablate.effect_sentences import study_headline
 from odapi_repro.features.explain.report.explanation_results import read_report
 from odapi_repro.features.explain.report.wording import headline as explanation_headline
-from odapi_repro.features.sweep.sweep_text import sweep_headline
+from odapi_repro.features.sweep.sweep_page import sweep_headline
 from odapi_repro.foreign_text import markdown_sentence
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,8 @@ from fake_trials import FAKE_WORKER, MASK_RCNN, small_records
 from issue_10530 import REFERENCE, edited, issue_10530
 
 from odapi_repro import explain
-from odapi_repro.trials.executor import LocalExecutor
+from odapi_repro.trials import session
+from odapi_repro.trials.executors.local import LocalExecutor
 
 Command = Callable[..., int]
 
@@ -25,8 +26,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     made = small_records()
     monkeypatch.chdir(tmp_path)
     fake = functools.partial(LocalExecutor, worker=FAKE_WORKER)
-    monkeypatch.setattr(explain, "LocalExecutor", fake)
-    monkeypatch.setattr(explain, "check_worker_environment", lambda: None)
+    monkeypatch.setattr(session, "LocalExecutor", fake)
+    monkeypatch.setattr(session, "check_worker_environment", lambda: None)
     Path("mine.config").write_text(issue_10530().to_text())
     Path("same.config").write_text(REFERENCE.pipeline().to_text())
     Path("inert.config").write_text(edited(use_bfloat16=False).to_text())

@@ -19,9 +19,10 @@ from fake_trials import (
 )
 
 from odapi_repro import explain, run
-from odapi_repro.trials import study_flags
+from odapi_repro.features.ablate import run_study
+from odapi_repro.trials import session, study_flags
 from odapi_repro.trials.cost import CostEstimate, long_on_cpu, long_on_few_images
-from odapi_repro.trials.executor import LocalExecutor
+from odapi_repro.trials.executors.local import LocalExecutor
 
 Command = Callable[..., int]
 UNKNOWN = CostEstimate(None, "nothing has run")
@@ -31,10 +32,10 @@ UNKNOWN = CostEstimate(None, "nothing has run")
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study_flags, "cpu_count", lambda: 2)
-    for module in (run, explain):
-        fake = functools.partial(LocalExecutor, worker=FAKE_WORKER)
-        monkeypatch.setattr(module, "LocalExecutor", fake)
-        monkeypatch.setattr(module, "check_worker_environment", lambda: None)
+    monkeypatch.setattr(session, "cpu_count", lambda: 2)
+    fake = functools.partial(LocalExecutor, worker=FAKE_WORKER)
+    monkeypatch.setattr(session, "LocalExecutor", fake)
+    monkeypatch.setattr(session, "check_worker_environment", lambda: None)
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_the_embedded_set_with_a_gpu_that_nobody_named_is_refused(
     monkeypatch.setattr(study_flags, "count_gpus", lambda: 1)
     made = small_data()
     embedded = dataclasses.replace(made, source=dataclasses.replace(made.source, name="embedded"))
-    monkeypatch.setattr(run, "study_data_of", lambda flags, pipeline, check: embedded)
+    monkeypatch.setattr(run_study, "study_data_of", lambda flags, pipeline, check: embedded)
     assert command("--scale=full") == 2
     message = capsys.readouterr().err
     assert "--scale full on the embedded set: 1 trial sees 38,400,000 images, each of the 12" in (

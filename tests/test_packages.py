@@ -16,7 +16,7 @@ from odapi_repro.packages import import_problem, other_object_detection
 from odapi_repro.trials import environment
 from odapi_repro.trials.child import python_environment, run_child
 from odapi_repro.trials.environment import collect, lacks
-from odapi_repro.trials.executor import check_worker_environment
+from odapi_repro.trials.executors.local import check_worker_environment
 from odapi_repro.trials.tensorflow_probe import Probe
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -19,7 +19,8 @@ from odapi_repro import run
 from odapi_repro.datasets.example import make_example
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.tfrecord import read_records, write_records
-from odapi_repro.trials.executor import LocalExecutor
+from odapi_repro.trials import session
+from odapi_repro.trials.executors.local import LocalExecutor
 
 Command = Callable[..., int]
 Usage = namedtuple("Usage", "total used free")
@@ -39,8 +40,10 @@ def data() -> dict[str, str]:
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, str]) -> Command:
     """Runs the command in a folder of its own, on small records, with a fake worker."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "LocalExecutor", functools.partial(LocalExecutor, worker=FAKE_WORKER))
-    monkeypatch.setattr(run, "check_worker_environment", lambda: None)
+    monkeypatch.setattr(
+        session, "LocalExecutor", functools.partial(LocalExecutor, worker=FAKE_WORKER)
+    )
+    monkeypatch.setattr(session, "check_worker_environment", lambda: None)
 
     def call(*flags: str, pipeline: Path | str = EFFICIENTDET, **changed: str) -> int:
         records = [f"--{name}={value}" for name, value in {**data, **changed}.items()]
@@ -167,10 +170,10 @@ def test_without_space_on_the_disk_nothing_is_begun(refused, monkeypatch) -> Non
 def test_without_tensorflow_nothing_is_begun_and_the_lock_file_is_named(
     refused, monkeypatch
 ) -> None:
-    from odapi_repro.trials.executor import check_worker_environment
+    from odapi_repro.trials.executors.local import check_worker_environment
 
     found = importlib.util.find_spec
-    monkeypatch.setattr(run, "check_worker_environment", check_worker_environment)
+    monkeypatch.setattr(session, "check_worker_environment", check_worker_environment)
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "tensorflow" else found(name)
     )

@@ -57,8 +57,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: Path) -> 
     )
     # tests/reporting has the plot.
     monkeypatch.setattr(post_hoc_plot, "render_post_hoc_plots", lambda report: ())
-    few = functools.partial(post_hoc_runner.score_cells, resamples=20)
-    monkeypatch.setattr(post_hoc_runner, "score_cells", few)
+    few = functools.partial(post_hoc_runner.CellScores, resamples=20)
+    monkeypatch.setattr(post_hoc_runner, "CellScores", few)
 
     def call(*flags: str, checkpoint: str | None = "trained", name: str = "mine") -> int:
         named = [] if checkpoint is None else [f"--checkpoint={checkpoint}"]
@@ -153,7 +153,7 @@ def test_a_study_of_trainings_and_a_sweep_cannot_have_one_name(command, capsys) 
     Path("results/mine").mkdir(parents=True)
     Path("results/mine/study.json").write_text("{}")
     assert command("--ablate=nms_iou") == 2
-    assert "study 'mine' exists, and it trains" in capsys.readouterr().err
+    assert "this folder holds a study of factors (run)" in capsys.readouterr().err
     assert command("--ablate=nms_iou", "--levels=0.6", name="sweep") == 0
     made = small_records()
     records = [
@@ -239,7 +239,7 @@ def test_a_sweep_grows_by_levels_and_factors_and_runs_only_what_is_missing(
     capsys.readouterr()
     assert command("--ablate=score_threshold", checkpoint="trained/ckpt-1") == 2
     message = capsys.readouterr().err
-    assert "it was made of something else" in message
+    assert "its trials were made of something else" in message
     assert "checkpoints" in message
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,11 +18,12 @@ from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.source import DataSource
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing
-from odapi_repro.features.sanity import sanity_inputs, sanity_runner
+from odapi_repro.features.sanity import sanity_checks, sanity_inputs
 from odapi_repro.features.sanity.outcome import Change, Outcome, Point, Run, Score
 from odapi_repro.pipeline import bind_records, load_pipeline
 from odapi_repro.trials import study_flags
 from odapi_repro.trials.scales import scale_pipeline
+from odapi_repro.trials.trial import Trial
 
 Command = Callable[..., int]
 
@@ -317,18 +318,21 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome | BaseExcept
     """Lets the checks have this outcome, or end by this error."""
 
     def set_ending(ending: Outcome | BaseException) -> None:
-        def run_checks(self: sanity_runner.SanityRunner) -> None:
-            if isinstance(ending, BaseException):
-                self.outcome = Outcome(scale="proxy", on_eval=GOOD.on_eval)
-                raise ending
-            self.outcome = ending
+        raised = isinstance(ending, BaseException)
+        outcome = Outcome(scale="proxy", on_eval=GOOD.on_eval) if raised else ending
 
-        monkeypatch.setattr(sanity_runner.SanityRunner, "run", run_checks)
-        monkeypatch.setattr(sanity_runner.SanityRunner, "failed", lambda self: [])
+        def steps(self: sanity_checks.SanityChecks) -> Iterator[Trial]:
+            if isinstance(ending, BaseException):
+                raise ending
+            yield from ()
+
+        monkeypatch.setattr(sanity_checks.SanityChecks, "steps", steps)
+        monkeypatch.setattr(sanity_checks.SanityChecks, "outcome", outcome)
+        monkeypatch.setattr(sanity_checks.SanityChecks, "trial_ids", [])
 
     # tests/reporting has the plot.
     monkeypatch.setattr("odapi_repro.features.sanity.sanity_plot.render_curves", lambda outcome: ())
-    monkeypatch.setattr("odapi_repro.trials.executor.check_worker_environment", lambda: None)
+    monkeypatch.setattr("odapi_repro.trials.session.check_worker_environment", lambda: None)
     return set_ending
 
 
@@ -340,7 +344,7 @@ def test_a_sound_set_ends_with_code_0_and_a_report(
 ) -> None:
     ends_with(GOOD)
     assert command("--name=mine") == 0
-    assert "verdict: sound" in capsys.readouterr().out
+    assert "Verdict: sound" in capsys.readouterr().out
     folder = tmp_path / "results" / "mine"
     record = json.loads((folder / "sanity.json").read_text())
     assert record["verdict"]["causes"] == ["sound"]
@@ -357,7 +361,7 @@ def test_wrong_data_end_with_code_1(
 ) -> None:
     ends_with(dataclasses.replace(GOOD, on_train=Score(0.3, 0.1, 12)))
     assert command() == 1
-    assert "verdict: training_data" in capsys.readouterr().out
+    assert "Verdict: training_data" in capsys.readouterr().out
 
 
 def test_whatever_ends_a_run_the_report_says_what_is_there(

@@ -23,6 +23,7 @@ __all__ = [
     "json_text",
     "read_json",
     "read_record",
+    "record_text",
     "typed",
     "write_json",
     "write_record",
@@ -44,14 +45,19 @@ def write_json(path: str | os.PathLike[str], value: object) -> Path:
     return write_whole(path, json_text(value))
 
 
-def write_record(path: str | os.PathLike[str], fields: Mapping[str, Any], *, version: int) -> Path:
-    """Writes what `read_record` reads: the fields, their version, and a sum over both.
+def record_text(fields: Mapping[str, Any], *, version: int) -> str:
+    """Gives what `read_record` reads: the fields, their version, and a sum over both.
 
     The sum tells a file that was changed since from one that was not, where both read well.
     """
     # As it will be read: keys are texts then.
     content = json.loads(json.dumps({"version": version, **fields}))
-    return write_json(path, {**content, _SUM: _sum_of(content)})
+    return json_text({**content, _SUM: _sum_of(content)})
+
+
+def write_record(path: str | os.PathLike[str], fields: Mapping[str, Any], *, version: int) -> Path:
+    """Writes a file that `read_record` reads."""
+    return write_whole(path, record_text(fields, version=version))
 
 
 def digest_of(path: str | os.PathLike[str]) -> str:

@@ -42,9 +42,13 @@ class Progress:
         self._ended_trials = 0
         self._recent: list[tuple[float, int]] = []
 
-    def expect(self, total: int, done: int) -> None:
-        """Takes how many trials there are as far as is known, and how many have finished."""
-        self._total, self._done = total, done
+    def stage(self, text: str) -> None:
+        """Shows what goes on between trials."""
+        self._line.update(text, news=True)
+
+    def expect(self, left: int) -> None:
+        """Takes how many trials are left, as far as is known."""
+        self._total = self._done + left
 
     def __call__(self, trial: Trial, event: dict[str, Any]) -> None:
         """Takes one event of a trial."""

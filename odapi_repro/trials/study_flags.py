@@ -6,8 +6,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from absl import flags
@@ -18,45 +17,22 @@ from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
 from odapi_repro.ending import say
 from odapi_repro.errors import EnvironmentMissing, UserError, shortened
-from odapi_repro.foreign_text import shown, shown_lines
+from odapi_repro.factors import factor_hint, factor_named
+from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
-from odapi_repro.trials.cost import CostEstimate, long_on_cpu, long_on_few_images, rough_on_cpu
-from odapi_repro.trials.executor import Runtime
+from odapi_repro.trials.cost import CostEstimate, long_on_cpu, long_on_few_images
+from odapi_repro.trials.executors.local import Runtime
 from odapi_repro.trials.groundwork import TrialConditions
 from odapi_repro.trials.hardware import count_gpus
 from odapi_repro.trials.proxies import proxy_for
 from odapi_repro.trials.scales import SCALES
-from odapi_repro.trials.store import TrialState, TrialStore
 from odapi_repro.trials.study_data import StudyData, unmade_embedded
 from odapi_repro.trials.tensorflow_probe import cpu_count
 from odapi_repro.trials.trial import Trial
 
-__all__ = [
-    "check_length",
-    "check_name",
-    "check_result_kind",
-    "conditions_of",
-    "define_study_flags",
-    "retries_failed",
-    "runtime_of",
-    "study_data_of",
-    "tell_unfinished",
-    "tell_unread",
-    "told_cost",
-]
-
 _LONGEST_NAME: Final = 200
 """Bytes; file systems have 255, and files are written beside others under longer names."""
-
-_RECORDS: Final = {
-    "study.json": "a study of factors (run)",
-    "sweep.json": "a study of factors without training (run --checkpoint)",
-    "sanity.json": "a sanity run (run --sanity)",
-    "explanation.json": "an explanation (explain)",
-    "evaluation.json": "an evaluation (evaluate)",
-}
-"""What tells what a folder in results/ holds."""
 
 
 def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
@@ -136,9 +112,13 @@ def conditions_of(
     """
     device = "tpu" if values.use_tpu else values.device
     gpus = count_gpus()
-    if device == "auto":
-        device = "gpu" if gpus else "cpu"
-    _check_device(device, gpus, replicas_told=bool(values.replicas))
+    device = device_named(device, gpus)
+    if device == "tpu" and not values.replicas:
+        raise UserError(
+            "--device tpu without the number of its cores",
+            expected="the cores of the TPU as --replicas: batches are shared between them",
+            mend="--replicas 8 for one TPU of Colab",
+        )
     scale = values.scale
     if scale == "auto":
         own_records = data.source.name != EMBEDDED
@@ -152,6 +132,21 @@ def conditions_of(
         checkpoint=_checkpoint(values.checkpoint if with_checkpoint else None, pipeline, scale),
         sample_1_of_n_eval_examples=values.sample_1_of_n_eval_examples,
     )
+
+
+def device_named(named: str, gpus: int) -> str:
+    """Gives the device that `--device` names, which `auto` finds.
+
+    Raises:
+        EnvironmentMissing: it is a GPU, and there is none.
+    """
+    if named == "gpu" and not gpus:
+        raise EnvironmentMissing(
+            "--device gpu, and no GPU is visible",
+            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
+            mend="choose --device cpu, or see odapi-repro doctor",
+        )
+    return named if named != "auto" else "gpu" if gpus else "cpu"
 
 
 def study_data_of(
@@ -187,6 +182,61 @@ def study_data_of(
             needs_masks=pipeline.predicts_masks,
         )
     return StudyData(source, label_map, manifest(train_files), manifest(eval_files))
+
+
+def levels_named(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str]]:
+    """Gives factor -> level texts of `--levels`.
+
+    Args:
+        texts: `2,8` or `batch_size=2,8`, each time that the flag was given.
+        names: the factors of `--ablate`.
+
+    Raises:
+        UserError: one is for no factor, or for one that is not varied, or empty.
+    """
+    levels: dict[str, list[str]] = {}
+    for text in texts:
+        name, separator, values = text.partition("=")
+        if not separator:
+            if len(names) != 1:
+                raise UserError(
+                    f"--levels {text} does not say which factor it is for",
+                    expected=f"one of {', '.join(names)} before the levels",
+                    mend=f"--levels {names[0]}={text}",
+                )
+            name, values = names[0], text
+        if name not in names:
+            raise UserError(
+                f"--levels names '{name}', which is not among --ablate",
+                expected=f"one of {', '.join(names)}",
+                mend=factor_hint(name, names) or f"--levels {names[0]}={values}",
+            )
+        cleaned = [value.strip() for value in values.split(",") if value.strip()]
+        if not cleaned:
+            raise UserError(
+                f"--levels {text} holds no level",
+                expected="levels separated by commas",
+                mend="e.g. --levels 2,8",
+            )
+        levels.setdefault(name, []).extend(cleaned)
+    return levels
+
+
+def levels_held(texts: Sequence[str]) -> Mapping[str, str]:
+    """Gives factor -> level text of `--at`.
+
+    Raises:
+        UserError: one is no `factor=level`, or of no factor that is trained.
+    """
+    at = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not value:
+            raise UserError(
+                f"--at {text} names no level", expected="factor=level", mend="--at batch_size=2"
+            )
+        at[factor_named(name).name] = value
+    return at
 
 
 def check_length(
@@ -241,15 +291,6 @@ def check_length(
     )
 
 
-def told_cost(
-    trials: Sequence[Trial], cost: CostEstimate, conditions: TrialConditions
-) -> CostEstimate:
-    """Gives the time that a plan tells, which is that of `check_length` where none has run here."""
-    if cost.seconds is None and conditions.scale == "full" and conditions.device == "cpu":
-        return rough_on_cpu(trials, cores=cpu_count())
-    return cost
-
-
 def runtime_of(values: Any, *, scale: str) -> Runtime:
     """Gives what decides how trials run, and not what comes out."""
     full = scale == "full"
@@ -264,37 +305,6 @@ def runtime_of(values: Any, *, scale: str) -> Runtime:
         record_summaries=values.record_summaries,
         fresh_start=values.fresh_start,
     )
-
-
-def retries_failed(values: Any) -> bool:
-    """Whether trials that failed in an earlier call are run again."""
-    return values.retry == "failed" or bool(values.fresh_start)
-
-
-def tell_unread(damage: Sequence[str]) -> None:
-    """Says on stderr which trials in the runs folder could not be looked at for the price."""
-    if damage:
-        more = f", and {len(damage) - 1} more files" if len(damage) > 1 else ""
-        print(
-            f"note: left out of the expected time, as it does not read: {shown(damage[0])}{more}",
-            file=sys.stderr,
-        )
-
-
-def tell_unfinished(store: TrialStore, trials: Iterable[tuple[str, TrialState]]) -> None:
-    """Says on stderr which trials did not finish, why, where their logs are and what to do."""
-    for trial_id, state in trials:
-        print(
-            f"trial {trial_id} {state.state}: {shown_lines(state.message)}\n"
-            f"  log: {shown(store.folder(trial_id) / 'train.log')}",
-            file=sys.stderr,
-        )
-        if state.state == "failed":
-            print(
-                "  --retry failed runs it again: from its last checkpoint, unless it is "
-                "deterministic or --fresh_start is given",
-                file=sys.stderr,
-            )
 
 
 def check_name(name: str, kind: str = "a study") -> None:
@@ -319,41 +329,6 @@ def check_name(name: str, kind: str = "a study") -> None:
         expected=f"a plain folder name of at most {_LONGEST_NAME} bytes",
         mend=f"--name my_{kind.rsplit(maxsplit=1)[-1]}",
     )
-
-
-def check_result_kind(folder: Path, record: str) -> None:
-    """Refuses to write one kind of result over another.
-
-    Args:
-        folder: in results/.
-        record: the file by which the kind that is to be written is known.
-
-    Raises:
-        UserError: the folder holds another kind.
-    """
-    for name, kind in _RECORDS.items():
-        if name != record and (folder / name).exists():
-            raise UserError(
-                f"this folder holds {kind}",
-                expected="a new name, or that of an earlier result of the same kind",
-                mend="choose another --name",
-                where=str(folder),
-            )
-
-
-def _check_device(device: str, gpus: int, *, replicas_told: bool) -> None:
-    if device == "gpu" and not gpus:
-        raise EnvironmentMissing(
-            "--device gpu, and no GPU is visible",
-            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
-            mend="choose --device cpu, or see odapi-repro doctor",
-        )
-    if device == "tpu" and not replicas_told:
-        raise UserError(
-            "--device tpu without the number of its cores",
-            expected="the cores of the TPU as --replicas: batches are shared between them",
-            mend="--replicas 8 for one TPU of Colab",
-        )
 
 
 def _checkpoint(named: str | None, pipeline: Pipeline, scale: str) -> str | None:

@@ -1,16 +1,47 @@
-"""A trial's folder as a row of trials.csv."""
+"""What a study notes of its trials, and each as a row of trials.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from odapi_repro import __version__
 from odapi_repro.errors import DamagedFile
 from odapi_repro.trials.store import FINISHED, Provenance, TrialState, TrialStore
-from odapi_repro.trials.trial_entries import TrialEntry
+from odapi_repro.trials.trial import Trial
 
-__all__ = ["trial_row"]
+
+class TrialEntry(TypedDict):
+    """What a study notes of a trial, beside what its folder holds."""
+
+    cell: dict[str, str]
+    seed: int
+    num_steps: int
+    global_batch_size: int
+    num_replicas: int
+    base_lr: float
+    train_records: NotRequired[str]
+
+
+def described(trial: Trial, *, train_records: str) -> TrialEntry:
+    """Gives what a study notes of a trial, beside what its folder holds.
+
+    Args:
+        trial: any of the study's.
+        train_records: digest of the study's training records; noted where a trial reads others.
+    """
+    own = trial.spec.train_records
+    entry: TrialEntry = {
+        "cell": dict(trial.cell),
+        "seed": trial.spec.seed,
+        "num_steps": trial.num_steps,
+        "global_batch_size": trial.global_batch_size,
+        "num_replicas": trial.spec.num_replicas,
+        "base_lr": trial.base_lr,
+    }
+    if own != train_records:
+        entry["train_records"] = own
+    return entry
 
 
 def trial_row(
@@ -28,7 +59,7 @@ def trial_row(
     Args:
         store: of all trials.
         trial_id: which.
-        trial: what the study notes of it (`study_runner.described`).
+        trial: what the study notes of it (`described`).
         cell: factor -> label, for every factor of the study.
         foundation: field -> value of what the study's trials share.
         study, pipeline: their names.

@@ -16,9 +16,10 @@ from odapi_repro.datasets.source import resolve_data_source
 from odapi_repro.factors import factor_named
 from odapi_repro.features.ablate.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.trials.executor import LocalExecutor, Runtime
+from odapi_repro.trials.executors.local import LocalExecutor, Runtime
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial import Stack, Trial, TrialSpec
+from odapi_repro.trials.trial_loop import OneSlot, PlannedTrials, TrialLoop
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 EFFICIENTDET, MASK_RCNN = PIPELINES / "effdet_d3.config", PIPELINES / "mask_rcnn.config"
@@ -80,6 +81,18 @@ def plan_of(
 
 def fake_executor(runs_dir: Path) -> LocalExecutor:
     return LocalExecutor(TrialStore(runs_dir), RUNTIME, worker=FAKE_WORKER)
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    store: TrialStore,
+    executor: LocalExecutor,
+    on_event: Any,
+    **options: Any,
+) -> str:
+    """Runs trials to their ends as a study does."""
+    loop = TrialLoop(PlannedTrials(trials), store, OneSlot(executor.run), on_event, **options)
+    return loop.run()
 
 
 def fake_trial(seed: int = 1, *, batch: int = 4, num_replicas: int = 1) -> Trial:

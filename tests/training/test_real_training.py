@@ -23,7 +23,7 @@ from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.factors import factor_named
 from odapi_repro.features.ablate.plan import StudyData, StudyRequest, make_plan
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.trials.executor import LocalExecutor, Runtime
+from odapi_repro.trials.executors.local import LocalExecutor, Runtime
 from odapi_repro.trials.store import TrialState, TrialStore
 from odapi_repro.trials.trial import Trial
 

@@ -29,12 +29,12 @@ def study(command: str, folder: Path, outcomes: str = "{}") -> None:
     os.environ["FAKE_WORKER"] = outcomes
     from odapi_repro import explain, run
     from odapi_repro.features.ablate import level_plots as plots
-    from odapi_repro.trials import executor
+    from odapi_repro.trials import session
 
     plots.render_plots = lambda report: {}
     module = {"run": run, "explain": explain}[command]
-    module.LocalExecutor = functools.partial(executor.LocalExecutor, worker=FAKE_WORKER)
-    module.check_worker_environment = lambda: None
+    session.LocalExecutor = functools.partial(session.LocalExecutor, worker=FAKE_WORKER)
+    session.check_worker_environment = lambda: None
     made = small_records()
     flags = [
         f"--train_records={made.train_pattern}",

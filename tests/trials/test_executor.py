@@ -16,7 +16,7 @@ from fake_trials import fake_executor, fake_trial
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.files import read_json
 from odapi_repro.signals import Ended, raised_as_exceptions
-from odapi_repro.trials.executor import _largest_divisor
+from odapi_repro.trials.executors.local import _largest_divisor
 from odapi_repro.trials.store import TrialState
 
 SUPPORT = Path(__file__).parents[1] / "support"

@@ -27,10 +27,11 @@ def start(folder: Path, seconds: float) -> None:
     os.environ["FAKE_WORKER_SECONDS"] = str(seconds)
     from odapi_repro import run
     from odapi_repro.features.ablate import level_plots as plots
+    from odapi_repro.trials import session
 
     plots.render_plots = lambda report: {}  # seconds, and not what this is about
-    run.LocalExecutor = functools.partial(run.LocalExecutor, worker=FAKE_WORKER)
-    run.check_worker_environment = lambda: None
+    session.LocalExecutor = functools.partial(session.LocalExecutor, worker=FAKE_WORKER)
+    session.check_worker_environment = lambda: None
     made = small_records()
     with contextlib.redirect_stdout(io.StringIO()), open(os.devnull, "w") as sys.stderr:
         code = run.main(

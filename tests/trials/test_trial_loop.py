@@ -9,13 +9,24 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from fake_trials import fake_executor, fake_trial
+from fake_trials import fake_executor, fake_trial, run_trials
 
 from odapi_repro.files import write_json
 from odapi_repro.trials.store import TrialBusy, TrialState, TrialStore
-from odapi_repro.trials.trial_loop import TrialLoop, run_trials
 
 SHARED, OWN, OTHER = (fake_trial(seed) for seed in (1, 2, 3))
+
+
+def ends(trials, executor, **options) -> list[tuple[int, str]]:
+    """Runs trials and gives seed and state of each as it ended."""
+    heard = []
+
+    def hear(trial, event) -> None:
+        if event["event"] == "trial_ended":
+            heard.append((trial.spec.seed, event["state"]))
+
+    run_trials(trials, executor.store, executor, hear, **options)
+    return heard
 
 
 @contextlib.contextmanager
@@ -68,9 +79,7 @@ def test_a_shared_trial_that_its_process_leaves_unfinished_is_run_here(tmp_path)
     store = executor.store
     left = contextlib.ExitStack()
     left.enter_context(run_elsewhere(store))
-    loop = TrialLoop(store, lambda *_: None, sleep=lambda _: left.close())
-    trial, state = loop.next_ended([SHARED], executor)
-    assert (trial, state.state) == (SHARED, "succeeded")
+    assert ends([SHARED], executor, sleep=lambda _: left.close()) == [(1, "succeeded")]
     assert (store.folder(SHARED.trial_id) / "losses.csv").exists()
 
 
@@ -84,11 +93,10 @@ def test_a_shared_trial_that_fails_elsewhere_has_failed_and_is_not_tried_again(t
         store.set_state(SHARED.trial_id, TrialState("failed", "no luck"))
         left.close()
 
-    trial, state = TrialLoop(store, lambda *_: None, sleep=fail).next_ended([SHARED], executor)
-    assert (state.state, state.message) == ("failed", "no luck")
-    # One that had failed before is run: somebody asked for it.
-    _, state = TrialLoop(store, lambda *_: None).next_ended([trial], executor)
-    assert state.state == "succeeded"
+    assert ends([SHARED], executor, sleep=fail) == [(1, "failed")]
+    # One that had failed before is run where somebody asks for it, and only there.
+    assert ends([SHARED], executor) == []
+    assert ends([SHARED], executor, retry_failed=True) == [(1, "succeeded")]
 
 
 def test_a_trial_taken_between_a_look_and_the_lock_is_waited_for(tmp_path) -> None:
@@ -102,11 +110,12 @@ def test_a_trial_taken_between_a_look_and_the_lock_is_waited_for(tmp_path) -> No
                 raise TrialBusy("trial is being run by another process")
             return executor.run(trial, on_event)
 
-    loop = TrialLoop(executor.store, lambda *_: None, sleep=lambda _: None)
-    trial, _ = loop.next_ended([SHARED, OWN], Late())
-    assert trial == OWN
-    trial, _ = loop.next_ended([SHARED], Late())
-    assert (trial, calls) == (SHARED, [1, 2, 1])
+        store = executor.store
+
+    assert ends([SHARED, OWN], Late(), sleep=lambda _: None) == [
+        (2, "succeeded"), (1, "succeeded"),
+    ]  # fmt: skip
+    assert calls == [1, 2, 1]
 
 
 def _study(runs: Path, seeds: tuple[int, ...], barrier: multiprocessing.Barrier) -> None:
@@ -155,6 +164,7 @@ def test_a_pipe_in_the_place_of_a_lock_keeps_nobody_waiting(tmp_path) -> None:
     folder = executor.store.folder(SHARED.trial_id)
     folder.mkdir()
     os.mkfifo(folder / ".lock")
-    _, state = TrialLoop(executor.store, lambda *_: None).next_ended([SHARED], executor)
-    assert state.state == "failed"
-    assert ".lock" in state.message
+    messages = []
+    run_trials([SHARED], executor.store, executor, lambda _, event: messages.append(event))
+    assert messages[-1]["state"] == "failed"
+    assert ".lock" in messages[-1]["message"]

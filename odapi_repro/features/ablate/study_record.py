@@ -6,16 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 from odapi_repro.features.ablate.plan import Plan
-from odapi_repro.files import damaged, read_record, write_record
-from odapi_repro.trials.trial_entries import TrialEntry, check_same_foundation, described
-
-__all__ = ["AxisEntry", "StudyRecord"]
-
-STUDY_VERSION = 1
-_MEND = "choose another --name; the trials themselves are in the runs folder"
+from odapi_repro.files import damaged
+from odapi_repro.trials.record_file import RecordFile, check_same_foundation
+from odapi_repro.trials.trial_rows import TrialEntry, described
 
 
 class AxisEntry(TypedDict):
@@ -73,14 +69,15 @@ class StudyRecord:
         Raises:
             DamagedFile: not readable, or written by a newer version.
         """
-        path = folder / "study.json"
         try:
-            record = read_record(path, StudyRecord, version=STUDY_VERSION, mend=_MEND)
+            record = STUDY_FILE.read(folder)
         except FileNotFoundError:
             return None
         empty = [name for name, axis in record.axes.items() if not axis["levels"]]
         if empty:
-            raise damaged(path, f"{', '.join(empty)} has no level", _MEND)
+            raise damaged(
+                folder / STUDY_FILE.name, f"{', '.join(empty)} has no level", STUDY_FILE.mend
+            )
         return record
 
     def grown_by(self, other: StudyRecord, study: str) -> StudyRecord:
@@ -128,7 +125,10 @@ class StudyRecord:
             for record in (self, other)
         )
 
-    def write(self, folder: Path) -> None:
-        """Writes the record, atomically."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_record(folder / "study.json", vars(self), version=STUDY_VERSION)
+
+STUDY_FILE: Final = RecordFile(
+    "study.json",
+    StudyRecord,
+    1,
+    "choose another --name; the trials themselves are in the runs folder",
+)

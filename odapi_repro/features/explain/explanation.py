@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from odapi_repro.analysis.attribution import Combination, StudiedDeviation
-from odapi_repro.files import json_text, read_record
+from odapi_repro.files import json_text
 from odapi_repro.trials.proxies import ScaleNote
+from odapi_repro.trials.record_file import RecordFile
 
 __all__ = [
     "EXPLANATION_VERSION",
@@ -38,10 +38,6 @@ UNVARIED_KINDS: Final = {
     "inert": "has no effect",
 }
 """Why a deviation is not varied, those that may matter first."""
-_MEND = (
-    "bring it back from version control, or remove the folder and give the study's own command "
-    "again: trials that have run are in the runs folder"
-)
 
 
 @dataclass(frozen=True)
@@ -206,12 +202,11 @@ class Explanation:
         """The text of explanation.json."""
         return json_text({"version": EXPLANATION_VERSION, **dataclasses.asdict(self)})
 
-    @staticmethod
-    def read(path: Path) -> Explanation:
-        """Reads a file that holds what `to_json` gives.
 
-        Raises:
-            FileNotFoundError: there is none.
-            DamagedFile: not such a record, or written by a newer version.
-        """
-        return read_record(path, Explanation, version=EXPLANATION_VERSION, mend=_MEND)
+EXPLANATION_FILE: Final = RecordFile(
+    "explanation.json",
+    Explanation,
+    EXPLANATION_VERSION,
+    "bring it back from version control, or remove the folder and give the study's own command "
+    "again: trials that have run are in the runs folder",
+)

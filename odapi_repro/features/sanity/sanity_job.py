@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from odapi_repro.datasets.records import RecordManifest
 from odapi_repro.evaluation.checkpoint import CheckpointSource, find_checkpoint
+from odapi_repro.features.sanity.outcome import Outcome
+from odapi_repro.features.sanity.sanity_record import SanityRecord
 from odapi_repro.features.sanity.trainings import SanityTrainings, Training
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.study_data import StudyData
-
-__all__ = ["SanityJob"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +55,36 @@ class SanityJob:
             trainings.append(self.trainings.hold(self.data, prefix))
         trainings.append(self.trainings.overfit(self.few, prefix, safe=False))
         return tuple(trainings)
+
+    def record(self, study: str, command: str) -> SanityRecord:
+        """Gives the record of a run before anything is known."""
+        trainings, conditions = self.trainings, self.trainings.conditions
+        overfit = trainings.overfit(self.few, None, safe=False).trial
+        source = self.source.digest if self.source else ""
+        foundation = {
+            "checks": overfit.trial_id,
+            "scale": conditions.scale,
+            "data": self.data.source.name,
+            "training records": _images(self.data.train),
+            "evaluation records": _images(self.data.eval),
+            "checkpoint": source or ("the scale's reference" if self.reference_data else "none"),
+            "schedule": ", ".join(f"{n} = {level.label}" for n, level in trainings.at.items())
+            or "the pipeline's own at this scale",
+            "seed": str(trainings.seed),
+            "device": conditions.device,
+            "deterministic": str(conditions.deterministic).lower(),
+            **vars(overfit.spec.stack),
+        }
+        return SanityRecord(
+            study=study,
+            pipeline=Path(trainings.pipeline.path).stem,
+            command=command,
+            seed=trainings.seed,
+            foundation=foundation,
+            outcome=Outcome(scale=conditions.scale),
+            notes=self.notes,
+        )
+
+
+def _images(records: RecordManifest) -> str:
+    return f"{records.num_examples} images, {records.digest[:16]}"

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from odapi_repro.features.sanity.outcome import Outcome, Run
-from odapi_repro.features.sanity.sanity_tables import TITLES
-from odapi_repro.features.sanity.trainings import HOLD, OVERFIT, OVERFIT_SAFE
+from odapi_repro.features.sanity.trainings import HOLD, OVERFIT, OVERFIT_SAFE, TITLES
 from odapi_repro.page.plot_style import INK, MUTED, drawing
 from odapi_repro.page.results_folder import Drawing
 

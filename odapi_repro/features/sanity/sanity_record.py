@@ -5,24 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, Final
 
 from odapi_repro.features.sanity.outcome import Outcome
 from odapi_repro.features.sanity.verdict import Verdict, judge
-from odapi_repro.files import read_record, write_record
-from odapi_repro.trials.trial_entries import check_same_foundation
-
-__all__ = ["RECORD", "SanityRecord"]
-
-RECORD = "sanity.json"
-_VERSION = 1
-
-
-@dataclass(frozen=True)
-class _MadeOf:
-    """What of a record decides whether a run may go on."""
-
-    foundation: Mapping[str, str]
+from odapi_repro.trials.record_file import RecordFile
 
 
 @dataclass(frozen=True)
@@ -52,28 +39,21 @@ class SanityRecord:
         """What it says."""
         return judge(self.outcome)
 
-    def check_same(self, folder: Path) -> None:
-        """Refuses to go on with a folder whose run was made of something else.
-
-        Raises:
-            StudyMismatch: it was, or its record does not read.
-        """
-        mend = (
-            "choose another --name, or delete the file: trials are kept in the runs folder and do "
-            "not run again"
-        )
-        try:
-            made = read_record(folder / RECORD, _MadeOf, version=_VERSION, mend=mend, partly=True)
-        except FileNotFoundError:
-            return
-        check_same_foundation(self.study, made.foundation, self.foundation)
-
-    def write(self, folder: Path) -> None:
-        """Writes the record, atomically."""
-        folder.mkdir(parents=True, exist_ok=True)
-        fields = {
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What sanity.json holds, but for its version and sum."""
+        return {
             **{name: value for name, value in vars(self).items() if name != "outcome"},
             "verdict": dataclasses.asdict(self.verdict),
             "outcome": dataclasses.asdict(self.outcome),
         }
-        write_record(folder / RECORD, fields, version=_VERSION)
+
+
+SANITY_FILE: Final = RecordFile(
+    "sanity.json",
+    SanityRecord,
+    1,
+    "choose another --name, or delete the file: trials are kept in the runs folder and do not run "
+    "again",
+    partly=True,
+)

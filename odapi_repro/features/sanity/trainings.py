@@ -29,6 +29,12 @@ __all__ = [
 FRESH_STEP = "fresh_step"
 
 REFERENCE, HOLD, OVERFIT, OVERFIT_SAFE = "reference", "hold", "overfit", "overfit_safe"
+TITLES = {
+    REFERENCE: "reference",
+    HOLD: "hold",
+    OVERFIT: "overfit, own schedule",
+    OVERFIT_SAFE: "overfit, known rate",
+}
 
 # Steps of a check's training at the reference's batch; docs/sanity.md has what was measured.
 _STEPS = {

@@ -17,9 +17,8 @@ from odapi_repro.features.sweep.sweep_cells import CANDIDATE_SCORE, CANDIDATES_P
 from odapi_repro.features.sweep.sweep_record import SweepRecord
 from odapi_repro.features.sweep.sweep_report import CheckpointLine, ForwardPass, PostHocReport
 from odapi_repro.features.sweep.sweep_runner import RESAMPLES, sweep_effects
+from odapi_repro.page.blocks import code, marked
 from odapi_repro.trials.trial import TrialSpec
-
-__all__ = ["assemble_post_hoc_report"]
 
 _SMALL_SET = 100
 
@@ -66,7 +65,7 @@ def assemble_post_hoc_report(
         ),
         data=sweep.data.description,
         num_images=sweep.truth.num_images,
-        held=tuple(f"`{name}`: {POST_HOC_FACTORS[name].holds}" for name in order),
+        held=tuple(f"{code(name)}: {marked(POST_HOC_FACTORS[name].holds)}" for name in order),
         notes=_notes(sweep, results),
         caveats=_caveats(sweep, record),
         resamples=RESAMPLES,
@@ -153,12 +152,13 @@ def _caveats(sweep: Sweep, record: SweepRecord) -> tuple[str, ...]:
         )
     if "swa" in record.axes:
         caveats.append(
-            "That SWA as published does as little: its checkpoints are collected at a high learning"
-            " rate, and batch-norm statistics are computed anew. These were averaged as they are."
+            "Do not conclude that SWA as published does as little: its checkpoints are collected "
+            "at a high learning rate, and batch-norm statistics are computed anew. These were "
+            "averaged as they are."
         )
     if "fusion" in record.axes:
         caveats.append(
-            "That `best` could be had: the best checkpoint was chosen on the images it is"
-            " scored on."
+            f"Do not conclude that {code('best')} could be had: the best checkpoint was chosen on "
+            "the images it is scored on."
         )
     return tuple(caveats)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odapi_repro.command import EXIT_DONE
+from odapi_repro.command import EXIT_DONE, EXIT_FAILED
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import say
-from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.errors import UserError
 from odapi_repro.evaluation.checkpoint import (
     CheckpointSource,
     built_with,
@@ -25,15 +25,15 @@ from odapi_repro.evaluation.inference.model_edits import check_passes
 from odapi_repro.factors import FACTORS, factor_hint
 from odapi_repro.factors.post_hoc import POST_HOC_FACTORS, PostHocSetting
 from odapi_repro.features.sweep.sweep_plan import PostHocRequest, make_post_hoc_plan
-from odapi_repro.foreign_text import shown
+from odapi_repro.page.results_folder import Results
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.signals import held
-from odapi_repro.trials.study_flags import check_result_kind
+from odapi_repro.trials.hardware import count_gpus
+from odapi_repro.trials.session import Session
+from odapi_repro.trials.study_flags import check_name, device_named
+from odapi_repro.trials.trial_loop import OneSlot, PlannedTrials, Stop, TrialLoop
 
 if TYPE_CHECKING:
     from odapi_repro.features.sweep.sweep import Sweep
-
-__all__ = ["is_post_hoc", "run_post_hoc"]
 
 # Flags of a training, which would change nothing here.
 _OF_TRAININGS = (
@@ -82,26 +82,18 @@ def is_post_hoc(names: Sequence[str], checkpoint: str | None) -> bool:
 
 
 def run_post_hoc(
-    flags: Any,
-    positional: Sequence[str],
-    command: str,
-    *,
-    levels: Mapping[str, Sequence[str]],
-    gpus: int,
-    check_name: Callable[[str], None],
+    flags: Any, positional: Sequence[str], command: str, *, levels: Mapping[str, Sequence[str]]
 ) -> int:
     """Runs a sweep and gives the exit code of the command.
 
     Args:
-        flags: of `odapi_repro.run`.
-        positional: arguments that are no flags.
-        command: what was typed.
-        levels: factor name -> levels as typed.
-        gpus: that are visible.
-        check_name: raises for what cannot be the name of a study.
+        flags: of `run`, parsed.
+        positional: pipelines given without a flag.
+        command: what was typed, for the report.
+        levels: level texts by factor.
 
     Raises:
-        UserError: anything that the user has to mend.
+        UserError: the input is wrong; says what is.
     """
     _check_flags(flags)
     names = list(dict.fromkeys(flags.ablate))
@@ -112,7 +104,7 @@ def run_post_hoc(
     request = PostHocRequest(tuple(POST_HOC_FACTORS[name] for name in names), levels, flags.design)
     setting = PostHocSetting(pipeline, len(sources))
     plan = make_post_hoc_plan(setting, request, [source.digest for source in sources])
-    device = _device(flags.device, gpus)
+    device = _device(flags.device)
     study = flags.name or _default_name(pipeline, sources, names)
     check_name(study)
     choice = _data_choice(flags)
@@ -123,7 +115,8 @@ def run_post_hoc(
     check_classes(pipeline, data.truth)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
     from odapi_repro.features.sweep.sweep import Sweep
-    from odapi_repro.features.sweep.sweep_plan_text import post_hoc_plan_text
+    from odapi_repro.features.sweep.sweep_plan_page import sweep_plan_page
+    from odapi_repro.features.sweep.sweep_record import SWEEP_FILE
 
     sweep = Sweep(
         plan=plan,
@@ -137,55 +130,48 @@ def run_post_hoc(
         with_masks=pipeline.predicts_masks,
     )
     check_passes(pipeline.proto, sweep.job_passes())
-    say(post_hoc_plan_text(sweep, study=study, warnings=list(warnings)))
-    if flags.dry_run:
+    session = Session(flags, SWEEP_FILE, study)
+    if not session.is_to_run(sweep_plan_page(sweep, study=study, warnings=list(warnings))):
         return EXIT_DONE
-    return _run_and_report(sweep, Path(flags.results_dir) / study, command)
+    return _run(session, sweep, command)
 
 
-def _run_and_report(sweep: Sweep, folder: Path, command: str) -> int:
+def _run(session: Session, sweep: Sweep, command: str) -> int:
     from odapi_repro.features.sweep.assemble_sweep import assemble_post_hoc_report
     from odapi_repro.features.sweep.sweep import CellStore
-    from odapi_repro.features.sweep.sweep_plan_text import SweepProgress
+    from odapi_repro.features.sweep.sweep_page import sweep_results
+    from odapi_repro.features.sweep.sweep_progress import SweepProgress
     from odapi_repro.features.sweep.sweep_record import SweepRecord
-    from odapi_repro.features.sweep.sweep_runner import detect, score_cells
-    from odapi_repro.features.sweep.write_sweep import (
-        print_post_hoc_report,
-        write_post_hoc_report,
-    )
-    from odapi_repro.trials.hardware import check_disk_space, check_writable
+    from odapi_repro.features.sweep.sweep_runner import CellScores, Found, cells_to_run, detect
 
-    for parent in (sweep.runs_dir, folder.parent):
-        check_writable(parent)
-    earlier = SweepRecord.read(folder)
-    if earlier is not None:
-        # Before anything is run.
-        earlier.check_same(SweepRecord.of(sweep, {}), folder.name)
-    check_result_kind(folder, "sweep.json")
-    check_disk_space(sweep.runs_dir)
-    progress = SweepProgress(sweep.truth.num_images)
-    found = detect(sweep, progress)
-    store = CellStore(sweep.runs_dir)
-    score_cells(sweep, found, store, progress)
-    progress.end()
-    record = SweepRecord.of(sweep, found.seconds)
-    if earlier is not None:
-        record = earlier.grown_by(record, folder.name)
-    record.write(folder)
-    report = assemble_post_hoc_report(
-        record,
-        sweep,
-        store,
-        study=folder.name,
-        command=command,
-        ran=found.ran,
-    )
-    with held():
-        write_post_hoc_report(report, folder)
-    print()
-    print_post_hoc_report(report)
-    print(f"\n{shown(folder / 'README.md')}")
-    return EXIT_DONE
+    session.check_start(SweepRecord.of(sweep, {}).foundation, trains=False, runs=True)
+    earlier = SweepRecord.read(session.folder)
+    progress, store = SweepProgress(sweep), CellStore(sweep.runs_dir)
+    detected: list[Found] = []
+
+    def run() -> Stop:
+        found = detect(sweep, progress.of_child)
+        detected.append(found)
+        scores = CellScores(sweep, found, store)
+        design = PlannedTrials(cells_to_run(sweep))
+        return TrialLoop(design, scores, OneSlot(scores.run), progress.of_cell).run()
+
+    def results() -> Results | None:
+        progress.end()
+        if not detected or not any(store.read(one.trial_id) for one in cells_to_run(sweep)):
+            return None
+        record = SweepRecord.of(sweep, detected[0].seconds)
+        if earlier is not None:
+            record = earlier.grown_by(record, session.study)
+        report = assemble_post_hoc_report(
+            record, sweep, store, study=session.study, command=command, ran=detected[0].ran
+        )
+        return sweep_results(report, record)
+
+    stop, made = session.run(run, results)
+    if made is not None:
+        session.show(made)
+    return EXIT_DONE if stop == "done" else EXIT_FAILED
 
 
 def _check_flags(flags: Any) -> None:
@@ -271,20 +257,14 @@ def _data_choice(flags: Any) -> DataChoice:
     )
 
 
-def _device(named: str, gpus: int) -> str:
+def _device(named: str) -> str:
     if named == "tpu":
         raise UserError(
             "--device tpu with factors that need no training",
             expected="cpu or gpu",
             mend="--device cpu",
         )
-    if named == "gpu" and not gpus:
-        raise EnvironmentMissing(
-            "--device gpu, and no GPU is visible",
-            expected="a GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES leaves visible",
-            mend="choose --device cpu, or see odapi-repro doctor",
-        )
-    return named if named != "auto" else "gpu" if gpus else "cpu"
+    return device_named(named, count_gpus())
 
 
 def _default_name(

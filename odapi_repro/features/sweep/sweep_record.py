@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from odapi_repro.errors import StudyMismatch
 from odapi_repro.features.sweep.sweep import Sweep
-from odapi_repro.files import damaged, read_record, write_record
-
-__all__ = ["SweepRecord"]
-
-RECORD_VERSION = 1
-_MOST_SHOWN = 6
-_MEND = (
-    "choose another --name, or delete the file: cells that were scored are kept in the runs folder "
-    "and are not scored again"
-)
+from odapi_repro.files import damaged
+from odapi_repro.trials.record_file import RecordFile, check_same_foundation
 
 
 @dataclass(frozen=True)
@@ -72,41 +63,16 @@ class SweepRecord:
             StudyMismatch: not readable, written by a newer version, or the study is one of
                 trainings.
         """
-        path = folder / "sweep.json"
-        if (folder / "study.json").exists():
-            raise StudyMismatch(
-                f"study '{folder.name}' exists, and it trains",
-                expected="a study of its own for factors that need no training",
-                mend="choose another --name",
-                where=str(folder),
-            )
         try:
-            record = read_record(path, SweepRecord, version=RECORD_VERSION, mend=_MEND)
+            record = SWEEP_FILE.read(folder)
         except FileNotFoundError:
             return None
+        path, mend = folder / SWEEP_FILE.name, SWEEP_FILE.mend
         if record.reference not in record.cells:
-            raise damaged(path, "its reference is none of its cells", _MEND)
+            raise damaged(path, "its reference is none of its cells", mend)
         if not all(record.axes.values()):
-            raise damaged(path, "an axis has no level", _MEND)
+            raise damaged(path, "an axis has no level", mend)
         return record
-
-    def check_same(self, other: SweepRecord, study: str) -> None:
-        """Raises `StudyMismatch` where the cells of `other` would not be made of the same."""
-        names = sorted({*self.foundation, *other.foundation})
-        differing = [n for n in names if self.foundation.get(n) != other.foundation.get(n)]
-        if differing:
-            shown = [
-                f"{name}: {self.foundation.get(name)!r} there, {other.foundation.get(name)!r} now"
-                for name in differing[:_MOST_SHOWN]
-            ]
-            if len(differing) > _MOST_SHOWN:
-                shown.append(f"and {len(differing) - _MOST_SHOWN} more fields")
-            raise StudyMismatch(
-                f"study '{study}' exists, and it was made of something else:\n    "
-                + "\n    ".join(shown),
-                expected="the same checkpoints, pipeline and images in one study",
-                mend="give this one another --name, or undo the change",
-            )
 
     def grown_by(self, other: SweepRecord, study: str) -> SweepRecord:
         """Gives this sweep with the levels and factors of `other` added.
@@ -114,7 +80,7 @@ class SweepRecord:
         Raises:
             StudyMismatch: from `check_same`.
         """
-        self.check_same(other, study)
+        check_same_foundation(study, self.foundation, other.foundation)
         return SweepRecord(
             foundation=self.foundation,
             reference=self.reference,
@@ -131,14 +97,18 @@ class SweepRecord:
         own = self.cells[cell_id]
         return {name: own.get(name, labels[0]) for name, labels in self.axes.items()}
 
-    def write(self, folder: Path) -> None:
-        """Writes the record, atomically."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_record(folder / "sweep.json", asdict(self), version=RECORD_VERSION)
-
 
 def _joined(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:
     return {
         name: list(dict.fromkeys([*one.get(name, []), *other.get(name, [])]))
         for name in dict.fromkeys([*one, *other])
     }
+
+
+SWEEP_FILE: Final = RecordFile(
+    "sweep.json",
+    SweepRecord,
+    1,
+    "choose another --name, or delete the file: cells that were scored are kept in the runs folder "
+    "and are not scored again",
+)

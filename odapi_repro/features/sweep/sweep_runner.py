@@ -1,4 +1,4 @@
-"""Runs a sweep without training: the forward passes that are missing, then scores and effects."""
+"""What a sweep runs: the forward passes that are missing, then cells, which are scored."""
 
 from __future__ import annotations
 
@@ -24,35 +24,14 @@ from odapi_repro.trials.evaluations.checkpoint_evaluation import (
     EvaluationResult,
     evaluate_checkpoint,
 )
-
-__all__ = ["RESAMPLES", "Found", "SweepEvent", "detect", "score_cells", "sweep_effects"]
+from odapi_repro.trials.store import TrialState
+from odapi_repro.trials.trial_loop import OnEvent
 
 RESAMPLES = 1000
 _SEED = 0
 # Of `inference.PassTimings`.
 _PARTS = ("build_seconds", "restore_seconds", "first_batch_seconds", "rest_seconds")
 _PREFIXES: Mapping[IouType, str] = {"bbox": "", "segm": "mask_"}
-
-
-@dataclass(frozen=True)
-class SweepEvent:
-    """How far a sweep is.
-
-    Attributes:
-        stage: `starting`, `building`, `detecting` or `scoring`.
-        what: the pass or the cell.
-        index, total: of the passes or cells, from 1.
-        images: done of the pass.
-    """
-
-    stage: str
-    what: str
-    index: int
-    total: int
-    images: int = 0
-
-
-OnEvent = Callable[[SweepEvent], None]
 
 
 @dataclass(frozen=True)
@@ -70,28 +49,20 @@ class Found:
     ran: frozenset[str]
 
 
-def detect(sweep: Sweep, on_event: OnEvent, *, worker: Sequence[str] = WORKER) -> Found:
+def detect(
+    sweep: Sweep,
+    on_event: Callable[[dict[str, Any]], None],
+    *,
+    worker: Sequence[str] = WORKER,
+) -> Found:
     """Runs the forward passes that no earlier command has run, in one child process.
 
-    Raises:
-        UserError, EnvironmentMissing: from `evaluate_checkpoint`.
+    Args:
+        sweep: the plan and what it is run on.
+        on_event: hears the child's events.
+        worker: the command of the child.
     """
-    names = {one.name: sweep.about(one) for one in sweep.plan.passes}
-    begun: list[str] = []
-
-    def listen(event: dict[str, Any]) -> None:
-        kind, name = event["event"], str(event.get("pass", ""))
-        if name and name not in begun:
-            begun.append(name)
-        place = (names.get(name, ""), max(1, len(begun)), len(names))
-        if kind == "started":
-            on_event(SweepEvent("starting", *place))
-        elif kind in ("imported", "restored"):
-            on_event(SweepEvent("building", *place))
-        elif kind == "evaluating":
-            on_event(SweepEvent("detecting", *place, images=int(event["images"])))
-
-    result = evaluate_checkpoint(sweep.request(worker), listen)
+    result = evaluate_checkpoint(sweep.request(worker), on_event)
     made = {key[0] for key in result.detections if key not in result.read_back}
     return Found(result.detections, _seconds(result), frozenset(made))
 
@@ -105,27 +76,52 @@ def _seconds(result: EvaluationResult) -> dict[str, float]:
     return {name: math.fsum(seconds) for name, seconds in runs.items()}
 
 
-def score_cells(
-    sweep: Sweep,
-    found: Found,
-    store: CellStore,
-    on_event: OnEvent,
-    *,
-    resamples: int = RESAMPLES,
-) -> None:
-    """Scores every cell that is not scored yet and compares it with the reference.
+@dataclass(frozen=True)
+class SweepCell:
+    """A cell as the loop runs it."""
+
+    trial_id: str
+    cell: PostHocCell
+
+
+def cells_to_run(sweep: Sweep) -> tuple[SweepCell, ...]:
+    """Gives the cells of a sweep, the reference first."""
+    return tuple(SweepCell(sweep.cell_id(cell), cell) for cell in sweep.plan.cells)
+
+
+class CellScores:
+    """Scores cells and keeps what they score; says which are scored already.
 
     Args:
-        resamples: of the paired bootstrap over images.
+        sweep: the plan and what it is run on.
+        found: its detections.
+        store: keeps the results.
+        resamples: of the images, for intervals.
     """
-    scorer = _Scorer(sweep, found, resamples)
-    compared = (sweep.cell_id(sweep.reference), resamples)
-    for index, cell in enumerate(sweep.plan.cells, start=1):
-        cell_id = sweep.cell_id(cell)
-        known = store.read(cell_id)
-        if known is None or (known.reference, known.resamples) != compared:
-            on_event(SweepEvent("scoring", _differing(cell, sweep), index, len(sweep.plan.cells)))
-            store.write(cell_id, scorer.result(cell))
+
+    def __init__(
+        self, sweep: Sweep, found: Found, store: CellStore, *, resamples: int = RESAMPLES
+    ) -> None:
+        self._compared = (sweep.cell_id(sweep.reference), resamples)
+        self._scorer = _Scorer(sweep, found, resamples)
+        self._store = store
+
+    def state(self, trial_id: str) -> TrialState:
+        """Says whether a cell was scored against this sweep's reference."""
+        known = self._store.read(trial_id)
+        scored = known is not None and (known.reference, known.resamples) == self._compared
+        return TrialState("succeeded" if scored else "planned")
+
+    def is_free(self, trial_id: str) -> bool:
+        """Whoever comes may score a cell: all come to the same."""
+        del trial_id
+        return True
+
+    def run(self, unit: SweepCell, on_event: OnEvent[SweepCell]) -> TrialState:
+        """Scores a cell."""
+        del on_event
+        self._store.write(unit.trial_id, self._scorer.result(unit.cell))
+        return TrialState("succeeded")
 
 
 class _Scorer:
@@ -219,9 +215,3 @@ def sweep_effects(
                     ImageEffect(name, *ends, metric, delta, se, low, high, num_images, df=df)
                 )
     return tuple(judge_image_effects(effects, margin=margin, confidence=confidence))
-
-
-def _differing(cell: PostHocCell, sweep: Sweep) -> str:
-    own = sweep.reference.levels
-    changed = [f"{name} {level}" for name, level in cell.levels.items() if level != own[name]]
-    return ", ".join(changed) or "as configured"

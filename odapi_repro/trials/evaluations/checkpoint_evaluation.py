@@ -38,7 +38,7 @@ from odapi_repro.trials.evaluations.evaluation_store import (
     EvaluationStore,
     evaluation_id,
 )
-from odapi_repro.trials.executor import check_worker_environment
+from odapi_repro.trials.executors.local import check_worker_environment
 from odapi_repro.trials.hardware import check_disk_space, check_writable
 
 __all__ = ["WORKER", "EvaluationRequest", "EvaluationResult", "evaluate_checkpoint"]

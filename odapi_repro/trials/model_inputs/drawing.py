@@ -20,7 +20,7 @@ from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.training.model_input_job import ModelInputJob, read_input, write_input_job
 from odapi_repro.trials.child import ChildEnd, run_child
-from odapi_repro.trials.executor import check_worker_environment
+from odapi_repro.trials.executors.local import check_worker_environment
 from odapi_repro.trials.model_inputs.refusals import explained_refusal
 
 __all__ = ["OnInput", "draw_model_inputs", "each_model_input", "model_inputs"]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_trials import fake_executor, plan_of
+from fake_trials import fake_executor, plan_of, run_trials
 
 from odapi_repro.analysis import check_trials
 from odapi_repro.analysis.trials import BOX_METRICS
@@ -14,7 +14,6 @@ from odapi_repro.features.ablate.assemble_study import assemble_report, trial_ro
 from odapi_repro.features.ablate.study_record import StudyRecord
 from odapi_repro.files import write_json
 from odapi_repro.trials.store import TrialState, TrialStore
-from odapi_repro.trials.trial_loop import run_trials
 
 
 def ignore(*_: object) -> None: ...

@@ -6,15 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_trials import MASK_RCNN, fake_executor, plan_of
+from fake_trials import MASK_RCNN, fake_executor, plan_of, run_trials
 
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.features.ablate.plan import Plan
-from odapi_repro.features.ablate.study_record import StudyRecord
+from odapi_repro.features.ablate.study_record import STUDY_FILE, StudyRecord
 from odapi_repro.files import write_json
 from odapi_repro.trials.store import TrialState, TrialStore
-from odapi_repro.trials.trial_entries import missing_trials
-from odapi_repro.trials.trial_loop import run_trials
+from odapi_repro.trials.trial_loop import missing_trials
 
 
 def ignore(*_: object) -> None: ...
@@ -26,7 +25,7 @@ def grown(first: Plan, second: Plan) -> StudyRecord:
 
 def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     record = StudyRecord.of(plan_of("batch_size", "warmup"))
-    record.write(tmp_path / "mine")
+    STUDY_FILE.write(tmp_path / "mine", vars(record))
     assert StudyRecord.read(tmp_path / "mine") == record
     assert StudyRecord.read(tmp_path / "another") is None
 

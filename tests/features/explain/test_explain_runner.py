@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from fake_trials import fake_executor, plan_of, small_data
+from fake_trials import fake_executor, plan_of, run_trials, small_data
 from issue_10530 import REFERENCE, issue_10530
 
 from odapi_repro.analysis.attribution import attribution_table
@@ -19,9 +19,9 @@ from odapi_repro.features.explain.explain_plan import (
     plan_explanation,
 )
 from odapi_repro.features.explain.explain_price import price_explanation, replicate_spread
-from odapi_repro.features.explain.explain_runner import ExplanationTrials, run_explanation
+from odapi_repro.features.explain.explain_runner import ExplanationTrials
 from odapi_repro.features.explain.explain_subsets import subset_table
-from odapi_repro.trials.trial_loop import run_trials
+from odapi_repro.trials.trial_loop import OneSlot, TrialLoop
 
 # Two deviations, so that trials are few: the batch and the rate.
 HELD = ("train_shards", "schedule_length", "warmup")
@@ -63,8 +63,8 @@ def run(trials: ExplanationTrials, **options: Any) -> tuple[str, int]:
             started.append(trial.trial_id)
 
     executor = fake_executor(trials.store.runs_dir)
-    stop = run_explanation(trials, executor, on_event, lambda total, done: None, **options)
-    return stop, len(started)
+    loop = TrialLoop(trials, trials.store, OneSlot(executor.run), on_event, **options)
+    return loop.run(), len(started)
 
 
 def effects(trials: ExplanationTrials) -> pd.DataFrame:
@@ -119,7 +119,8 @@ def test_failed_trials_end_the_run_and_are_retried_on_request(
     monkeypatch.setenv("FAKE_WORKER", '{"2": "fail"}')
     trials = trials_in(tmp_path)
     assert run(trials) == ("failed", 8), "one that fails does not keep the next from running"
-    assert len(trials.failed()) == 4
+    states = [trials.store.state(name).state for name in trials.trial_ids]
+    assert states.count("failed") == 4
     assert list(trials.table["status"]).count("failed") == 4
     monkeypatch.delenv("FAKE_WORKER")
     assert run(trials_in(tmp_path)) == ("failed", 0), "nor is it run again unasked"

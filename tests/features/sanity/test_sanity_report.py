@@ -11,10 +11,11 @@ import pytest
 
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.features.sanity.outcome import Change, Outcome, Point, Run, Score
+from odapi_repro.features.sanity.sanity_page import sanity_page, sanity_results
 from odapi_repro.features.sanity.sanity_plot import render_curves
-from odapi_repro.features.sanity.sanity_record import SanityRecord
-from odapi_repro.features.sanity.sanity_text import render_text
-from odapi_repro.features.sanity.write_sanity import readme_text, write_sanity_report
+from odapi_repro.features.sanity.sanity_record import SANITY_FILE, SanityRecord
+from odapi_repro.page.markdown_page import markdown_page
+from odapi_repro.page.terminal_page import Terminal, terminal_page
 
 
 def run(name: str, *aps: float, status: str = "succeeded", rate: float = 0.2) -> Run:
@@ -64,7 +65,7 @@ def record() -> SanityRecord:
 def test_the_readme_begins_with_the_verdict_and_ends_with_the_command(
     record: SanityRecord,
 ) -> None:
-    text = readme_text(record, files=["curves.png"])
+    text = markdown_page(sanity_page(record), ["curves.png"])
     assert text.startswith("# mine\n\n**The schedule is wrong")
     assert "`schedule`" in text
     assert "![AP and loss by step](curves.png)" in text
@@ -72,21 +73,22 @@ def test_the_readme_begins_with_the_verdict_and_ends_with_the_command(
 
 
 def test_every_number_of_the_curves_is_in_a_table(record: SanityRecord) -> None:
-    for text in (readme_text(record, files=[]), render_text(record)):
+    for text in (markdown_page(sanity_page(record)), terminal_page(sanity_page(record))):
         for value in ("25.5", "26.0", "45.0", "70.0", "27.0"):
             assert value in text
 
 
 def test_a_terminal_without_unicode_gets_ascii(record: SanityRecord) -> None:
-    assert render_text(record).isascii()
-    assert "±" in render_text(record, ascii_only=False)
+    page = sanity_page(record)
+    assert terminal_page(page).isascii()
+    assert "±" in terminal_page(page, Terminal(ascii_only=False))
 
 
 @pytest.fixture(scope="module")
 def folder(record: SanityRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report as it is written."""
     path = tmp_path_factory.mktemp("report")
-    write_sanity_report(record, path)
+    sanity_results(record).write(path)
     return path
 
 
@@ -105,7 +107,7 @@ def test_the_files_of_a_report(folder: Path) -> None:
 def test_the_same_outcome_gives_the_same_bytes(
     record: SanityRecord, folder: Path, tmp_path: Path
 ) -> None:
-    write_sanity_report(record, tmp_path)
+    sanity_results(record).write(tmp_path)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()
 
@@ -114,7 +116,7 @@ def test_a_run_without_anything_has_a_report_and_no_picture(
     record: SanityRecord, tmp_path: Path
 ) -> None:
     empty = dataclasses.replace(record, outcome=Outcome(scale="proxy", no_hold="no checkpoint"))
-    write_sanity_report(empty, tmp_path)
+    sanity_results(empty).write(tmp_path)
     assert not (tmp_path / "curves.png").exists()
     assert "Undecided" in (tmp_path / "README.md").read_text()
 
@@ -135,11 +137,11 @@ def width(png: bytes) -> int:
 def test_a_record_of_other_data_refuses_to_be_overwritten(
     record: SanityRecord, tmp_path: Path
 ) -> None:
-    record.write(tmp_path)
-    record.check_same(tmp_path)
-    other = dataclasses.replace(record, foundation={"data": "mine"})
+    SANITY_FILE.write(tmp_path, record.fields)
+    SANITY_FILE.check_same(tmp_path, record.foundation)
     with pytest.raises(StudyMismatch, match="data"):
-        other.check_same(tmp_path)
+        SANITY_FILE.check_same(tmp_path, {"data": "mine"})
+    assert SANITY_FILE.read(tmp_path) == record
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 99, "foundation": {}}'])
@@ -148,7 +150,7 @@ def test_a_record_that_does_not_read_is_one_message(
 ) -> None:
     (tmp_path / "sanity.json").write_text(content)
     with pytest.raises(StudyMismatch, match=r"sanity\.json"):
-        record.check_same(tmp_path)
+        SANITY_FILE.check_same(tmp_path, record.foundation)
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("broken_figures")
 def test_curves_that_fail_leave_the_verdict(record: SanityRecord, tmp_path: Path) -> None:
-    write_sanity_report(record, tmp_path)
+    sanity_results(record).write(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("README.md", "curve.csv", "sanity.json", "trials.csv")
     ]
@@ -176,7 +178,7 @@ def test_names_from_outside_are_text(record: SanityRecord) -> None:
         command="run\n```\n# heading",
         foundation={"data": "<img src=x>\x1b[2J"},
     )
-    text = readme_text(odd, files=[])
+    text = markdown_page(sanity_page(odd))
     assert text.startswith("# \\# \\$x\\$\n")
     assert "``a`b\\n\\|c``" in text
     assert "- data: \\<img src=x>\\\\x1b[2J" in text

@@ -10,7 +10,7 @@ import pytest
 
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.features.sweep.sweep import CellResult, CellStore
-from odapi_repro.features.sweep.sweep_record import SweepRecord
+from odapi_repro.features.sweep.sweep_record import SWEEP_FILE, SweepRecord
 
 RECORD = SweepRecord(
     foundation={"version": 2},
@@ -32,7 +32,7 @@ RESULT = CellResult(
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    RECORD.write(tmp_path)
+    SWEEP_FILE.write(tmp_path, vars(RECORD))
     assert SweepRecord.read(tmp_path) == RECORD
     assert SweepRecord.read(tmp_path / "other") is None
 

@@ -13,13 +13,17 @@ import pytest
 
 from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
-from odapi_repro.features.sweep.sweep_report import CheckpointLine, ForwardPass, PostHocReport
-from odapi_repro.features.sweep.sweep_text import (
-    post_hoc_headline,
-    post_hoc_level_table,
-    post_hoc_readme,
+from odapi_repro.features.sweep.sweep_page import (
+    levels_table,
+    sweep_headline,
+    sweep_page,
+    sweep_results,
 )
-from odapi_repro.features.sweep.write_sweep import print_post_hoc_report, write_post_hoc_report
+from odapi_repro.features.sweep.sweep_record import SweepRecord
+from odapi_repro.features.sweep.sweep_report import CheckpointLine, ForwardPass, PostHocReport
+from odapi_repro.page.blocks import code
+from odapi_repro.page.markdown_page import markdown_page
+from odapi_repro.page.terminal_page import print_page
 
 AXES = (
     FactorAxis("nms_iou", "0.5", ("0.5", "0.3", "0.7")),
@@ -81,13 +85,20 @@ def make_report(**changes: Any) -> PostHocReport:
         ),
         data="160 images of val",
         num_images=160,
-        held=("`nms_iou`: the rest is held.",),
+        held=(f"{code('nms_iou')}: the rest is held.",),
     )
     return dataclasses.replace(report, **changes)
 
 
+RECORD = SweepRecord({}, "a", {}, {}, {}, {}, {}, "one_at_a_time")
+
+
+def write(report: PostHocReport, folder: Path) -> tuple[Path, ...]:
+    return sweep_results(report, RECORD).write(folder)
+
+
 def test_the_table_has_the_reference_first_and_each_factor_in_the_order_of_its_levels() -> None:
-    table = post_hoc_level_table(make_report())
+    table = levels_table(make_report())
     assert [line[:2] for line in table.rows] == [
         ("as configured", ""),
         ("nms_iou", "0.3"),
@@ -104,7 +115,7 @@ def test_the_table_has_the_reference_first_and_each_factor_in_the_order_of_its_l
 
 
 def test_the_headline_names_the_largest_gain_and_the_largest_loss_that_were_resolved() -> None:
-    assert post_hoc_headline(make_report()) == (
+    assert sweep_headline(make_report().effects) == (
         "flip_testing union instead of off gains 1.5 AP [95 % interval for all 3 contrasts together"
         " +0.8 to +2.2, 160 images]; nms_iou 0.3 instead of 0.5 costs 2.0 AP [95 % interval for all"
         " 3 contrasts together -3.0 to -1.0, 160 images]"
@@ -112,15 +123,15 @@ def test_the_headline_names_the_largest_gain_and_the_largest_loss_that_were_reso
         " 1 loss, 1 unresolved)."
     )
     unclear = judge_image_effects([effect("nms_iou", "0.7", 0.1, 0.6)], margin=0.5)
-    assert post_hoc_headline(make_report(effects=tuple(unclear))) == (
+    assert sweep_headline(unclear) == (
         "nms_iou 0.7 instead of 0.5 is not resolved: AP changes by +0.1 [95 % interval -1.1 to"
         " +1.3, 160 images] (1 contrast: 1 unresolved)."
     )
-    assert "Nothing to compare yet" in post_hoc_headline(make_report(effects=()))
+    assert "Nothing to compare yet" in sweep_headline(())
 
 
 def test_the_readme_says_what_a_reader_must_know() -> None:
-    text = post_hoc_readme(make_report(), plots=["effects.png"])
+    text = markdown_page(sweep_page(make_report()), ["effects.png"])
     for part in (
         "python -m odapi_repro.run --ablate nms_iou,flip_testing --checkpoint runs/abc",
         "paired bootstrap over the images",
@@ -129,21 +140,21 @@ def test_the_readme_says_what_a_reader_must_know() -> None:
         "`nms_iou`: the rest is held.",
         "Checkpoint 1: `runs/abc/ckpt-2`, step 220, digest 0123abcd.",
         "| as configured | 3 | 72 |",
-        "Forward passes: 2, 2.2 minutes in all; the last command ran 1 of them.",
-        "How large an effect is on COCO",
-        "That an `unresolved` level has no effect.",
+        "Forward passes: 2, 2 min 12 s in all; the last command ran 1 of them.",
+        "how large an effect is on COCO",
+        "Do not conclude that an `unresolved` level has no effect.",
         "effects.png",
     ):
         assert part in text
-    assert "How large an effect is on COCO" not in post_hoc_readme(
-        make_report(scale="full"), plots=[]
+    assert "how large an effect is on COCO" not in markdown_page(
+        sweep_page(make_report(scale="full"))
     )
 
 
 def test_masks_have_columns_of_their_own_only_where_they_were_measured() -> None:
-    assert "mask AP" not in post_hoc_level_table(make_report()).header
+    assert "mask AP" not in levels_table(make_report()).header
     rows = make_report().trials.assign(mask_AP=[1.0, 2.0, 3.0, math.nan], mask_AR100=5.0)
-    table = post_hoc_level_table(make_report(trials=rows))
+    table = levels_table(make_report(trials=rows))
     assert "mask AP" in table.header
     by_level = {line[:2]: dict(zip(table.header, line, strict=True)) for line in table.rows}
     assert by_level["nms_iou", "0.3"]["mask AP"] == "-"
@@ -153,16 +164,16 @@ def test_masks_have_columns_of_their_own_only_where_they_were_measured() -> None
 def test_a_grid_has_a_row_a_cell() -> None:
     rows = pd.concat([make_report().trials, pd.DataFrame([row("0.3", "union", 19.0)])])
     report = make_report(trials=rows, design="grid")
-    table = post_hoc_level_table(report)
+    table = levels_table(report)
     assert table.header[:2] == ("nms_iou", "flip_testing")
     assert len(table.rows) == 5
-    assert "where one factor alone is off the reference" in post_hoc_readme(report, plots=[])
+    assert "where one factor alone is off the reference" in markdown_page(sweep_page(report))
 
 
 def test_the_folder_holds_tables_that_read_back_and_a_plot(tmp_path: Path) -> None:
-    written = write_post_hoc_report(make_report(), tmp_path / "mine")
+    written = write(make_report(), tmp_path / "mine")
     assert {path.name for path in written} == {
-        *("trials.csv", "effects.csv", "effects.png", "effects.svg", "README.md"),
+        *("sweep.json", "trials.csv", "effects.csv", "effects.png", "effects.svg", "README.md"),
     }
     effects = pd.read_csv(tmp_path / "mine" / "effects.csv")
     assert list(effects.columns[:10]) == [
@@ -174,18 +185,23 @@ def test_the_folder_holds_tables_that_read_back_and_a_plot(tmp_path: Path) -> No
         *("trial_id", "study", "pipeline", "scale", "seed", "status", "nms_iou", "flip_testing"),
     ]
     before = {path: path.read_bytes() for path in written}
-    write_post_hoc_report(make_report(), tmp_path / "mine")
+    write(make_report(), tmp_path / "mine")
     assert {path: path.read_bytes() for path in written} == before
 
 
 def test_without_an_effect_there_is_no_plot(tmp_path: Path) -> None:
-    written = write_post_hoc_report(make_report(effects=()), tmp_path / "mine")
-    assert {path.name for path in written} == {"trials.csv", "effects.csv", "README.md"}
+    written = write(make_report(effects=()), tmp_path / "mine")
+    assert {path.name for path in written} == {
+        "sweep.json",
+        "trials.csv",
+        "effects.csv",
+        "README.md",
+    }
 
 
 def test_what_is_printed_is_ascii_unless_the_stream_takes_more() -> None:
     stream = io.StringIO()
-    print_post_hoc_report(make_report(), stream)
+    print_page(sweep_page(make_report()), stream)
     assert stream.getvalue().isascii()
     assert "flip_testing" in stream.getvalue()
 
@@ -206,20 +222,20 @@ def broken_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("broken_figures")
 def test_a_plot_that_fails_leaves_the_tables(tmp_path: Path) -> None:
-    write_post_hoc_report(make_report(), tmp_path)
+    write(make_report(), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("README.md", "effects.csv", "trials.csv")
+        *("README.md", "effects.csv", "sweep.json", "trials.csv")
     ]
     assert "effects could not be drawn" in (tmp_path / "README.md").read_text()
 
 
 def test_levels_and_names_from_outside_are_text(tmp_path: Path) -> None:
     made = make_report(study="# $x$", pipeline="a`b\n|c", data="<img> two\nlines")
-    write_post_hoc_report(made, tmp_path)
+    write(made, tmp_path)
     readme = (tmp_path / "README.md").read_text()
     assert readme.startswith("# \\# \\$x\\$\n")
     assert "``a`b\\n\\|c``" in readme
     assert "\\<img> two\\\\nlines" in readme
     stream = io.StringIO()
-    print_post_hoc_report(made, stream)
+    print_page(sweep_page(made), stream)
     assert "\nlines" not in stream.getvalue()

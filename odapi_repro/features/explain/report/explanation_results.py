@@ -10,17 +10,12 @@ import pandas as pd
 
 from odapi_repro.errors import StudyMismatch, UserError
 from odapi_repro.features.explain.explain_subsets import EVALUATION_COLUMNS
-from odapi_repro.features.explain.explanation import Explanation
+from odapi_repro.features.explain.explanation import EXPLANATION_FILE
 from odapi_repro.features.explain.report.effect_tables import effects_frame
 from odapi_repro.features.explain.report.explanation_page import explanation_page
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
-from odapi_repro.page.results_folder import Drawing, Results
+from odapi_repro.page.results_folder import README, Drawing, Results
 from odapi_repro.page.tables import csv_bytes, read_trials
-
-__all__ = ["EXPLANATION_FILE", "explanation_results", "read_report", "write_report"]
-
-EXPLANATION_FILE: Final = "explanation.json"
-"""By this file a folder in results/ is known to be an explanation's."""
 
 _TRIALS, _EVALUATION = "trials.csv", "evaluation.csv"
 _FIGURES: Final = tuple(
@@ -37,21 +32,30 @@ def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
         UserError: the folder holds the results of something else, or cannot be written.
         EnvironmentMissing: the disk is full.
     """
-    if (folder / "README.md").exists() and not (folder / EXPLANATION_FILE).exists():
+    check_folder(folder)
+    return explanation_results(report).write(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder with a report that is no explanation's.
+
+    Raises:
+        UserError: it is.
+    """
+    if (folder / README).exists() and not (folder / EXPLANATION_FILE.name).exists():
         raise UserError(
             "this folder holds the results of something else",
             expected="a new name, or that of an earlier explanation",
             mend="choose another --name",
             where=str(folder),
         )
-    return explanation_results(report).write(folder)
 
 
 def explanation_results(report: ExplanationReport) -> Results:
     """Gives what results/<study>/ holds; the same record and trials give the same bytes."""
     tables = {
         _TRIALS: csv_bytes(report.table),
-        EXPLANATION_FILE: report.explanation.to_json().encode(),
+        EXPLANATION_FILE.name: report.explanation.to_json().encode(),
         "effects.csv": csv_bytes(effects_frame(report)),
     }
     if report.evaluation is not None:
@@ -74,9 +78,9 @@ def read_report(folder: Path) -> ExplanationReport:
         StudyMismatch: they are damaged, do not belong together, or a newer version wrote them.
     """
     try:
-        explanation = Explanation.read(folder / EXPLANATION_FILE)
+        explanation = EXPLANATION_FILE.read(folder)
     except FileNotFoundError as error:
-        raise _missing(folder / EXPLANATION_FILE, error) from error
+        raise _missing(folder / EXPLANATION_FILE.name, error) from error
     trials = _read(folder / _TRIALS, read_trials)
     scored = folder / _EVALUATION
     evaluation = _read(scored, _evaluation) if scored.exists() else None
@@ -87,7 +91,7 @@ def read_report(folder: Path) -> ExplanationReport:
     except (ValueError, KeyError) as error:
         raise StudyMismatch(
             f"the trials do not fit the record beside them: {error}",
-            expected=f"trials.csv and {EXPLANATION_FILE} of one study",
+            expected=f"trials.csv and {EXPLANATION_FILE.name} of one study",
             mend="take both files from where they were committed, or run the command again",
             where=str(folder / _TRIALS),
         ) from error
@@ -115,7 +119,7 @@ def _evaluation(path: Path) -> pd.DataFrame:
 def _missing(path: Path, error: OSError) -> UserError:
     return UserError(
         f"cannot be read: {error.strerror or error}",
-        expected=f"a folder of results with {EXPLANATION_FILE} and {_TRIALS}",
+        expected=f"a folder of results with {EXPLANATION_FILE.name} and {_TRIALS}",
         mend="name the folder of an explanation, results/<study>",
         where=str(path),
     )

@@ -21,10 +21,7 @@ from odapi_repro.trials.child import ChildEnd, run_child
 from odapi_repro.trials.history import memory_advice
 from odapi_repro.trials.store import FINISHED, TRAINED_ONLY, Attempt, TrialState, TrialStore
 from odapi_repro.trials.trial import Trial
-
-__all__ = ["LocalExecutor", "Runtime"]
-
-OnEvent = Callable[[Trial, dict[str, Any]], None]
+from odapi_repro.trials.trial_loop import OnEvent
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,7 @@ class LocalExecutor:
         store: where trials live.
         runtime: how they run.
         worker: the command that runs a job; the job's path is appended.
+        runtime_for: how one trial runs, given how they run.
     """
 
     def __init__(
@@ -64,12 +62,14 @@ class LocalExecutor:
         runtime: Runtime,
         *,
         worker: tuple[str, ...] = (sys.executable, "-m", "odapi_repro.trials.worker"),
+        runtime_for: Callable[[Trial, Runtime], Runtime] = lambda trial, runtime: runtime,
     ) -> None:
         self.store = store
         self.runtime = runtime
         self.worker = worker
+        self._runtime_for = runtime_for
 
-    def run(self, trial: Trial, on_event: OnEvent) -> TrialState:
+    def run(self, trial: Trial, on_event: OnEvent[Trial]) -> TrialState:
         """Runs a trial and gives the state it ended in.
 
         What becomes of an attempt that was killed is `TrialStore.prepare`'s to say.
@@ -116,28 +116,29 @@ class LocalExecutor:
 
     def _job(self, trial: Trial, attempt: Attempt) -> Job:
         spec, folder = trial.spec, attempt.folder
+        runtime = self._runtime_for(trial, self.runtime)
         # `train_loop` counts blocks from where it goes on: those of the first attempt where they
         # fit, so that losses are of the same steps.
         left = trial.num_steps - attempt.from_step or trial.num_steps
-        block = _largest_divisor(trial.num_steps, self.runtime.steps_per_iteration)
+        block = _largest_divisor(trial.num_steps, runtime.steps_per_iteration)
         if left % block:
-            block = _largest_divisor(left, self.runtime.steps_per_iteration)
+            block = _largest_divisor(left, runtime.steps_per_iteration)
         return Job(
             pipeline_path=str(folder / "pipeline.config"),
             model_dir=str(folder),
             num_steps=trial.num_steps,
             steps_per_iteration=block,
             # At whole blocks; the last step is saved in any case.
-            checkpoint_every_n=block * max(1, self.runtime.checkpoint_every_n // block),
-            checkpoint_max_to_keep=self.runtime.checkpoint_max_to_keep,
+            checkpoint_every_n=block * max(1, runtime.checkpoint_every_n // block),
+            checkpoint_max_to_keep=runtime.checkpoint_max_to_keep,
             seed=spec.seed,
             deterministic=spec.deterministic,
             device=spec.device,
             num_replicas=spec.num_replicas,
             use_tpu=spec.device == "tpu",
-            tpu_name=self.runtime.tpu_name,
-            num_workers=self.runtime.num_workers,
-            record_summaries=self.runtime.record_summaries,
+            tpu_name=runtime.tpu_name,
+            num_workers=runtime.num_workers,
+            record_summaries=runtime.record_summaries,
             # A function of the spec, because it decides which random numbers are drawn.
             fast_tracing="proxy_backbone" in spec.extensions,
             with_masks=trial.with_masks,
@@ -147,7 +148,7 @@ class LocalExecutor:
         )
 
     def _watch(
-        self, trial: Trial, folder: Path, on_event: OnEvent
+        self, trial: Trial, folder: Path, on_event: OnEvent[Trial]
     ) -> tuple[TrialState, dict[str, Any]]:
         provenance: dict[str, Any] = {"host_cpus": os.cpu_count()}
         step = 0

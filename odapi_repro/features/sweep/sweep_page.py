@@ -1,41 +1,88 @@
-"""The report of a sweep in words: its table, its headline, its README.md."""
+"""What a sweep says: its page, and the files beside it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import pandas as pd
 
 from odapi_repro.analysis.effects import Verdict
-from odapi_repro.analysis.image_effects import ImageEffect
+from odapi_repro.analysis.image_effects import ImageEffect, image_effects_table
+from odapi_repro.features.report_sections import (
+    again_section,
+    caveats_section,
+    common_caveats,
+    cost_section,
+    held_section,
+)
+from odapi_repro.features.sweep.sweep_record import SWEEP_FILE, SweepRecord
 from odapi_repro.features.sweep.sweep_report import PostHocReport
-from odapi_repro.foreign_text import (
-    fenced,
-    markdown,
-    markdown_code,
-    markdown_list,
-    markdown_sentence,
-    shown,
+from odapi_repro.page.blocks import (
+    Bullets,
+    Figure,
+    Headline,
+    Page,
+    Paragraph,
+    Section,
+    Table,
+    code,
+    link,
 )
 from odapi_repro.page.claims import finding, largest, verdict_counts
-from odapi_repro.page.numbers import count_of, number, signed
-from odapi_repro.page.tables import Table
-
-__all__ = [
-    "post_hoc_headline",
-    "post_hoc_level_table",
-    "post_hoc_readme",
-    "post_hoc_terminal",
-    "sweep_headline",
-]
+from odapi_repro.page.numbers import between, count_of, duration, level_of, number, signed
+from odapi_repro.page.results_folder import Drawing, Results
+from odapi_repro.page.tables import csv_bytes
 
 _METRICS: Final = ("AP50", "AP75", "APs", "APm", "APl", "AR100")
 _MASK_METRICS: Final = ("mask_AP", "mask_AR100")
+_FIGURE: Final = "Differences from the pipeline's own setting"
+_RESOLVED: Final[tuple[Verdict, ...]] = ("gain", "loss")
 
 
-def post_hoc_level_table(report: PostHocReport) -> Table:
+def sweep_page(report: PostHocReport) -> Page:
+    """Gives the whole report; a terminal shows the levels."""
+    return Page(
+        report.study,
+        (
+            Headline(sweep_headline(report.effects, confidence=report.confidence)),
+            Section("Levels", [levels_table(report), Section("", [_note(report)], "file")]),
+            Section(
+                "Effects", [Figure("effects.png", "Differences from the pipeline's own setting")]
+            ),
+            held_section(report.held),
+            Section("How the detections were made", _made(report), "file"),
+            caveats_section(_caveats(report)),
+            again_section(report.command),
+            cost_section(_cost(report), report.table, versions=report.versions),
+        ),
+    )
+
+
+def sweep_results(report: PostHocReport, record: SweepRecord) -> Results:
+    """Gives what results/<study>/ holds: sweep.json, trials.csv, effects.csv, the plot."""
+
+    def drawings() -> Iterable[Drawing]:
+        from odapi_repro.features.sweep.sweep_plot import (
+            render_post_hoc_plots,  # imports matplotlib
+        )
+
+        return render_post_hoc_plots(report)
+
+    return Results(
+        sweep_page(report),
+        tables={
+            SWEEP_FILE.name: SWEEP_FILE.text(vars(record)),
+            "trials.csv": csv_bytes(report.table),
+            "effects.csv": csv_bytes(image_effects_table(report.effects)),
+        },
+        drawings=drawings,
+        earlier=("effects.png", "effects.svg"),
+    )
+
+
+def levels_table(report: PostHocReport) -> Table:
     """A row a level: what it scores, and how that differs from the pipeline's own setting.
 
     Of a grid, a row a cell.
@@ -53,11 +100,6 @@ def post_hoc_level_table(report: PostHocReport) -> Table:
             if row is not None:
                 rows.append((axis.name, level, *_scores(report, row, (axis.name, level))))
     return Table(header, tuple(rows), numeric_from=2)
-
-
-def post_hoc_headline(report: PostHocReport) -> str:
-    """What the sweep found, in one sentence: its largest gain and its largest loss in AP."""
-    return sweep_headline(report.effects, confidence=report.confidence)
 
 
 def sweep_headline(effects: Sequence[ImageEffect], *, confidence: float = 0.95) -> str:
@@ -89,44 +131,25 @@ def sweep_headline(effects: Sequence[ImageEffect], *, confidence: float = 0.95) 
     return f"{_capital(told)} ({chosen}: {counts})."
 
 
-def post_hoc_terminal(report: PostHocReport, *, ascii_only: bool = True) -> str:
-    """The table and the headline, for a terminal."""
-    text = f"{post_hoc_level_table(report).text()}\n\n{shown(post_hoc_headline(report))}\n"
-    return text.encode("ascii", "replace").decode() if ascii_only else text
-
-
-def post_hoc_readme(report: PostHocReport, *, plots: Collection[str]) -> str:
-    """The whole README; `plots` are the names of the image files beside it."""
-    sections = [
-        f"# {markdown(report.study)}\n\n**{markdown_sentence(post_hoc_headline(report))}**",
-        _levels(report),
-        "## Effects\n\n![Differences from the pipeline's own setting](effects.png)"
-        if "effects.png" in plots
-        else "",
-        _list("What was held constant", report.held),
-        _made(report),
-        _list("What may not be concluded", _caveats(report)),
-        f"## Run it again\n\n{fenced(report.command)}",
-        _cost(report),
-    ]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-_RESOLVED: Final[tuple[Verdict, ...]] = ("gain", "loss")
-
-
 def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:] if sentence.startswith("no gain") else sentence
 
 
 def _score_header(report: PostHocReport) -> tuple[str, ...]:
-    percent = f"{100 * report.confidence:g} %"
     masks = (
         ("mask AP", "difference of mask AP", "mask AR100", "difference of mask AR100")
         if report.has_masks
         else ()
     )
-    return ("AP", "difference", percent, "verdict", *_METRICS, *masks, "detections an image")
+    return (
+        "AP",
+        "difference",
+        level_of(report.confidence),
+        "verdict",
+        *_METRICS,
+        *masks,
+        "detections an image",
+    )
 
 
 def _scores(
@@ -137,14 +160,15 @@ def _scores(
     effect = effects["AP"]
     cells = [
         number(_value(row, "AP"), 1),
-        _difference(effect),
-        _ends(effect),
+        signed(effect.delta) if effect else "",
+        between(effect.low, effect.high) if effect else "",
         effect.verdict if effect else "",
         *(number(_value(row, metric), 1) for metric in _METRICS),
     ]
     if report.has_masks:
         for metric in _MASK_METRICS:
-            cells += [number(_value(row, metric), 1), _difference(effects[metric])]
+            other = effects[metric]
+            cells += [number(_value(row, metric)), signed(other.delta) if other else ""]
     return (*cells, number(_value(row, "num_detections") / report.num_images, 1))
 
 
@@ -159,27 +183,25 @@ def _grid_table(report: PostHocReport) -> Table:
     return Table(header, tuple(rows), numeric_from=len(report.factors))
 
 
-def _levels(report: PostHocReport) -> str:
-    percent = f"{100 * report.confidence:g} %"
+def _note(report: PostHocReport) -> Paragraph:
     note = (
-        f"Pipeline {markdown_code(report.pipeline)}, {report.scale} scale. AP and AR in points, on"
-        f" {markdown(report.data)}. Differences are from the pipeline's own setting, on the same"
-        f" images; {percent} intervals are those of a paired bootstrap over the images"
-        f" ({report.resamples:,} resamples), for one contrast each. Verdicts are adjusted for all"
-        " contrasts of a metric (Holm); `equivalent` is within"
-        f' ±{report.margin:g} points, and `unresolved` is not "no effect". `n` in'
-        " [effects.csv](effects.csv) is the number of images, all metrics are there and in"
-        " [trials.csv](trials.csv)."
+        f"Pipeline {code(report.pipeline)}, {report.scale} scale. AP and AR in points, on "
+        f"{report.data}. Differences are from the pipeline's own setting, on the same images; "
+        f"{level_of(report.confidence)} intervals are those of a paired bootstrap over the images "
+        f"({report.resamples:,} resamples), for one contrast each. Verdicts are adjusted for all "
+        f"contrasts of a metric (Holm); {code('equivalent')} is within ±{report.margin:g} points, "
+        f'and {code("unresolved")} is not "no effect". {code("n")} in {link("effects.csv")} is the '
+        f"number of images, all metrics are there and in {link('trials.csv')}."
     )
     if report.design == "grid":
         note += " In a grid, differences are given where one factor alone is off the reference."
-    return f"## Levels\n\n{post_hoc_level_table(report).markdown()}\n\n{note}"
+    return Paragraph(note)
 
 
-def _made(report: PostHocReport) -> str:
+def _made(report: PostHocReport) -> list[Bullets | Table]:
     """How detections came about: checkpoints, forward passes, remarks."""
     checkpoints = [
-        f"Checkpoint {index}: {markdown_code(one.label)}"
+        f"Checkpoint {index}: {code(one.label)}"
         + (f", step {one.step:,}" if one.step is not None else "")
         + f", digest {one.digest}."
         for index, one in enumerate(report.checkpoints, start=1)
@@ -193,60 +215,38 @@ def _made(report: PostHocReport) -> str:
         for one in report.passes
     )
     table = Table(("forward pass", "post-processings", "seconds"), rows, numeric_from=1)
-    listed = markdown_list((*checkpoints, *report.notes))
-    return f"## How the detections were made\n\n{listed}\n\n{table.markdown()}"
+    return [Bullets((*checkpoints, *report.notes)), table]
 
 
 def _caveats(report: PostHocReport) -> list[str]:
     caveats = [
-        "That another training would show the same: all levels were measured on one checkpoint"
-        " (or on those named), and the intervals hold the sampling of the"
-        f" {report.num_images:,} images, not the noise between trainings.",
-        "That a level chosen here for its AP keeps all of it: the best of several on these images"
-        " is flattered by them. Choose on one set and report on another.",
+        "Do not conclude that another training would show the same: all levels were measured on "
+        "one checkpoint (or on those named), and the intervals hold the sampling of the "
+        f"{report.num_images:,} images, not the noise between trainings.",
+        "Do not conclude that a level chosen here for its AP keeps all of it: the best of several "
+        "on these images is flattered by them. Choose on one set and report on another.",
     ]
     if report.scale == "proxy":
         caveats.insert(
             0,
-            "How large an effect is on COCO. A proxy's AP is not COCO's; only differences are"
-            " read, and a weak detector answers otherwise than a strong one.",
+            "Do not conclude how large an effect is on COCO. A proxy's AP is not COCO's; only "
+            "differences are read, and a weak detector answers otherwise than a strong one.",
         )
-    if any(row.verdict == "unresolved" for row in report.effects if row.metric == "AP"):
-        caveats.append("That an `unresolved` level has no effect.")
-    return [*caveats, *report.caveats]
+    verdicts = {row.verdict for row in report.effects if row.metric == "AP"}
+    return [*caveats, *common_caveats("full", verdicts), *report.caveats]
 
 
-def _cost(report: PostHocReport) -> str:
-    devices = sorted({str(device) for device in report.table["device"].dropna()} - {""})
-    minutes = sum(one.seconds or 0.0 for one in report.passes) / 60
+def _cost(report: PostHocReport) -> list[str]:
+    seconds = sum(one.seconds or 0.0 for one in report.passes)
     now = sum(one.ran_now for one in report.passes)
-    lines = [
+    return [
         f"Cells: {len(report.table)}.",
-        f"Forward passes: {len(report.passes)}, {minutes:.1f} minutes in all; the last command ran"
-        f" {now} of them.",
+        f"Forward passes: {len(report.passes)}, {duration(seconds)} in all; the last command ran "
+        f"{now} of them.",
         f"Images: {report.num_images:,} each.",
     ]
-    if devices:
-        lines.append(f"Device: {'; '.join(devices)}.")
-    if report.versions:
-        lines.append(f"Versions: {', '.join(f'{k} {v}' for k, v in report.versions.items())}.")
-    return f"## What it cost\n\n{markdown_list(lines)}"
-
-
-def _list(title: str, lines: Collection[str]) -> str:
-    return f"## {title}\n\n{markdown_list(lines)}" if lines else ""
 
 
 def _value(row: pd.Series, name: str) -> float:
     value = row.get(name)
     return math.nan if value is None else float(value)
-
-
-def _difference(effect: ImageEffect | None) -> str:
-    return signed(effect.delta) if effect else ""
-
-
-def _ends(effect: ImageEffect | None) -> str:
-    if effect is None or math.isnan(effect.low):
-        return ""
-    return f"{signed(effect.low)} to {signed(effect.high)}"

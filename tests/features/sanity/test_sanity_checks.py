@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +19,8 @@ from odapi_repro.evaluation.inference.job import PLAIN
 from odapi_repro.factors import factor_named
 from odapi_repro.features.sanity import checkpoint_scores as scores
 from odapi_repro.features.sanity.few_images import few_images
+from odapi_repro.features.sanity.sanity_checks import SanityChecks
 from odapi_repro.features.sanity.sanity_job import SanityJob
-from odapi_repro.features.sanity.sanity_runner import SanityRunner
 from odapi_repro.features.sanity.trainings import SanityTrainings
 from odapi_repro.features.sanity.verdict import judge
 from odapi_repro.files import write_json
@@ -28,6 +29,7 @@ from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 from odapi_repro.trials.groundwork import TrialConditions, lay_groundwork
 from odapi_repro.trials.store import TrialState, TrialStore
 from odapi_repro.trials.trial import Trial
+from odapi_repro.trials.trial_loop import Course, OneSlot, TrialLoop
 
 SUPPORT = Path(__file__).parents[2] / "support"
 FAKE_CHILD = (sys.executable, str(SUPPORT / "fake_evaluation_child.py"))
@@ -130,10 +132,13 @@ def job(tmp_path: Path, *, reference: bool = True, **at: str) -> SanityJob:
     )
 
 
-def runner(todo: SanityJob, store: TrialStore, executor: FakeExecutor) -> SanityRunner:
-    return SanityRunner(
-        todo, store, lambda steps: executor, lambda *_: None, lambda _: None, worker=FAKE_CHILD
-    )
+def runner(
+    todo: SanityJob, store: TrialStore, executor: FakeExecutor, **options: Any
+) -> tuple[SanityChecks, Callable[[], Any]]:
+    """The checks, and what runs them."""
+    checks = SanityChecks(todo, store, lambda _: None, worker=FAKE_CHILD, **options)
+    design = Course(checks.steps(), store)
+    return checks, TrialLoop(design, store, OneSlot(executor.run), lambda *_: None).run
 
 
 def made(tmp_path: Path) -> int:
@@ -145,8 +150,8 @@ def test_a_good_set_is_trained_on_three_times_and_gives_curves(
     tmp_path: Path, store: TrialStore
 ) -> None:
     executor = FakeExecutor(store, {"overfit": 95.0})
-    one = runner(job(tmp_path), store, executor)
-    one.run()
+    one, run = runner(job(tmp_path), store, executor)
+    run()
     assert executor.ran == ["reference", "hold", "overfit"]
     outcome = one.outcome
     assert outcome.hold is not None
@@ -166,30 +171,23 @@ def test_a_schedule_that_diverges_is_tried_at_a_known_rate(
 ) -> None:
     executor = FakeExecutor(store, {"overfit": "diverged", "overfit_safe": 95.0})
     asked_for_more: list[int] = []
-    one = SanityRunner(
-        job(tmp_path, learning_rate="20x"),
-        store,
-        lambda steps: executor,
-        lambda *_: None,
-        lambda _: None,
-        on_more=lambda: asked_for_more.append(1),
-    )
-    one.run()
+    more = functools.partial(asked_for_more.append, 1)
+    one, run = runner(job(tmp_path, learning_rate="20x"), store, executor, on_more=more)
+    assert run() == "done"
     assert executor.ran[-2:] == ["overfit", "overfit_safe"]
     assert asked_for_more == [1]
     assert "schedule" in judge(one.outcome).causes
-    assert one.failed() == []
 
 
 def test_nothing_is_trained_or_evaluated_twice(tmp_path: Path, child_store: TrialStore) -> None:
     store, alone = child_store, job(tmp_path, reference=False)
-    first = runner(alone, store, FakeExecutor(store, {"overfit": 95.0}))
-    first.run()
+    first, run = runner(alone, store, FakeExecutor(store, {"overfit": 95.0}))
+    run()
     evaluated = made(tmp_path)
     assert evaluated == 2  # at step 0 and half way; the end is the trial's own
     again = FakeExecutor(store, {})
-    second = runner(alone, store, again)
-    second.run()
+    second, run = runner(alone, store, again)
+    run()
     assert again.ran == []
     assert made(tmp_path) == evaluated
     assert second.outcome == first.outcome
@@ -198,25 +196,25 @@ def test_nothing_is_trained_or_evaluated_twice(tmp_path: Path, child_store: Tria
 def test_the_schedule_under_test_does_not_repeat_what_is_about_data(
     tmp_path: Path, store: TrialStore
 ) -> None:
-    runner(job(tmp_path), store, FakeExecutor(store, {"overfit": 95.0})).run()
+    runner(job(tmp_path), store, FakeExecutor(store, {"overfit": 95.0}))[1]()
     executor = FakeExecutor(store, {"overfit": "diverged", "overfit_safe": 95.0})
-    runner(job(tmp_path, learning_rate="20x"), store, executor).run()
+    runner(job(tmp_path, learning_rate="20x"), store, executor)[1]()
     assert executor.ran == ["overfit", "overfit_safe"]
 
 
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on_there(
     tmp_path: Path, store: TrialStore
 ) -> None:
-    cut = runner(job(tmp_path), store, FakeExecutor(store, {"overfit": "interrupt"}))
+    cut, run = runner(job(tmp_path), store, FakeExecutor(store, {"overfit": "interrupt"}))
     with pytest.raises(KeyboardInterrupt):
-        cut.run()
+        run()
     assert cut.outcome.hold is not None
     assert cut.outcome.hold.status == "succeeded"
     assert cut.outcome.overfit is not None
     assert cut.outcome.overfit.status == "interrupted"
     assert judge(cut.outcome).causes != ("sound",)
     executor = FakeExecutor(store, {"overfit": 95.0})
-    runner(job(tmp_path), store, executor).run()
+    runner(job(tmp_path), store, executor)[1]()
     assert executor.ran == ["overfit"]
 
 
@@ -224,17 +222,17 @@ def test_a_reference_that_fails_leaves_the_overfit_and_the_reason(
     tmp_path: Path, store: TrialStore
 ) -> None:
     executor = FakeExecutor(store, {"reference": "failed", "overfit": 95.0})
-    one = runner(job(tmp_path), store, executor)
-    one.run()
+    one, run = runner(job(tmp_path), store, executor)
+    run()
     assert executor.ran == ["reference", "overfit"]
     assert "failed" in one.outcome.no_hold
-    assert [state.state for _, state in one.failed()] == ["failed"]
+    assert store.state(one.trial_ids[0]).state == "failed"
 
 
 def test_without_a_checkpoint_only_the_overfit_runs(tmp_path: Path, store: TrialStore) -> None:
     executor = FakeExecutor(store, {"overfit": 95.0})
-    one = runner(job(tmp_path, reference=False), store, executor)
-    one.run()
+    one, run = runner(job(tmp_path, reference=False), store, executor)
+    run()
     assert executor.ran == ["overfit"]
     assert (one.outcome.on_eval, one.outcome.hold) == (None, None)
     assert judge(one.outcome).causes == ("undecided",)
@@ -245,8 +243,8 @@ def test_a_checkpoint_that_finds_nothing_is_not_held(
 ) -> None:
     """The reference says that it had AP 900 on its own images: what it finds here is nothing."""
     executor = FakeExecutor(store, {"reference": 900.0, "overfit": 95.0})
-    one = runner(job(tmp_path), store, executor)
-    one.run()
+    one, run = runner(job(tmp_path), store, executor)
+    run()
     assert executor.ran == ["reference", "overfit"]
     assert judge(one.outcome).causes == ("evaluation_data", "training_data")
 
@@ -257,17 +255,17 @@ def test_a_checkpoint_is_evaluated_on_the_images_that_the_hold_is(
     whole = job(tmp_path)
     conditions = dataclasses.replace(CONDITIONS, sample_1_of_n_eval_examples=3)
     trainings = dataclasses.replace(whole.trainings, conditions=conditions)
-    one = runner(
+    one, run = runner(
         dataclasses.replace(whole, trainings=trainings),
         store,
         FakeExecutor(store, {"overfit": 95.0}),
     )
-    one.run()
+    run()
     assert one.outcome.on_eval is not None
     assert one.outcome.on_eval.num_images == 2  # of 6
 
 
 def test_an_outcome_is_plain_enough_for_json(tmp_path: Path, store: TrialStore) -> None:
-    one = runner(job(tmp_path), store, FakeExecutor(store, {"overfit": 95.0}))
-    one.run()
+    one, run = runner(job(tmp_path), store, FakeExecutor(store, {"overfit": 95.0}))
+    run()
     assert json.loads(json.dumps(dataclasses.asdict(one.outcome)))["scale"] == "proxy"

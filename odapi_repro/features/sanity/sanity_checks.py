@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,86 +24,72 @@ from odapi_repro.features.sanity.trainings import Training
 from odapi_repro.features.sanity.verdict import needs_safe_rate, nothing_to_hold
 from odapi_repro.pipeline import parse_pipeline
 from odapi_repro.trials.evaluations.checkpoint_evaluation import WORKER
-from odapi_repro.trials.executor import OnEvent
 from odapi_repro.trials.store import FINISHED, TrialState, TrialStore
-from odapi_repro.trials.trial_loop import Executor, TrialLoop
-
-__all__ = ["SanityRunner"]
+from odapi_repro.trials.trial import Trial
 
 # Points of a curve between its start and its end; each takes an evaluation.
 _BETWEEN = 3
 
-OnStage = Callable[[str], None]
+_Steps = Generator[Trial, TrialState, None]
 
 
-class SanityRunner:
-    """Runs a job as far as it can; `outcome` says at any time what is known.
+class SanityChecks:
+    """The checks, as they come about; `outcome` says at any time what is known.
 
     Args:
-        job: what to run.
-        store: of the trials.
-        executor_for: number of steps of a check's training, or 0 for the reference -> executor.
-        on_event: hears a trial's events.
-        on_stage: hears what is evaluated.
-        on_more: hears that one training more than was expected is needed.
-        retry_failed: whether trials that failed in an earlier run are run again.
-        worker: the command that evaluates.
+        job: what is run.
+        store: of trials.
+        on_stage: hears what goes on between trainings.
+        on_more: hears of a training that the plan did not count.
+        worker: the command of the child that evaluates checkpoints.
     """
 
     def __init__(
         self,
         job: SanityJob,
         store: TrialStore,
-        executor_for: Callable[[int], Executor],
-        on_event: OnEvent,
-        on_stage: OnStage,
+        on_stage: Callable[[str], None],
         *,
         on_more: Callable[[], None] = lambda: None,
-        retry_failed: bool = False,
         worker: Sequence[str] = WORKER,
     ) -> None:
         self._on_more = on_more
         self._job = job
         self._store = store
-        self._executor_for = executor_for
-        self._loop = TrialLoop(store, on_event)
         self._on_stage = on_stage
-        self._retry_failed = retry_failed
         self._worker = worker
         self._started: dict[str, tuple[Score, Path]] = {}
         conditions = job.trainings.conditions
-        self.outcome = Outcome(scale=conditions.scale, no_hold=job.no_hold)
+        self._known = Outcome(scale=conditions.scale, no_hold=job.no_hold)
 
-    def run(self) -> None:
-        """Runs all checks.
+    def steps(self) -> _Steps:
+        """Gives the trainings one after another; takes the state in which each has ended."""
+        source = yield from self._source()
+        if source is not None:
+            self._check_labels(source)
+            if nothing_to_hold(self._known):
+                self._note(no_hold="the evaluation labels are not what the checkpoint knows")
+            else:
+                yield from self._check_hold(source)
+        yield from self._check_overfit(source)
 
-        Raises:
-            UserError, EnvironmentMissing, KeyboardInterrupt: from a trial or an evaluation; what
-                is finished is kept, and in `outcome`.
-        """
-        try:
-            source = self._source()
-            if source is not None:
-                self._check_labels(source)
-                if nothing_to_hold(self.outcome):
-                    self._note(no_hold="the evaluation labels are not what the checkpoint knows")
-                else:
-                    self._check_hold(source)
-            self._check_overfit(source)
-        finally:
-            self._note(**{run.name: self._as_it_ended(run) for run in self.outcome.runs})
+    @property
+    def outcome(self) -> Outcome:
+        """What is known, each training with the state of its trial now."""
+        runs: dict[str, Any] = {run.name: self._as_it_ended(run) for run in self._known.runs}
+        return dataclasses.replace(self._known, **runs)
 
-    def failed(self) -> list[tuple[str, TrialState]]:
-        """The trials of the run that did not finish, with their states."""
-        ids = [run.trial_id for run in self.outcome.runs]
+    @property
+    def trial_ids(self) -> list[str]:
+        """The trials that have been asked for, and the reference's."""
+        ids = [run.trial_id for run in self._known.runs]
         if self._job.reference_data is not None:
             reference = self._job.trainings.reference(self._job.reference_data)
             ids.insert(0, reference.trial.trial_id)
-        states = [(name, self._store.state(name)) for name in ids]
-        return [(name, state) for name, state in states if state.state not in FINISHED]
+        return ids
 
     def _note(self, **changes: Any) -> None:
-        self.outcome = dataclasses.replace(self.outcome, **changes)
+        self._known = dataclasses.replace(self._known, **changes)
 
     def _as_it_ended(self, run: Run) -> Run:
         """Gives a run with the state of its trial, should an error have come between."""
@@ -112,7 +98,7 @@ class SanityRunner:
             run, status=state.state, message=state.message, steps_done=state.step
         )
 
-    def _source(self) -> CheckpointSource | None:
+    def _source(self) -> Generator[Trial, TrialState, CheckpointSource | None]:
         """Gives the checkpoint to start from, trained first where it is the scale's reference."""
         job = self._job
         if job.source is not None:
@@ -122,7 +108,7 @@ class SanityRunner:
         if job.reference_data is None:
             return None
         training = job.trainings.reference(job.reference_data)
-        state = self._train(training, 0)
+        state = yield training.trial
         if state.state != "succeeded":
             self._note(no_hold=f"the reference's training {state.state}: {state.message}")
             return None
@@ -146,21 +132,21 @@ class SanityRunner:
     def _check_labels(self, source: CheckpointSource) -> None:
         """The checkpoint as it is, on the evaluation records and on training records."""
         on_eval = self._eval_data
-        self._on_stage(f"the checkpoint on {on_eval.truth.num_images} evaluation images")
+        self._on_stage(f"evaluating the checkpoint on {on_eval.truth.num_images} evaluation images")
         self._note(on_eval=self._at_start(source, on_eval)[0])
         on_train = training_sample(self._job.data, wanted=on_eval.truth.num_images)
-        self._on_stage(f"the checkpoint on {on_train.truth.num_images} training images")
+        self._on_stage(f"evaluating the checkpoint on {on_train.truth.num_images} training images")
         self._note(on_train=self._at_start(source, on_train)[0])
 
-    def _check_hold(self, source: CheckpointSource) -> None:
+    def _check_hold(self, source: CheckpointSource) -> _Steps:
         training = self._job.trainings.hold(self._job.data, source.prefix)
         self._note(hold=self._described(training))
-        self._train(training, training.trial.num_steps)
+        yield training.trial
         self._note(hold=self._described(training))
         if self._store.state(training.trial.trial_id).state != "succeeded":
             return
         data = self._eval_data
-        self._on_stage("the checkpoints of the hold")
+        self._on_stage("evaluating the checkpoints of the hold")
         _, before = self._at_start(source, data)
         points = self._points(training, source, data)
         after = self._store.folder(training.trial.trial_id) / "detections.json.gz"
@@ -169,21 +155,23 @@ class SanityRunner:
             hold_change=change_of(before, after, data),
         )
 
-    def _check_overfit(self, source: CheckpointSource | None) -> None:
-        self._note(overfit=self._overfit(source, safe=False))
-        if needs_safe_rate(self.outcome):
+    def _check_overfit(self, source: CheckpointSource | None) -> _Steps:
+        self._note(overfit=(yield from self._overfit(source, safe=False)))
+        if needs_safe_rate(self._known):
             self._on_more()
-            self._note(overfit_safe=self._overfit(source, safe=True))
+            self._note(overfit_safe=(yield from self._overfit(source, safe=True)))
 
-    def _overfit(self, source: CheckpointSource | None, *, safe: bool) -> Run:
+    def _overfit(
+        self, source: CheckpointSource | None, *, safe: bool
+    ) -> Generator[Trial, TrialState, Run]:
         prefix = source.prefix if source else None
         training = self._job.trainings.overfit(self._job.few, prefix, safe=safe)
         self._note(**{training.name: self._described(training)})
-        state = self._train(training, training.trial.num_steps)
+        state = yield training.trial
         run = self._described(training)
         if state.state not in FINISHED:
             return run
-        self._on_stage("the checkpoints of the overfit")
+        self._on_stage("evaluating the checkpoints of the overfit")
         data = eval_images(self._job.few)
         if state.state == "succeeded":
             return dataclasses.replace(run, points=self._points(training, source, data))
@@ -191,16 +179,6 @@ class SanityRunner:
             return run
         start = self._at_start(source, data)[0].ap
         return dataclasses.replace(run, points=(Point(0, start),))
-
-    def _train(self, training: Training, steps: int) -> TrialState:
-        """Gives the state of a trial that has ended, which is run if it has not."""
-        trial = training.trial
-        state = self._store.state(trial.trial_id)
-        settled = FINISHED if self._retry_failed else FINISHED | {"failed"}
-        if state.state in settled:
-            return state
-        _, state = self._loop.next_ended([trial], self._executor_for(steps))
-        return state
 
     def _points(
         self, training: Training, source: CheckpointSource | None, data: EvalData

@@ -1,0 +1,1 @@
+"""What runs trials: in processes of this machine."""
