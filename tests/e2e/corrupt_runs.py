@@ -31,7 +31,7 @@ from fake_trials import EFFICIENTDET, FAKE_WORKER, small_records  # noqa: E402
 
 from odapi_repro import explain, run  # noqa: E402
 from odapi_repro.features.ablate import level_plots as plots  # noqa: E402
-from odapi_repro.trials import executor  # noqa: E402
+from odapi_repro.trials import session  # noqa: E402
 
 TIMES = {"wall_seconds", "train_seconds", "eval_seconds", "images_per_second"}
 SKIPPED = {".lock", "train.log"}  # nobody reads them
@@ -64,9 +64,8 @@ def without_figures() -> None:
 
     plots.render_plots = lambda report: {}
     figures.render_figures = lambda report: {}
-    for module in (run, explain):
-        module.LocalExecutor = functools.partial(executor.LocalExecutor, worker=FAKE_WORKER)
-        module.check_worker_environment = lambda *_: None
+    session.LocalExecutor = functools.partial(session.LocalExecutor, worker=FAKE_WORKER)
+    session.check_worker_environment = lambda *_: None
 
 
 def table(folder: Path, name: str) -> pd.DataFrame:
