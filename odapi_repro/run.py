@@ -10,12 +10,11 @@ from absl import flags
 
 from odapi_repro.command import run_command
 from odapi_repro.errors import UserError
-from odapi_repro.factors import FACTORS
+from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, need_training
 from odapi_repro.factors.axes import DESIGNS
-from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 from odapi_repro.features.ablate.run_study import run_study
 from odapi_repro.features.sanity.run_checks import run_sanity
-from odapi_repro.features.sweep.run_sweep import is_post_hoc, run_post_hoc
+from odapi_repro.features.sweep.run_sweep import run_post_hoc
 from odapi_repro.foreign_text import command_line
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.trials.study_flags import define_study_flags, levels_held, levels_named
@@ -93,10 +92,10 @@ def _run(positional: list[str], command: str) -> int:
     if FLAGS.sanity:
         return run_sanity(FLAGS, _pipeline(positional), command, at=levels_held(FLAGS.at))
     factors = list(dict.fromkeys(FLAGS.ablate or ()))
-    if is_post_hoc(factors, FLAGS.checkpoint):
-        levels = levels_named(FLAGS.levels, factors)
-        return run_post_hoc(FLAGS, positional, command, levels=levels)
-    return run_study(FLAGS, _pipeline(positional), command)
+    if need_training(factors, FLAGS.checkpoint):
+        return run_study(FLAGS, _pipeline(positional), command)
+    levels = levels_named(FLAGS.levels, factors)
+    return run_post_hoc(FLAGS, positional, command, levels=levels)
 
 
 def _pipeline(positional: list[str]) -> Pipeline:

@@ -1,6 +1,5 @@
 """Effects and their uncertainty: pure functions on tables of trials."""
 
-from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.effects import Contrast, contrasts, effects_table
 from odapi_repro.analysis.levels import LevelSummary, summarize_levels
 from odapi_repro.analysis.multiplicity import holm
@@ -13,13 +12,14 @@ from odapi_repro.analysis.trials import (
     order_columns,
     points,
 )
+from odapi_repro.factors.axes import Axis
 
 __all__ = [
     "BOX_METRICS",
     "LEADING_COLUMNS",
     "MASK_METRICS",
+    "Axis",
     "Contrast",
-    "FactorAxis",
     "LevelSummary",
     "check_trials",
     "contrasts",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -12,68 +11,13 @@ import pandas as pd
 
 from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
 
-__all__ = ["AP_OR_0", "GIVEN_CONVERGENCE", "Cell", "Estimand", "FactorAxis", "cell", "outcomes"]
+__all__ = ["AP_OR_0", "GIVEN_CONVERGENCE", "Cell", "Estimand", "cell", "outcomes"]
 
 Estimand = Literal["ap_or_0", "given_convergence"]
 AP_OR_0: Final[Estimand] = "ap_or_0"
 GIVEN_CONVERGENCE: Final[Estimand] = "given_convergence"
 
 _SCORES = frozenset({*BOX_METRICS, *MASK_METRICS})
-
-
-@dataclass(frozen=True)
-class FactorAxis:
-    """One factor of a study: its levels in order, and what the other factors are meanwhile.
-
-    Attributes:
-        name: the factor's column in the table of trials.
-        reference_level: the label every other level is compared with.
-        levels: the labels in the order in which they are printed and plotted.
-        at: the label at which each other factor is held while this one varies. A factor that is
-            not named is held at its own reference level (`oat`) or varies (`grid`).
-        design: `oat` (one factor at a time) or `grid` (every combination was trained, and an
-            effect is the average of the simple effects over the combinations of the others).
-    """
-
-    name: str
-    reference_level: str
-    levels: tuple[str, ...]
-    at: Mapping[str, str] = field(default_factory=dict)
-    design: Literal["oat", "grid"] = "oat"
-
-    def __post_init__(self) -> None:
-        if self.reference_level not in self.levels:
-            raise ValueError(
-                f"{self.name}: the reference level {self.reference_level!r} is not one of"
-                f" {list(self.levels)}"
-            )
-        if len(set(self.levels)) != len(self.levels):
-            raise ValueError(f"{self.name}: a level appears twice in {list(self.levels)}")
-        if self.name in self.at:
-            raise ValueError(f"{self.name} cannot be held at {self.at[self.name]!r} and vary")
-
-    @property
-    def other_levels(self) -> tuple[str, ...]:
-        """The levels that are compared with the reference level."""
-        return tuple(level for level in self.levels if level != self.reference_level)
-
-    def contexts(self, axes: Sequence[FactorAxis]) -> list[dict[str, str]]:
-        """What the other factors are while this one varies: one mapping for `oat`, many for `grid`.
-
-        Args:
-            axes: all axes of the study; this one may be among them.
-        """
-        choices: dict[str, tuple[str, ...]] = {name: (label,) for name, label in self.at.items()}
-        for other in axes:
-            if other.name == self.name or other.name in self.at:
-                continue
-            one = self.design == "oat"
-            choices[other.name] = (other.reference_level,) if one else other.levels
-        names = sorted(choices)
-        return [
-            dict(zip(names, labels, strict=True))
-            for labels in itertools.product(*(choices[name] for name in names))
-        ]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from odapi_repro.analysis.cells import (
     GIVEN_CONVERGENCE,
     Cell,
     Estimand,
-    FactorAxis,
     cell,
     outcomes,
 )
@@ -43,6 +42,7 @@ from odapi_repro.analysis.intervals import (
 )
 from odapi_repro.analysis.trials import check_trials
 from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, Verdict, judge
+from odapi_repro.factors.axes import Axis
 
 __all__ = ["EFFECTS_COLUMNS", "Contrast", "Verdict", "contrasts", "effects_table", "study_variance"]
 
@@ -109,7 +109,7 @@ EFFECTS_COLUMNS = tuple(
 
 def contrasts(
     trials: pd.DataFrame,
-    factors: Sequence[FactorAxis],
+    factors: Sequence[Axis],
     *,
     metrics: Sequence[str],
     margin: float | Mapping[str, float],
@@ -156,7 +156,7 @@ def effects_table(rows: Iterable[Contrast]) -> pd.DataFrame:
 
 
 def study_variance(
-    trials: pd.DataFrame, factors: Sequence[FactorAxis], metric: str, estimand: Estimand = AP_OR_0
+    trials: pd.DataFrame, factors: Sequence[Axis], metric: str, estimand: Estimand = AP_OR_0
 ) -> PooledVariance | None:
     """The variance between replicates pooled over the study's cells, None where they differ."""
     counted = outcomes(trials, metric, estimand)
@@ -172,7 +172,7 @@ def study_variance(
 
 def _family(
     trials: pd.DataFrame,
-    factors: Sequence[FactorAxis],
+    factors: Sequence[Axis],
     metric: str,
     estimand: Estimand,
     margin: float,
@@ -197,7 +197,7 @@ def _family(
 
 
 def _blank(
-    axis: FactorAxis,
+    axis: Axis,
     level: str,
     metric: str,
     estimand: Estimand,

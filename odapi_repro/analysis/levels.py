@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from odapi_repro.analysis.cells import AP_OR_0, FactorAxis, cell, outcomes
+from odapi_repro.analysis.cells import AP_OR_0, cell, outcomes
 from odapi_repro.analysis.effects import study_variance
 from odapi_repro.analysis.intervals import linear_contrast
+from odapi_repro.factors.axes import Axis
 
 __all__ = ["LevelSummary", "summarize_levels"]
 
@@ -38,8 +39,8 @@ class LevelSummary:
 
 def summarize_levels(
     trials: pd.DataFrame,
-    axis: FactorAxis,
-    axes: Sequence[FactorAxis],
+    axis: Axis,
+    axes: Sequence[Axis],
     *,
     metric: str = "AP",
     confidence: float = 0.95,

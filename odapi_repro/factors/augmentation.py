@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Factor, Level, Setting
-from odapi_repro.pipeline import Pipeline, Recipe
-
-__all__ = ["AUGMENTATIONS", "Augmentation"]
+from odapi_repro.factors.factor import Level, Setting, TrainedFactor
+from odapi_repro.pipeline import Pipeline
 
 _FLIP = "random_horizontal_flip {}"
 _COLOR = (
@@ -38,7 +33,7 @@ AUGMENTATIONS: dict[str, tuple[str, ...]] = {
 REFERENCE = "reference"
 
 
-class Augmentation(Factor):
+class Augmentation(TrainedFactor):
     """What is done to images and boxes before they are trained on."""
 
     name = "augmentation"
@@ -65,23 +60,12 @@ class Augmentation(Factor):
         """A name of the table above, or `reference`."""
         if text == REFERENCE:
             return self.reference_level(setting)
-        if text not in AUGMENTATIONS:
-            names = [REFERENCE, *AUGMENTATIONS]
-            raise UserError(
-                f"'{text}' is no level of {self.name}",
-                expected=f"one of {', '.join(names)}",
-                mend=f"{nearest(text, names)}e.g. --levels reference,none",
-            )
+        self.named(text, [REFERENCE, *AUGMENTATIONS])
         options = AUGMENTATIONS[text]
         if any("SIZE" in option for option in options):
             size = str(_input_size(setting.pipeline))
             options = tuple(option.replace("SIZE", size) for option in options)
         return Level(text, options)
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the options."""
-        assert isinstance(level.value, tuple)
-        return dataclasses.replace(recipe, augmentation=level.value)
 
 
 def _canonical(level: Level) -> tuple[str, ...]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline, Recipe
-
-__all__ = ["Factor", "Level", "Setting", "parse_amount", "parse_rate"]
 
 
 @dataclass(frozen=True)
@@ -45,54 +45,139 @@ class Setting:
     num_train_files: int | None = None
 
 
-class Factor(ABC):
-    """One factor: its levels, the quantities it owns, what it holds constant.
+SettingT = TypeVar("SettingT")
+
+
+class Factor(ABC, Generic[SettingT]):
+    """One factor: its levels, and what it holds constant.
 
     Attributes:
         name: as on the command line.
         summary: what it changes, in one line.
-        owns: the fields of `Recipe` that it alone writes.
         holds: what stays constant while it varies, and what moves along, for the table.
+        needs_training: whether a level takes a training, or is measured on a finished checkpoint.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    owns: ClassVar[tuple[str, ...]]
     holds: ClassVar[str]
+    needs_training: ClassVar[bool]
 
-    def check_applies(self, setting: Setting) -> None:
+    def check_applies(self, setting: SettingT) -> None:
         """Raises `UserError` naming the pipelines it applies to, when it does not apply here."""
         del setting
 
     @abstractmethod
-    def reference_level(self, setting: Setting) -> Level:
-        """Gives the level at which the reference recipe stands."""
+    def reference_level(self, setting: SettingT) -> Level:
+        """Gives the level at which the pipeline stands."""
 
     @abstractmethod
-    def default_levels(self, setting: Setting) -> tuple[Level, ...]:
-        """Gives the levels studied when none are named; the reference level is among them."""
+    def default_levels(self, setting: SettingT) -> tuple[Level, ...]:
+        """Gives the levels studied when none are named."""
 
     @abstractmethod
-    def parse_level(self, text: str, setting: Setting) -> Level:
+    def parse_level(self, text: str, setting: SettingT) -> Level:
         """Gives the level that `text` names: literal, or relative to the reference (`1/4`, `2x`).
 
         Raises:
             UserError: with the nearest level or the form expected.
         """
 
-    @abstractmethod
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Gives the recipe with the quantities this factor owns set to the level."""
-
-    def default_at(self, setting: Setting) -> Mapping[str, str]:
+    def default_at(self, setting: SettingT) -> Mapping[str, str]:
         """Gives factor name -> level text at which the others stand, where not the reference."""
         del setting
         return {}
+
+    def no_level(self, text: str, expected: str, example: str) -> UserError:
+        """Gives the error of a text that names no level."""
+        return UserError(
+            f"'{text}' is no level of {self.name}",
+            expected=expected,
+            mend=f"e.g. --levels {self.name}={example}",
+        )
+
+    def named(self, text: str, names: Sequence[str]) -> Level:
+        """Gives the level of one of a few names."""
+        if text in names:
+            return Level(text, text)
+        example = ",".join(names[:2])
+        raise UserError(
+            f"'{text}' is no level of {self.name}",
+            expected=f"one of {', '.join(names)}",
+            mend=f"{nearest(text, names)}e.g. --levels {self.name}={example}",
+        )
+
+
+class TrainedFactor(Factor[Setting]):
+    """A factor whose levels are trained.
+
+    Attributes:
+        owns: the fields of `Recipe` that it alone writes.
+    """
+
+    owns: ClassVar[tuple[str, ...]]
+    needs_training = True
+
+    def edit(self, recipe: Recipe, level: Level) -> Recipe:
+        """Gives the recipe with the quantities this factor owns set to the level."""
+        owned: dict[str, Any] = dict.fromkeys(self.owns, level.value)
+        return dataclasses.replace(recipe, **owned)
 
     def at_full_scale(self, level: Level, setting: Setting) -> str:
         """Gives what the level corresponds to at the pipeline's own scale, for the mapping."""
         del setting
         return level.label
+
+
+class AmountFactor(TrainedFactor):
+    """A factor that owns one whole number, given literally or as a share of the reference's.
+
+    Attributes:
+        unit: of the number.
+        default_shares: of the reference, the levels where none are named.
+    """
+
+    unit: ClassVar[str]
+    default_shares: ClassVar[tuple[Fraction, ...]]
+
+    def own(self, recipe: Recipe) -> int:
+        """Gives the number of a recipe; `check_applies` has looked that there is one."""
+        found = getattr(recipe, self.owns[0])
+        assert isinstance(found, int)
+        return found
+
+    def least(self, setting: Setting) -> int:
+        """Gives the smallest number that a level may come to."""
+        del setting
+        return 1
+
+    def reference_level(self, setting: Setting) -> Level:
+        """The pipeline's own."""
+        return whole(self.own(setting.recipe))
+
+    def default_levels(self, setting: Setting) -> tuple[Level, ...]:
+        """The shares of the reference."""
+        own, least = self.own(setting.recipe), self.least(setting)
+        numbers = {max(least, round(own * share)) for share in self.default_shares}
+        return tuple(map(whole, sorted(numbers, reverse=True)))
+
+    def parse_level(self, text: str, setting: Setting) -> Level:
+        """A number, or a share of the reference's."""
+        own, least = self.own(setting.recipe), self.least(setting)
+        return whole(parse_amount(text, own, factor=self.name, unit=self.unit, at_least=least))
+
+    def at_full_scale(self, level: Level, setting: Setting) -> str:
+        """The number that is the same share of the pipeline's own."""
+        assert isinstance(level.value, int)
+        share = Fraction(level.value, self.own(setting.recipe))
+        reference = self.own(setting.full_recipe)
+        full = f"{float(share * reference):g}"
+        return full if share == 1 else f"{full} ({share} of {reference})"
+
+
+def whole(number: int) -> Level:
+    """Gives the level of a whole number."""
+    return Level(str(number), number)
 
 
 def parse_amount(text: str, reference: int, *, factor: str, unit: str, at_least: int) -> int:

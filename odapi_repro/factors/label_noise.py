@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Factor, Level, Setting
+from odapi_repro.factors.factor import Level, Setting, TrainedFactor
 from odapi_repro.factors.share import parse_share
-from odapi_repro.pipeline import Recipe
 from odapi_repro.pipeline.record_edits import LABEL_NOISE_KINDS, LabelNoise
-
-__all__ = ["LabelNoiseFactor"]
 
 _NONE = "none"
 
 
-class LabelNoiseFactor(Factor):
+class LabelNoiseFactor(TrainedFactor):
     """A share of the training annotations made wrong in one way."""
 
     name = "label_noise"
@@ -73,8 +68,3 @@ class LabelNoiseFactor(Factor):
             )
         noise = LabelNoise(kind, share)
         return Level(noise.label, noise)
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the noise."""
-        assert level.value is None or isinstance(level.value, LabelNoise)
-        return dataclasses.replace(recipe, label_noise=level.value)

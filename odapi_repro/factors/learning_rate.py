@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Factor, Level, Setting, parse_rate
+from odapi_repro.factors.factor import Level, Setting, TrainedFactor, parse_rate
 from odapi_repro.pipeline import Recipe
 
-__all__ = ["LearningRate"]
 
-
-class LearningRate(Factor):
+class LearningRate(TrainedFactor):
     """The rate after warm-up, from which the schedule decays."""
 
     name = "learning_rate"
@@ -50,11 +47,6 @@ class LearningRate(Factor):
     def parse_level(self, text: str, setting: Setting) -> Level:
         """A rate, or a multiple of the reference's."""
         return _level(parse_rate(text, _peak(setting.recipe), factor=self.name))
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the peak."""
-        assert isinstance(level.value, float)
-        return dataclasses.replace(recipe, base_lr=level.value)
 
     def at_full_scale(self, level: Level, setting: Setting) -> str:
         """The rate that is the same multiple of the pipeline's own."""

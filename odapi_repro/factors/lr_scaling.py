@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
-from odapi_repro.command import nearest
-from odapi_repro.errors import UserError
 from odapi_repro.factors.batch_size import BatchSize
-from odapi_repro.factors.factor import Factor, Level, Setting
-from odapi_repro.pipeline import LR_RULES, Recipe
-
-__all__ = ["LrScaling"]
+from odapi_repro.factors.factor import Level, Setting, TrainedFactor
+from odapi_repro.pipeline import LR_RULES
 
 
-class LrScaling(Factor):
+class LrScaling(TrainedFactor):
     """The rule by which rates move when the batch is not the reference's."""
 
     name = "lr_scaling"
@@ -39,17 +34,7 @@ class LrScaling(Factor):
     def parse_level(self, text: str, setting: Setting) -> Level:
         """One of `none`, `linear`, `sqrt`."""
         del setting
-        if text not in LR_RULES:
-            raise UserError(
-                f"'{text}' is no level of {self.name}",
-                expected=f"one of {', '.join(LR_RULES)}",
-                mend=f"{nearest(text, LR_RULES)}e.g. --levels none,linear",
-            )
-        return Level(text, text)
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the rule."""
-        return dataclasses.replace(recipe, lr_rule=str(level.value))
+        return self.named(text, LR_RULES)
 
     def default_at(self, setting: Setting) -> Mapping[str, str]:
         """The smallest of batch_size's default levels."""

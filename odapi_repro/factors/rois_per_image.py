@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Factor, Level, Setting, parse_amount
-from odapi_repro.pipeline import Pipeline, Recipe, descend
-
-__all__ = ["RoisPerImage"]
+from odapi_repro.factors.factor import AmountFactor, Level, Setting
+from odapi_repro.pipeline import Pipeline, descend
 
 _FIELD = "second_stage_batch_size"
 
 
-class RoisPerImage(Factor):
+class RoisPerImage(AmountFactor):
     """Regions of interest sampled in an image for the second (and the mask) stage's losses.
 
     Source: OD API, `faster_rcnn_meta_arch.FasterRCNNMetaArch._sample_box_classifier_batch`. At
@@ -24,6 +21,7 @@ class RoisPerImage(Factor):
     name = "rois_per_image"
     summary = "proposals of an image that the second stage is trained on (second_stage_batch_size)"
     owns = ("rois_per_image",)
+    unit = "regions sampled in an image"
     holds = (
         "everything else is held: proposals at inference (first_stage_max_proposals), the share of "
         "positives among the sampled (second_stage_balance_fraction), batch, images seen and rates."
@@ -49,56 +47,18 @@ class RoisPerImage(Factor):
                 mend="remove the hard_example_miner, or choose another factor",
             )
 
-    def reference_level(self, setting: Setting) -> Level:
-        """The pipeline's own `second_stage_batch_size` (64 where it is not written)."""
-        return _level(_reference(setting.recipe))
-
-    def default_levels(self, setting: Setting) -> tuple[Level, ...]:
-        """The reference, half and a quarter of it (at least 1)."""
-        reference = _reference(setting.recipe)
-        counts = {max(1, round(reference * share)) for share in self.default_shares}
-        return tuple(_level(count) for count in sorted(counts, reverse=True))
-
     def parse_level(self, text: str, setting: Setting) -> Level:
         """A number of regions, or a share of the reference's; at most the proposals."""
-        count = parse_amount(
-            text,
-            _reference(setting.recipe),
-            factor=self.name,
-            unit="regions sampled in an image",
-            at_least=1,
-        )
+        level = super().parse_level(text, setting)
         proposals = _max_proposals(setting.pipeline)
-        if count > proposals:
+        if int(level.label) > proposals:
             raise UserError(
-                f"level '{text}' of {self.name} comes to {count} of {proposals} proposals",
+                f"level '{text}' of {self.name} comes to {level.label} of {proposals} proposals",
                 expected=f"at most first_stage_max_proposals, {proposals} here: the OD API stops "
                 "while it builds the model",
                 mend=f"choose {proposals} or less, or a pipeline with more proposals",
             )
-        return _level(count)
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the regions."""
-        assert isinstance(level.value, int)
-        return dataclasses.replace(recipe, rois_per_image=level.value)
-
-    def at_full_scale(self, level: Level, setting: Setting) -> str:
-        """The regions that are the same share of the pipeline's own."""
-        assert isinstance(level.value, int)
-        share = Fraction(level.value, _reference(setting.recipe))
-        reference = _reference(setting.full_recipe)
-        full = f"{float(share * reference):g}"
-        return full if share == 1 else f"{full} ({share} of {reference})"
-
-
-def _level(count: int) -> Level:
-    return Level(str(count), count)
-
-
-def _reference(recipe: Recipe) -> int:
-    assert recipe.rois_per_image is not None  # check_applies comes first
-    return recipe.rois_per_image
+        return level
 
 
 def _max_proposals(pipeline: Pipeline) -> int:

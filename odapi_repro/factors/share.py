@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Factor, Level, Setting
-from odapi_repro.pipeline import Recipe
-
-__all__ = ["ShareFactor", "parse_share"]
+from odapi_repro.factors.factor import Level, Setting, TrainedFactor
 
 
-class ShareFactor(Factor):
+class ShareFactor(TrainedFactor):
     """A factor that owns one share of the recipe, of the training images.
 
     Attributes:
@@ -40,12 +36,6 @@ class ShareFactor(Factor):
         one = self.reference_share == 1
         share = parse_share(text, factor=self.name, of="the training images", zero=not one, one=one)
         return _level(share)
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the share."""
-        assert isinstance(level.value, float)
-        owned: dict[str, Any] = dict.fromkeys(self.owns, level.value)
-        return dataclasses.replace(recipe, **owned)
 
 
 def _level(share: float) -> Level:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Factor, Level, Setting, parse_amount
-from odapi_repro.pipeline import Recipe
-
-__all__ = ["TrainShards"]
+from odapi_repro.factors.factor import Level, Setting, TrainedFactor, parse_amount
 
 
-class TrainShards(Factor):
+class TrainShards(TrainedFactor):
     """Shards of the training records that are read, by name the first.
 
     The OD API reads what `input_path` matches and says nothing when that is one file of a hundred
@@ -63,11 +59,6 @@ class TrainShards(Factor):
                 mend=f"choose {files} or less, or name more records with --train_records",
             )
         return _level(count, setting)
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the files that are read; all of them is the recipe as it was."""
-        assert level.value is None or isinstance(level.value, int)
-        return dataclasses.replace(recipe, train_shards=level.value)
 
     def at_full_scale(self, level: Level, setting: Setting) -> str:
         """The share of the records, which is the same at every scale."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Factor, Level, Setting, parse_amount
-from odapi_repro.pipeline import Recipe
-
-__all__ = ["Warmup"]
+from odapi_repro.factors.factor import Level, Setting, TrainedFactor, parse_amount
 
 
-class Warmup(Factor):
+class Warmup(TrainedFactor):
     """How long the rate climbs before it decays."""
 
     name = "warmup"
@@ -57,11 +52,6 @@ class Warmup(Factor):
                 mend="choose a smaller level, or more --steps",
             )
         return self._level(steps, setting)
-
-    def edit(self, recipe: Recipe, level: Level) -> Recipe:
-        """Sets the warm-up images."""
-        assert isinstance(level.value, int)
-        return dataclasses.replace(recipe, warmup_images=level.value)
 
     def at_full_scale(self, level: Level, setting: Setting) -> str:
         """The steps that are the same share of the pipeline's own run."""

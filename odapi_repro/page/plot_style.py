@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis.cells import FactorAxis
+from odapi_repro.factors.axes import Axis
 from odapi_repro.foreign_text import shortened_name
 from odapi_repro.page.results_folder import Drawing
 
@@ -105,7 +105,7 @@ def captioned(figure: Figure, title: Sequence[str], note: str) -> None:
     figure.supxlabel(note, x=0.01, ha="left", fontsize=8.5, color=MUTED)
 
 
-def numeric_levels(axis: FactorAxis) -> dict[str, float] | None:
+def numeric_levels(axis: Axis) -> dict[str, float] | None:
     """The levels as positive numbers, for a log2 axis; None when they are names."""
     try:
         values = {label: float(label) for label in axis.levels}
@@ -114,13 +114,13 @@ def numeric_levels(axis: FactorAxis) -> dict[str, float] | None:
     return values if all(0 < value < float("inf") for value in values.values()) else None
 
 
-def title(axis: FactorAxis) -> str:
+def title(axis: Axis) -> str:
     """The factor, and where other factors were held on purpose."""
     held = ", ".join(f"{name} {legible(level)}" for name, level in sorted(axis.at.items()))
     return f"{axis.name} at {held}" if held else axis.name
 
 
-def level_colours(axis: FactorAxis) -> dict[str, Any]:
+def level_colours(axis: Axis) -> dict[str, Any]:
     """A colour a level: ink for the reference, shades in order for numbers, else hues."""
     others = axis.other_levels
     numeric = numeric_levels(axis)

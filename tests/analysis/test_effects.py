@@ -12,8 +12,8 @@ from scipy import stats
 from odapi_repro.analysis import (
     BOX_METRICS,
     LEADING_COLUMNS,
+    Axis,
     Contrast,
-    FactorAxis,
     contrasts,
     effects_table,
     order_columns,
@@ -22,7 +22,7 @@ from odapi_repro.analysis import (
 )
 from odapi_repro.features.ablate.effect_sentences import diverged_text, study_headline
 
-BATCH = FactorAxis("batch_size", "16", ("2", "8", "16"))
+BATCH = Axis("batch_size", "16", ("2", "8", "16"))
 
 
 def table(cells: dict[tuple[str, ...], list[float]], factors: tuple[str, ...]) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def batch_trials(two: list[float], eight: list[float], sixteen: list[float]) -> 
     return table({("2",): two, ("8",): eight, ("16",): sixteen}, ("batch_size",))
 
 
-def ap_rows(trials: pd.DataFrame, *axes: FactorAxis, margin: float = 0.5) -> list[Contrast]:
+def ap_rows(trials: pd.DataFrame, *axes: Axis, margin: float = 0.5) -> list[Contrast]:
     return contrasts(trials, axes or (BATCH,), metrics=["AP"], margin=margin)
 
 
@@ -65,11 +65,11 @@ def test_equivalence_needs_an_interval_within_the_margin() -> None:
 
 def test_an_effect_that_shows_alone_may_not_show_among_many() -> None:
     trials = batch_trials([26.0, 26.8, 25.4], [27.5, 26.4, 26.0], [27.2, 28.2, 27.3])
-    alone = ap_rows(trials, FactorAxis("batch_size", "16", ("2", "16")))[0]
+    alone = ap_rows(trials, Axis("batch_size", "16", ("2", "16")))[0]
     others = {(name,): [27.2, 28.3, 27.4] for name in ("4", "32", "64", "128", "256", "512")}
     levels = ("2", "16", *(name for (name,) in others))
     many = pd.concat([trials, table(others, ("batch_size",))])
-    two = ap_rows(many, FactorAxis("batch_size", "16", levels))[0]
+    two = ap_rows(many, Axis("batch_size", "16", levels))[0]
     raw = 2 * float(stats.t.sf(abs(two.delta) / two.se, two.df))
     assert (alone.verdict, two.verdict) == ("loss", "unresolved")
     assert two.high < 0
@@ -123,8 +123,8 @@ def test_trials_that_did_not_finish_are_left_out_and_counted() -> None:
 
 
 def test_a_factor_is_studied_where_it_is_held() -> None:
-    scaling = FactorAxis("lr_scaling", "none", ("none", "linear"), at={"batch_size": "2"})
-    batch = FactorAxis("batch_size", "16", ("2", "16"))
+    scaling = Axis("lr_scaling", "none", ("none", "linear"), at={"batch_size": "2"})
+    batch = Axis("batch_size", "16", ("2", "16"))
     cells = {("16", "none"): [27, 28.0], ("2", "none"): [18, 19.0], ("2", "linear"): [22, 23.5]}
     rows = ap_rows(table(cells, ("batch_size", "lr_scaling")), batch, scaling)
     assert [row.delta for row in rows] == pytest.approx([-9.0, 4.25])
@@ -143,8 +143,8 @@ def test_a_grid_averages_the_simple_effects() -> None:
         }.items()
     }
     axes = (
-        FactorAxis("batch_size", "16", ("2", "16"), design="grid"),
-        FactorAxis("lr_scaling", "none", ("none", "linear"), design="grid"),
+        Axis("batch_size", "16", ("2", "16"), design="grid"),
+        Axis("lr_scaling", "none", ("none", "linear"), design="grid"),
     )
     row = ap_rows(table(cells, ("batch_size", "lr_scaling")), *axes)[0]
     means = {key: np.mean(values) for key, values in cells.items()}
@@ -188,7 +188,7 @@ def test_points_are_percent_and_cocos_minus_one_is_nothing() -> None:
 
 def test_a_level_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="'64' is not one of"):
-        FactorAxis("batch_size", "64", ("2", "16"))
+        Axis("batch_size", "64", ("2", "16"))
 
 
 def test_a_level_summary_counts_what_diverged() -> None:
@@ -204,8 +204,8 @@ def test_runs_that_diverged_are_counted_over_combinations_that_one_side_alone_ha
         ("2", "x"): [nan, 20.0, 20.1, 20.2], ("2", "y"): [nan, nan, 20.0, 20.3],
     }  # fmt: skip
     axes = (
-        FactorAxis("batch_size", "16", ("2", "16"), design="grid"),
-        FactorAxis("rule", "x", ("x", "y"), design="grid"),
+        Axis("batch_size", "16", ("2", "16"), design="grid"),
+        Axis("rule", "x", ("x", "y"), design="grid"),
     )
     rows = contrasts(table(cells, ("batch_size", "rule")), axes, metrics=["AP"], margin=0.5)
     for row in rows:
@@ -234,7 +234,7 @@ def test_the_headline_of_any_study_says_no_more_than_its_rows(seed: int) -> None
     }
     if not any(cells.values()):
         return
-    rows = ap_rows(table(cells, ("batch_size",)), FactorAxis("batch_size", "0", levels))
+    rows = ap_rows(table(cells, ("batch_size",)), Axis("batch_size", "0", levels))
     told = study_headline(rows)
     verdicts = {row.verdict for row in rows if not math.isnan(row.delta)}
     assert "nan" not in told

@@ -32,7 +32,7 @@ def test_one_at_a_time_shares_the_reference_cell() -> None:
 def test_a_grid_is_every_combination() -> None:
     plan = plan_of("batch_size", "augmentation", design="grid")
     found = {tuple(cell.values()) for cell in cells(plan)}
-    batches, options = ({level.label for level in axis.levels} for axis in plan.axes)
+    batches, options = (set(axis.levels) for axis in plan.axes)
     assert found == {(batch, option) for batch in batches for option in options}
 
 
@@ -57,14 +57,14 @@ def test_at_goes_before_a_factors_own_default() -> None:
 
 def test_a_study_of_both_holds_lr_scaling_at_its_own_smallest_batch() -> None:
     plan = plan_of("batch_size", "lr_scaling", levels={"batch_size": ["32", "8"]})
-    by_name = {axis.factor.name: axis for axis in plan.axes}
-    assert by_name["lr_scaling"].at["batch_size"].label == "8"
+    by_name = {axis.name: axis for axis in plan.axes}
+    assert by_name["lr_scaling"].at["batch_size"] == "8"
     assert by_name["batch_size"].at == {}
 
 
 def test_the_reference_is_added_to_levels_that_leave_it_out_and_counted_once() -> None:
     (axis,) = plan_of("batch_size", levels={"batch_size": ["2", "128", "2", "1x"]}).axes
-    assert [level.label for level in axis.levels] == ["128", "2"]
+    assert axis.levels == ("128", "2")
 
 
 def test_cells_that_come_to_the_same_training_run_once_under_the_reference_rule() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors import FACTORS, factor_hint, factor_named
+from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, factor_hint, factor_named
 from odapi_repro.factors.other_words import _ALSO_CALLED, _NO_FACTOR
-from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
 
 ALL = [*FACTORS, *POST_HOC_FACTORS]
 

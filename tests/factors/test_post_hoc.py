@@ -11,12 +11,10 @@ import pytest
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.evaluation.inference.model_edits import check_passes
-from odapi_repro.factors import FACTORS
+from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, need_training
 from odapi_repro.factors.post_hoc import (
     AS_CONFIGURED,
-    POST_HOC_FACTORS,
     PostHocSetting,
-    post_hoc_factor_named,
 )
 from odapi_repro.pipeline import Pipeline, load_pipeline, set_field
 from odapi_repro.trials.scales import scale_pipeline
@@ -279,4 +277,4 @@ def test_sizes_that_weights_depend_on_are_refused(name: str, fields: Any, named:
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'soft_nms'"):
-        post_hoc_factor_named("softnms")
+        need_training(["softnms"], "runs/a")

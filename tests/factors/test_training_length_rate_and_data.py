@@ -72,7 +72,7 @@ def test_each_begins_with_the_reference_and_edits_only_what_it_owns(name, pipeli
     setting, factor = setting_of(pipeline, scale), FACTORS[name]
     reference = factor.reference_level(setting)
     (axis,) = plan_of(name, pipeline=pipeline, scale=scale).axes
-    assert axis.reference == reference
+    assert axis.reference_level == reference.label
     assert reference in factor.default_levels(setting)
     same = render_recipe(factor.edit(setting.recipe, reference), setting.pipeline)
     assert same.proto == setting.pipeline.proto

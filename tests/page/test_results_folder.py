@@ -14,7 +14,7 @@ from fake_study import batch_rows, study
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from odapi_repro.analysis import FactorAxis
+from odapi_repro.analysis import Axis
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.features.ablate.level_plots import ap_figure
 from odapi_repro.features.ablate.study_page import study_results
@@ -125,8 +125,8 @@ def test_a_folder_that_cannot_be_made_is_a_users_error(tmp_path: Path) -> None:
         write(tmp_path / "file" / "results")
 
 
-def odd_axis(*levels: str) -> FactorAxis:
-    return FactorAxis("batch_size", levels[0], levels)
+def odd_axis(*levels: str) -> Axis:
+    return Axis("batch_size", levels[0], levels)
 
 
 def odd_study(*levels: str, **changes: object) -> StudyReport:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from odapi_repro.analysis import BOX_METRICS, FactorAxis
+from odapi_repro.analysis import BOX_METRICS, Axis
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.proxies import ScaleNote
 
-BATCH_SIZE = FactorAxis("batch_size", "16", ("2", "4", "8", "16", "32"))
-LR_SCALING = FactorAxis("lr_scaling", "none", ("none", "linear", "sqrt"), at={"batch_size": "2"})
+BATCH_SIZE = Axis("batch_size", "16", ("2", "4", "8", "16", "32"))
+LR_SCALING = Axis("lr_scaling", "none", ("none", "linear", "sqrt"), at={"batch_size": "2"})
 
 _AP = {"2": 17.9, "4": 22.8, "8": 25.7, "16": 26.6, "32": 26.1}
 _SHARES = dict(

@@ -7,18 +7,15 @@ from odapi_repro.factors.post_hoc.factor import (
     AS_CONFIGURED,
     DetectionPlan,
     FusionStep,
-    PostHocFactor,
+    NumberFactor,
     PostHocSetting,
     nms_field,
-    parse_number,
 )
-
-__all__ = ["BoxVoting"]
 
 _OFF = Level("off", None)
 
 
-class BoxVoting(PostHocFactor):
+class BoxVoting(NumberFactor):
     """The IoU from which a dropped box has a vote."""
 
     name = "box_voting"
@@ -28,6 +25,8 @@ class BoxVoting(PostHocFactor):
         "2015). The voters are the detections before NMS (how many: below). Masks are left "
         "out of it: they would belong to other boxes."
     )
+    expected = "off, or an IoU above 0 and at most 1"
+    example = "off,0.8"
 
     def check_applies(self, setting: PostHocSetting) -> None:
         """Where there are boxes before NMS."""
@@ -44,16 +43,11 @@ class BoxVoting(PostHocFactor):
 
     def parse_level(self, text: str, setting: PostHocSetting) -> Level:
         """`off`, or an IoU above 0."""
-        del setting
-        if text == _OFF.label:
-            return _OFF
-        return parse_number(
-            self,
-            text,
-            accepts=lambda value: 0 < value <= 1,
-            expected="off, or an IoU above 0 and at most 1",
-            example="off,0.8",
-        )
+        return _OFF if text == _OFF.label else super().parse_level(text, setting)
+
+    def accepts(self, value: float) -> bool:
+        """An IoU above 0 and at most 1."""
+        return 0 < value <= 1
 
     def plan(self, level: Level, setting: PostHocSetting) -> DetectionPlan:
         """The pipeline's own detections, and the candidates they come from."""

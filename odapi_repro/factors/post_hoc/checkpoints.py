@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Level
+from odapi_repro.factors.factor import Level, whole
 from odapi_repro.factors.post_hoc.factor import (
     AS_CONFIGURED,
     DetectionPlan,
@@ -11,8 +11,6 @@ from odapi_repro.factors.post_hoc.factor import (
     PostHocFactor,
     PostHocSetting,
 )
-
-__all__ = ["Fusion", "Swa"]
 
 
 class _OfCheckpoints(PostHocFactor):
@@ -59,9 +57,9 @@ class Fusion(_OfCheckpoints):
         """A name, or `consensus:N` with a number of checkpoints."""
         name, colon, number = text.partition(":")
         if not colon or name != "consensus":
-            return self._named(text, self.names)
+            return self.named(text, self.names)
         if not number.isdigit() or not 1 <= int(number) <= setting.num_checkpoints:
-            raise self._no_level(
+            raise self.no_level(
                 text,
                 f"a number from 1 to {setting.num_checkpoints} after consensus:",
                 "consensus:2",
@@ -99,21 +97,21 @@ class Swa(_OfCheckpoints):
     def reference_level(self, setting: PostHocSetting) -> Level:
         """The last checkpoint alone."""
         del setting
-        return _last(1)
+        return whole(1)
 
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
         """1, 2, 3 and all of them."""
         numbers = {1, 2, 3, setting.num_checkpoints}
-        return tuple(_last(n) for n in sorted(numbers) if n <= setting.num_checkpoints)
+        return tuple(whole(n) for n in sorted(numbers) if n <= setting.num_checkpoints)
 
     def parse_level(self, text: str, setting: PostHocSetting) -> Level:
         """A number of checkpoints, or `all`."""
         number = setting.num_checkpoints if text == "all" else int(text) if text.isdigit() else 0
         if not 1 <= number <= setting.num_checkpoints:
-            raise self._no_level(
+            raise self.no_level(
                 text, f"a number from 1 to {setting.num_checkpoints}, those named, or all", "1,2"
             )
-        return _last(number)
+        return whole(number)
 
     def plan(self, level: Level, setting: PostHocSetting) -> DetectionPlan:
         """One member, averaged."""
@@ -122,7 +120,3 @@ class Swa(_OfCheckpoints):
         if level.value == 1:
             return AS_CONFIGURED
         return DetectionPlan(checkpoints=(tuple(range(-level.value, 0)),))
-
-
-def _last(number: int) -> Level:
-    return Level(str(number), number)

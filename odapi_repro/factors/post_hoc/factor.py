@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Level
+from odapi_repro.factors.factor import Factor, Level
 from odapi_repro.pipeline import Pipeline, descend
-
-__all__ = [
-    "AS_CONFIGURED",
-    "FINAL_NMS",
-    "STEPS",
-    "DetectionPlan",
-    "FusionStep",
-    "PostHocFactor",
-    "PostHocSetting",
-    "has_nms",
-    "nms_field",
-    "nms_setting",
-    "parse_number",
-]
 
 FINAL_NMS: Mapping[str, str] = {
     "ssd": "model.ssd.post_processing.batch_non_max_suppression",
@@ -103,59 +88,41 @@ class PostHocSetting:
     num_checkpoints: int = 1
 
 
-class PostHocFactor(ABC):
-    """One factor: its levels, and what each of them asks for.
+class PostHocFactor(Factor[PostHocSetting]):
+    """A factor whose levels are measured on a finished checkpoint."""
 
-    Attributes:
-        name: as on the command line.
-        summary: what it changes, in one line.
-        holds: what stays constant while it varies, and what moves along, for the table.
-    """
-
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    holds: ClassVar[str]
-
-    def check_applies(self, setting: PostHocSetting) -> None:
-        """Raises `UserError` naming the pipelines it applies to, when it does not apply here."""
-        del setting
-
-    @abstractmethod
-    def reference_level(self, setting: PostHocSetting) -> Level:
-        """Gives the level at which the pipeline stands."""
-
-    @abstractmethod
-    def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
-        """Gives the levels studied when none are named."""
-
-    @abstractmethod
-    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
-        """Gives the level that `text` names.
-
-        Raises:
-            UserError: with the nearest level or the form expected.
-        """
+    needs_training = False
 
     @abstractmethod
     def plan(self, level: Level, setting: PostHocSetting) -> DetectionPlan:
         """Gives what the level asks for; the reference level asks for `AS_CONFIGURED`."""
 
-    def _no_level(self, text: str, expected: str, example: str) -> UserError:
-        return UserError(
-            f"'{text}' is no level of {self.name}",
-            expected=expected,
-            mend=f"e.g. --levels {self.name}={example}",
-        )
 
-    def _named(self, text: str, names: Sequence[str]) -> Level:
-        """Gives the level of one of a few names."""
-        if text not in names:
-            raise UserError(
-                f"'{text}' is no level of {self.name}",
-                expected=f"one of {', '.join(names)}",
-                mend=f"{nearest(text, names)}e.g. --levels {self.name}={','.join(names[:2])}",
-            )
-        return Level(text, text)
+class NumberFactor(PostHocFactor):
+    """A factor whose levels are numbers of a range; a label is the number as `%g` writes it.
+
+    Attributes:
+        expected: the range in words.
+        example: two levels, as on the command line.
+    """
+
+    expected: ClassVar[str]
+    example: ClassVar[str]
+
+    @abstractmethod
+    def accepts(self, value: float) -> bool:
+        """Whether a number is a level."""
+
+    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+        """A number of the range."""
+        del setting
+        try:
+            value = float(text)
+        except ValueError:
+            raise self.no_level(text, self.expected, self.example) from None
+        if not self.accepts(value):
+            raise self.no_level(text, self.expected, self.example)
+        return Level(f"{value:g}", value)
 
 
 def has_nms(pipeline: Pipeline) -> bool:
@@ -190,21 +157,3 @@ def nms_field(setting: PostHocSetting, name: str, factor: str) -> str:
 def nms_setting(setting: PostHocSetting, name: str, factor: str) -> Any:
     """Gives the value of a field of the pipeline's last NMS, the proto's default where unset."""
     return descend(setting.pipeline.proto, nms_field(setting, name, factor))
-
-
-def parse_number(
-    factor: PostHocFactor,
-    text: str,
-    *,
-    accepts: Callable[[float], bool],
-    expected: str,
-    example: str,
-) -> Level:
-    """Gives the level of a number; its label is the number as `%g` writes it."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise factor._no_level(text, expected, example) from None
-    if not accepts(value):
-        raise factor._no_level(text, expected, example)
-    return Level(f"{value:g}", value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 from odapi_repro.errors import UserError
@@ -10,14 +9,12 @@ from odapi_repro.factors.factor import Level, parse_amount
 from odapi_repro.factors.post_hoc.factor import (
     AS_CONFIGURED,
     DetectionPlan,
+    NumberFactor,
     PostHocFactor,
     PostHocSetting,
     nms_field,
     nms_setting,
-    parse_number,
 )
-
-__all__ = ["DetectionsPerClass", "DetectionsPerImage", "NmsIou", "ScoreThreshold", "SoftNms"]
 
 
 class _NmsSetting(PostHocFactor):
@@ -39,8 +36,8 @@ class _NmsSetting(PostHocFactor):
             return AS_CONFIGURED
         return DetectionPlan(post_processing=self._fields(level, setting))
 
-    @abstractmethod
-    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]: ...
+    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
+        return {nms_field(setting, self.field_name, self.name): level.value}
 
     def _nms(self, setting: PostHocSetting, name: str) -> Any:
         return nms_setting(setting, name, self.name)
@@ -51,7 +48,7 @@ class _NmsSetting(PostHocFactor):
         return Level(f"{value:.7g}", value)
 
 
-class ScoreThreshold(_NmsSetting):
+class ScoreThreshold(_NmsSetting, NumberFactor):
     """The score a box needs to take part in NMS."""
 
     name = "score_threshold"
@@ -62,56 +59,40 @@ class ScoreThreshold(_NmsSetting):
         "cut recall off; 0 and 1e-8 differ in boxes of next to no score."
     )
     field_name = "score_threshold"
+    expected = "a score from 0 to below 1"
+    example = "0.01,0.3"
 
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
         """What people set for demos, beside the pipeline's own."""
         del setting
         return tuple(self._level(value) for value in (0.001, 0.01, 0.05, 0.3, 0.5))
 
-    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+    def accepts(self, value: float) -> bool:
         """A score from 0 to below 1."""
-        del setting
-        return parse_number(
-            self,
-            text,
-            accepts=lambda value: 0 <= value < 1,
-            expected="a score from 0 to below 1",
-            example="0.01,0.3",
-        )
-
-    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
-        return {nms_field(setting, self.field_name, self.name): level.value}
+        return 0 <= value < 1
 
 
-class NmsIou(_NmsSetting):
+class NmsIou(_NmsSetting, NumberFactor):
     """The overlap at which the weaker of two boxes is dropped."""
 
     name = "nms_iou"
     summary = "IoU above which NMS drops the weaker of two boxes of a class"
     holds = "weights, forward pass, score threshold, soft-NMS and caps are held."
     field_name = "iou_threshold"
+    expected = "an IoU from 0 to 1"
+    example = "0.4,0.6"
 
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
         """From strict to lenient."""
         del setting
         return tuple(self._level(value) for value in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8))
 
-    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
-        """An IoU from 0 to 1 (1: no suppression)."""
-        del setting
-        return parse_number(
-            self,
-            text,
-            accepts=lambda value: 0 <= value <= 1,
-            expected="an IoU from 0 to 1",
-            example="0.4,0.6",
-        )
-
-    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
-        return {nms_field(setting, self.field_name, self.name): level.value}
+    def accepts(self, value: float) -> bool:
+        """An IoU from 0 to 1."""
+        return 0 <= value <= 1
 
 
-class SoftNms(_NmsSetting):
+class SoftNms(_NmsSetting, NumberFactor):
     """Scores that decay with the overlap, instead of boxes that are dropped."""
 
     name = "soft_nms"
@@ -122,6 +103,8 @@ class SoftNms(_NmsSetting):
         "TensorFlow's kernel multiplies scores by exp(-IoU^2 / (2 sigma)), whatever the NMS IoU."
     )
     field_name = "soft_nms_sigma"
+    expected = "0 (off) or a sigma such as 0.25"
+    example = "0,0.25"
 
     def check_applies(self, setting: PostHocSetting) -> None:
         """Where the OD API's kernel has it: not with combined, hard or static-shape NMS."""
@@ -143,19 +126,9 @@ class SoftNms(_NmsSetting):
         del setting
         return tuple(self._level(value) for value in (0.0, 0.1, 0.25, 0.5))
 
-    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
-        """A sigma of at least 0."""
-        del setting
-        return parse_number(
-            self,
-            text,
-            accepts=lambda value: 0 <= value < 100,
-            expected="0 (off) or a sigma such as 0.25",
-            example="0,0.25",
-        )
-
-    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
-        return {nms_field(setting, self.field_name, self.name): level.value}
+    def accepts(self, value: float) -> bool:
+        """0 (off) or a sigma such as 0.25."""
+        return 0 <= value < 100
 
 
 class _Cap(_NmsSetting):
@@ -238,6 +211,3 @@ class DetectionsPerClass(_Cap):
                 mend="vary detections_per_image, or raise max_total_detections in --pipeline",
             )
         return level
-
-    def _fields(self, level: Level, setting: PostHocSetting) -> dict[str, Any]:
-        return {nms_field(setting, self.field_name, self.name): level.value}

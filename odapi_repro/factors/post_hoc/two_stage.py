@@ -6,16 +6,14 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Level, parse_amount
+from odapi_repro.factors.factor import Level, parse_amount, whole
 from odapi_repro.factors.post_hoc.factor import (
     AS_CONFIGURED,
     DetectionPlan,
+    NumberFactor,
     PostHocFactor,
     PostHocSetting,
-    parse_number,
 )
-
-__all__ = ["CropSize", "MaskSize", "Proposals", "RpnNmsIou"]
 
 _MODEL = "model.faster_rcnn"
 _MASK_HEAD = f"{_MODEL}.second_stage_box_predictor.mask_rcnn_box_predictor"
@@ -55,11 +53,11 @@ class _Amount(_TwoStage):
 
     def reference_level(self, setting: PostHocSetting) -> Level:
         """The pipeline's own."""
-        return _whole(self._own(setting))
+        return whole(self._own(setting))
 
     def parse_level(self, text: str, setting: PostHocSetting) -> Level:
         """A number, or a multiple of the pipeline's own (`1/2`, `2x`)."""
-        return _whole(
+        return whole(
             parse_amount(text, self._own(setting), factor=self.name, unit=self.unit, at_least=1)
         )
 
@@ -79,7 +77,7 @@ class Proposals(_Amount):
         """From a tenth of the pipeline's own to three times."""
         own = self._own(setting)
         shares = (own // 10, round(own / 3), own, 3 * own)
-        return tuple(_whole(number) for number in sorted({max(1, share) for share in shares}))
+        return tuple(whole(number) for number in sorted({max(1, share) for share in shares}))
 
     def _own(self, setting: PostHocSetting) -> int:
         return int(setting.pipeline.proto.model.faster_rcnn.first_stage_max_proposals)
@@ -88,12 +86,14 @@ class Proposals(_Amount):
         return {f"{_MODEL}.first_stage_max_proposals": level.value}
 
 
-class RpnNmsIou(_TwoStage):
+class RpnNmsIou(_TwoStage, NumberFactor):
     """The overlap at which the weaker of two proposals is dropped."""
 
     name = "rpn_nms_iou"
     summary = "IoU above which the first stage drops the weaker of two proposals"
     holds = "weights, the number of proposals and all later post-processing are held."
+    expected = "an IoU from 0 to 1"
+    example = "0.6,0.8"
 
     def reference_level(self, setting: PostHocSetting) -> Level:
         """The pipeline's own value, 0.7 where it is unset."""
@@ -106,16 +106,9 @@ class RpnNmsIou(_TwoStage):
             self.parse_level(text, setting) for text in ("0.5", "0.6", "0.7", "0.8", "0.9")
         )
 
-    def parse_level(self, text: str, setting: PostHocSetting) -> Level:
+    def accepts(self, value: float) -> bool:
         """An IoU from 0 to 1."""
-        del setting
-        return parse_number(
-            self,
-            text,
-            accepts=lambda value: 0 <= value <= 1,
-            expected="an IoU from 0 to 1",
-            example="0.6,0.8",
-        )
+        return 0 <= value <= 1
 
     def _fields(self, level: Level) -> dict[str, Any]:
         return {f"{_MODEL}.first_stage_nms_iou_threshold": level.value}
@@ -161,7 +154,7 @@ class MaskSize(_Amount):
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
         """Half, the pipeline's own, and twice."""
         own = self._own(setting)
-        return tuple(_whole(number) for number in sorted({max(1, own // 2), own, 2 * own}))
+        return tuple(whole(number) for number in sorted({max(1, own // 2), own, 2 * own}))
 
     def _own(self, setting: PostHocSetting) -> int:
         head = setting.pipeline.proto.model.faster_rcnn.second_stage_box_predictor
@@ -199,7 +192,7 @@ class CropSize(_Amount):
         """Half, the pipeline's own, and one and a half times."""
         own = self._own(setting)
         sizes = {max(self._smallest(setting), own // 2), own, round(1.5 * own)}
-        return tuple(_whole(number) for number in sorted(sizes))
+        return tuple(whole(number) for number in sorted(sizes))
 
     def parse_level(self, text: str, setting: PostHocSetting) -> Level:
         """At least what the pooling after the crop needs."""
@@ -207,7 +200,7 @@ class CropSize(_Amount):
         smallest = self._smallest(setting)
         assert isinstance(level.value, int)
         if level.value < smallest:
-            raise self._no_level(text, f"at least maxpool_kernel_size, {smallest}", "7,14")
+            raise self.no_level(text, f"at least maxpool_kernel_size, {smallest}", "7,14")
         return level
 
     def _smallest(self, setting: PostHocSetting) -> int:
@@ -218,7 +211,3 @@ class CropSize(_Amount):
 
     def _fields(self, level: Level) -> dict[str, Any]:
         return {f"{_MODEL}.initial_crop_size": level.value}
-
-
-def _whole(number: int) -> Level:
-    return Level(str(number), number)

@@ -15,8 +15,6 @@ from odapi_repro.factors.post_hoc.factor import (
 )
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["FlipTesting", "MultiScaleTesting"]
-
 _OFF = Level("off", "off")
 _PREFIXES = {"": "union", "soft:": "soft_union", "wbf:": "weighted_boxes"}
 # A proxy's input cannot shrink: EfficientNet refuses images under 129 px.
@@ -65,7 +63,7 @@ class FlipTesting(_Views):
     def parse_level(self, text: str, setting: PostHocSetting) -> Level:
         """One of `off`, `union` (also `on`), `soft_union`, `weighted_boxes`."""
         del setting
-        return self._named("union" if text == "on" else text, self.names)
+        return self.named("union" if text == "on" else text, self.names)
 
     def plan(self, level: Level, setting: PostHocSetting) -> DetectionPlan:
         """Two views, fused."""
@@ -102,9 +100,9 @@ class MultiScaleTesting(_Views):
         try:
             scales = tuple(dict.fromkeys(float(part) for part in rest.split("+")))
         except ValueError:
-            raise self._no_level(text, expected, example) from None
+            raise self.no_level(text, expected, example) from None
         if prefix + colon not in _PREFIXES or not all(0.1 <= scale <= 4 for scale in scales):
-            raise self._no_level(text, expected, example)
+            raise self.no_level(text, expected, example)
         joined = "+".join(f"{scale:g}" for scale in scales)
         return Level(f"{prefix}{colon}{joined}", (_PREFIXES[prefix + colon], scales))
 

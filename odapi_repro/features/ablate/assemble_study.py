@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 from odapi_repro.factors import FACTORS, factor_named
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.plan import Plan
 from odapi_repro.features.ablate.study_record import StudyRecord
 from odapi_repro.features.ablate.study_report import StudyReport
@@ -96,17 +96,17 @@ def _factor_order(record: StudyRecord) -> list[str]:
     return [name for name in FACTORS if name in named]
 
 
-def _axis(name: str, record: StudyRecord, plan: Plan) -> FactorAxis:
+def _axis(name: str, record: StudyRecord, plan: Plan) -> Axis:
     axis = record.axes.get(name)
     levels = list(axis["levels"]) if axis else [_reference(name, record, plan)]
     cells = {t["cell"][name] for t in record.trials.values() if name in t["cell"]}
     levels += sorted(cells - set(levels))
-    return FactorAxis(
+    return Axis(
         name=name,
         reference_level=levels[0],
         levels=tuple(levels),
         at=dict(axis["at"]) if axis else {},
-        design="grid" if record.design == "grid" else "oat",
+        design=record.design,
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.levels import LevelSummary, summarize_levels
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.loss_curves import loss_figure
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page.numbers import number
@@ -49,7 +49,7 @@ def render_plots(report: StudyReport) -> tuple[Drawing, ...]:
     return (*by_factor, drawing("loss_curves", partial(loss_figure, report), ("png",)))
 
 
-def ap_figure(report: StudyReport, axis: FactorAxis) -> Figure | None:
+def ap_figure(report: StudyReport, axis: Axis) -> Figure | None:
     """AP against the level: a dot a seed, the mean with its interval, a cross for a diverged run.
 
     In a grid, each combination of the other factors has a line. None when nothing has finished.
@@ -77,7 +77,7 @@ def ap_figure(report: StudyReport, axis: FactorAxis) -> Figure | None:
     return figure
 
 
-def _positions(axis: FactorAxis) -> dict[str, float]:
+def _positions(axis: Axis) -> dict[str, float]:
     numeric = numeric_levels(axis)
     if numeric is None:
         return {level: float(i) for i, level in enumerate(axis.levels)}
@@ -85,7 +85,7 @@ def _positions(axis: FactorAxis) -> dict[str, float]:
 
 
 def _context_colours(
-    report: StudyReport, axis: FactorAxis, contexts: Sequence[tuple[tuple[str, str], ...]]
+    report: StudyReport, axis: Axis, contexts: Sequence[tuple[tuple[str, str], ...]]
 ) -> list[Any]:
     if len(contexts) == 1:
         return ["#0072b2"]
@@ -154,7 +154,7 @@ def _draw_line(
 def _decorate(
     axes: Axes,
     report: StudyReport,
-    axis: FactorAxis,
+    axis: Axis,
     where: dict[str, float],
     summaries: Sequence[LevelSummary],
     *,

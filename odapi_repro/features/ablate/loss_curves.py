@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from odapi_repro.analysis.cells import FactorAxis
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page.plot_style import legible, level_colours, title
 
@@ -63,7 +63,7 @@ class _Curve:
         self.images_seen, self.loss = table[:, 0], table[:, 1]
 
 
-def _curves(report: StudyReport, axis: FactorAxis) -> list[_Curve]:
+def _curves(report: StudyReport, axis: Axis) -> list[_Curve]:
     """The curves of the trials in which `axis` varies and the rest is held."""
     table = report.table
     chosen = table[axis.name].isin(list(axis.levels))
@@ -86,7 +86,7 @@ def _curves(report: StudyReport, axis: FactorAxis) -> list[_Curve]:
     return [curve for curve in curves if len(curve.loss)]
 
 
-def _draw(axes: Axes, report: StudyReport, axis: FactorAxis, curves: Sequence[_Curve]) -> None:
+def _draw(axes: Axes, report: StudyReport, axis: Axis, curves: Sequence[_Curve]) -> None:
     colours = level_colours(axis)
     end = max(float(curve.images_seen[-1]) for curve in curves)
     smooth = [smoothed(curve.images_seen, curve.loss, _SMOOTHING_SHARE * end) for curve in curves]
@@ -131,5 +131,5 @@ def _scale(axes: Axes, raw: npt.NDArray[np.float64], smooth: npt.NDArray[np.floa
         axes.set_ylim(max(0.0, low - 0.1 * (high - low)), high + 0.1 * (high - low))
 
 
-def _name(axis: FactorAxis, level: str) -> str:
+def _name(axis: Axis, level: str) -> str:
     return legible(level) + (" (reference)" if level == axis.reference_level else "")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from odapi_repro.factors import Factor, Setting
-from odapi_repro.factors.axes import Axis, cells_of, make_axes
+from odapi_repro.factors import Setting, TrainedFactor
+from odapi_repro.factors.axes import Axis, Levels, cells_of, make_axes
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.trials.groundwork import TrialConditions, lay_groundwork
 from odapi_repro.trials.scales import Scaled
@@ -30,7 +30,7 @@ class StudyRequest(TrialConditions):
             held them.
     """
 
-    factors: tuple[Factor, ...]
+    factors: tuple[TrainedFactor, ...]
     levels: Mapping[str, Sequence[str]]
     at: Mapping[str, str]
     design: str
@@ -48,7 +48,8 @@ class Plan:
         data: its records.
         scaled: the pipeline at the study's scale.
         setting: where factors are studied.
-        axes: factors with their levels.
+        axes: factors with the labels of their levels.
+        levels: what the labels stand for.
         trials: every cell with every seed, reference cell first, seed by seed.
         foundation: field -> value of everything that all trials share; a study of the same name
             must have the same.
@@ -62,6 +63,7 @@ class Plan:
     scaled: Scaled
     setting: Setting
     axes: tuple[Axis, ...]
+    levels: Levels
     trials: tuple[Trial, ...]
     foundation: Mapping[str, object]
     merged: tuple[tuple[Mapping[str, str], Mapping[str, str]], ...] = ()
@@ -74,7 +76,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
         UserError: a factor or level that does not apply, or replicas that cannot share a batch.
     """
     ground = lay_groundwork(pipeline, data, request)
-    axes = make_axes(
+    axes, levels = make_axes(
         request.factors,
         request.levels,
         request.at,
@@ -85,7 +87,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
     trials: dict[str, Trial] = {}
     merged: list[tuple[Mapping[str, str], Mapping[str, str]]] = []
     for seed in request.seeds:
-        for cell in cells_of(axes, ground.setting, request.design):
+        for cell in cells_of(axes, levels, ground.setting):
             # Two cells may come to the same training (a learning-rate rule at the reference's
             # batch): it runs once, in the cell named first.
             trial = ground.trial(cell, seed)
@@ -93,11 +95,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
                 merged.append((trial.cell, trials[trial.trial_id].cell))
     foundation: dict[str, object] = {
         **ground.foundation,
-        **{
-            f"held.{axis.factor.name}.{other}": level.label
-            for axis in axes
-            for other, level in axis.at.items()
-        },
+        **{f"held.{axis.name}.{other}": label for axis in axes for other, label in axis.at.items()},
     }
     return Plan(
         request,
@@ -106,6 +104,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
         ground.scaled,
         ground.setting,
         axes,
+        levels,
         tuple(trials.values()),
         foundation,
         tuple(merged),

@@ -11,7 +11,7 @@ from typing import Any
 from odapi_repro.command import EXIT_DONE
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.errors import UserError
-from odapi_repro.factors import Factor, factor_named
+from odapi_repro.factors import TrainedFactor, factor_named
 from odapi_repro.features.ablate.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.features.ablate.study_plan_page import study_plan_page
 from odapi_repro.features.ablate.study_record import STUDY_FILE, StudyRecord
@@ -79,7 +79,7 @@ def run_study(flags: Any, pipeline: Pipeline, command: str) -> int:
 
 
 def _planned(
-    flags: Any, pipeline: Pipeline, factors: Sequence[Factor], data: StudyData
+    flags: Any, pipeline: Pipeline, factors: Sequence[TrainedFactor], data: StudyData
 ) -> tuple[Plan, TrainingSession, StudyRecord | None]:
     """Gives the plan, the session, and what an earlier command has noted of the study."""
     request = _request(flags, pipeline, factors, data)
@@ -96,14 +96,16 @@ def _planned(
     return make_plan(pipeline, data, request), session, earlier
 
 
-def _check(flags: Any, pipeline: Pipeline, factors: Sequence[Factor], data: StudyData) -> None:
+def _check(
+    flags: Any, pipeline: Pipeline, factors: Sequence[TrainedFactor], data: StudyData
+) -> None:
     """Refuses what cannot be run on data that are not made yet."""
     plan, session, _ = _planned(flags, pipeline, factors, data)
     if not flags.dry_run and not session.store.trial_ids():
         session.check_length(plan.trials, CostEstimate(None, "no trial has run here yet"))
 
 
-def _named_factors(flags: Any) -> tuple[Factor, ...]:
+def _named_factors(flags: Any) -> tuple[TrainedFactor, ...]:
     if not flags.ablate:
         raise UserError(
             "no factor was named",
@@ -114,7 +116,7 @@ def _named_factors(flags: Any) -> tuple[Factor, ...]:
 
 
 def _request(
-    flags: Any, pipeline: Pipeline, factors: Sequence[Factor], data: StudyData
+    flags: Any, pipeline: Pipeline, factors: Sequence[TrainedFactor], data: StudyData
 ) -> StudyRequest:
     return StudyRequest(
         factors=tuple(factors),

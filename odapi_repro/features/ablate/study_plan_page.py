@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from odapi_repro.factors import factor_named
 from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.plan import Plan
 from odapi_repro.features.report_sections import data_fact, price_line, scale_fact
@@ -78,15 +79,15 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _axis(axis: Axis, plan: Plan) -> Section:
-    levels = []
-    for level in axis.levels:
-        full = axis.factor.at_full_scale(level, plan.setting)
-        scaled = plan.request.scale != "full" and full != level.label
-        levels.append(f"{level.label} [{full} at full scale]" if scaled else level.label)
-    held = marked(axis.factor.holds)
+    factor, levels = factor_named(axis.name), []
+    for label in axis.levels:
+        full = factor.at_full_scale(plan.levels[axis.name][label], plan.setting)
+        scaled = plan.request.scale != "full" and full != label
+        levels.append(f"{label} [{full} at full scale]" if scaled else label)
+    held = marked(factor.holds)
     if axis.at:
-        held += f" Studied at {', '.join(f'{k} = {level.label}' for k, level in axis.at.items())}."
-    return Section("", [Facts(((axis.factor.name, ", ".join(levels)), ("held", held)))])
+        held += f" Studied at {', '.join(f'{k} = {label}' for k, label in axis.at.items())}."
+    return Section("", [Facts(((axis.name, ", ".join(levels)), ("held", held)))])
 
 
 def _cell(cell: Mapping[str, str]) -> str:

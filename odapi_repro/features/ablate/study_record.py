@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
+from odapi_repro.factors import factor_named
 from odapi_repro.features.ablate.plan import Plan
 from odapi_repro.files import damaged
 from odapi_repro.trials.record_file import RecordFile, check_same_foundation
@@ -45,12 +46,14 @@ class StudyRecord:
         return StudyRecord(
             foundation=json.loads(json.dumps(dict(plan.foundation))),
             axes={
-                axis.factor.name: {
-                    "levels": [level.label for level in axis.levels],
-                    "at": {name: level.label for name, level in axis.at.items()},
+                axis.name: {
+                    "levels": list(axis.levels),
+                    "at": dict(axis.at),
                     "full_scale": {
-                        level.label: axis.factor.at_full_scale(level, plan.setting)
-                        for level in axis.levels
+                        label: factor_named(axis.name).at_full_scale(
+                            plan.levels[axis.name][label], plan.setting
+                        )
+                        for label in axis.levels
                     },
                 }
                 for axis in plan.axes

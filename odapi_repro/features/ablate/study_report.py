@@ -8,9 +8,9 @@ from functools import cached_property
 
 import pandas as pd
 
-from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.effects import Contrast, contrasts
 from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS, check_trials, order_columns
+from odapi_repro.factors.axes import Axis
 from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.proxies import ScaleNote
 
@@ -49,7 +49,7 @@ class StudyReport:
     pipeline: str
     scale: str
     trials: pd.DataFrame
-    axes: tuple[FactorAxis, ...]
+    axes: tuple[Axis, ...]
     data: str = "the evaluation set"
     reference_name: str = ""
     reported: tuple[ReportedMetric, ...] = ()

@@ -9,8 +9,7 @@ import pandas as pd
 from odapi_repro.evaluation.mask_chain.chain import SIZES, ChainReport
 from odapi_repro.evaluation.mask_chain.stages import ChainStage
 from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS
-from odapi_repro.factors import FACTORS
-from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.factors import FACTORS, POST_HOC_FACTORS
 from odapi_repro.page.tables import Table
 
 __all__ = [

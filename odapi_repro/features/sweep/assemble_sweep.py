@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from odapi_repro import __version__
-from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.errors import DamagedFile
-from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.factors import POST_HOC_FACTORS
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.sweep.sweep import CellResult, CellStore, Sweep, checkpoint_label
 from odapi_repro.features.sweep.sweep_cells import CANDIDATE_SCORE, CANDIDATES_PER_KEPT
 from odapi_repro.features.sweep.sweep_record import SweepRecord
@@ -52,7 +52,7 @@ def assemble_post_hoc_report(
         scale=scale,
         design=record.design,
         trials=pd.DataFrame(rows),
-        axes=tuple(FactorAxis(n, record.axes[n][0], tuple(record.axes[n])) for n in order),
+        axes=tuple(Axis(n, record.axes[n][0], tuple(record.axes[n])) for n in order),
         effects=sweep_effects(record, results, num_images=sweep.truth.num_images),
         checkpoints=tuple(
             CheckpointLine(checkpoint_label(one), one.step, one.digest) for one in sweep.sources

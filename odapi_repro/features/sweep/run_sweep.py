@@ -22,8 +22,8 @@ from odapi_repro.evaluation.checkpoint import (
 )
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.inference.model_edits import check_passes
-from odapi_repro.factors import FACTORS, factor_hint
-from odapi_repro.factors.post_hoc import POST_HOC_FACTORS, PostHocSetting
+from odapi_repro.factors import POST_HOC_FACTORS
+from odapi_repro.factors.post_hoc import PostHocSetting
 from odapi_repro.features.sweep.sweep_plan import PostHocRequest, make_post_hoc_plan
 from odapi_repro.page.results_folder import Results
 from odapi_repro.pipeline import Pipeline, load_pipeline
@@ -42,43 +42,6 @@ _OF_TRAININGS = (
     *("record_summaries", "however_long"),
 )
 _OF_SEVERAL = ("fusion", "swa")
-
-
-def is_post_hoc(names: Sequence[str], checkpoint: str | None) -> bool:
-    """Tells whether the factors named are those that need no training.
-
-    Raises:
-        UserError: a name is unknown, some are and some are not, or no checkpoint is named.
-    """
-    known = [*FACTORS, *POST_HOC_FACTORS]
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"unknown factor '{name}'",
-                expected=f"one of {', '.join(FACTORS)}; or, with --checkpoint and without "
-                f"training, of {', '.join(POST_HOC_FACTORS)}",
-                mend=factor_hint(name, known) or "e.g. --ablate batch_size",
-            )
-    post_hoc = [name for name in names if name in POST_HOC_FACTORS]
-    trained = [name for name in names if name in FACTORS]
-    if not post_hoc:
-        return False
-    if trained:
-        raise UserError(
-            f"--ablate mixes {', '.join(trained)} (trained) with {', '.join(post_hoc)} (measured "
-            "on a finished checkpoint)",
-            expected="factors of one kind in one study",
-            mend=f"--ablate {','.join(trained)} first, then --ablate {','.join(post_hoc)} "
-            "--checkpoint runs/<trial>",
-        )
-    if not checkpoint:
-        raise UserError(
-            f"{', '.join(post_hoc)}: no checkpoint was named to measure on",
-            expected="--checkpoint with a trial's folder runs/<id>, a training folder, a ckpt-N "
-            "prefix or an unpacked zoo archive",
-            mend="--checkpoint runs/<trial>",
-        )
-    return True
 
 
 def run_post_hoc(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.factor import Level
+from odapi_repro.factors.axes import DESIGNS, Axis, cells_of, make_axes
 from odapi_repro.factors.post_hoc import (
     AS_CONFIGURED,
     DetectionPlan,
@@ -15,8 +14,6 @@ from odapi_repro.factors.post_hoc import (
     PostHocSetting,
 )
 from odapi_repro.features.sweep.sweep_cells import PassPlan, PostHocCell, make_cell
-
-__all__ = ["PostHocAxis", "PostHocPlan", "PostHocRequest", "make_post_hoc_plan"]
 
 
 @dataclass(frozen=True)
@@ -31,20 +28,7 @@ class PostHocRequest:
 
     factors: tuple[PostHocFactor, ...]
     levels: Mapping[str, Sequence[str]]
-    design: str = "one_at_a_time"
-
-
-@dataclass(frozen=True)
-class PostHocAxis:
-    """A factor and its levels, the pipeline's own first."""
-
-    factor: PostHocFactor
-    levels: tuple[Level, ...]
-
-    @property
-    def reference(self) -> Level:
-        """The level others are compared with."""
-        return self.levels[0]
+    design: str = DESIGNS[0]
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class PostHocPlan:
 
     request: PostHocRequest
     setting: PostHocSetting
-    axes: tuple[PostHocAxis, ...]
+    axes: tuple[Axis, ...]
     cells: tuple[PostHocCell, ...]
     passes: tuple[PassPlan, ...]
     merged: tuple[tuple[Mapping[str, str], Mapping[str, str]], ...]
@@ -82,52 +66,19 @@ def make_post_hoc_plan(
     Raises:
         UserError: a factor does not apply, a level is none, or a grid would fuse in two ways.
     """
-    axes = tuple(
-        _axis(factor, request.levels.get(factor.name), setting) for factor in request.factors
-    )
+    axes, levels = make_axes(request.factors, request.levels, {}, setting, request.design)
     passes: dict[str, PassPlan] = {}
     cells: dict[str, PostHocCell] = {}
     merged = []
-    for combination in _combinations(axes, request.design):
-        plan = _combined(
-            [
-                axis.factor.plan(level, setting)
-                for axis, level in zip(axes, combination, strict=True)
-            ]
-        )
-        levels = {a.factor.name: level.label for a, level in zip(axes, combination, strict=True)}
-        cell = make_cell(levels, plan, setting, checkpoint_digests, passes)
+    for one in cells_of(axes, levels, setting):
+        plans = [factor.plan(one[factor.name], setting) for factor in request.factors]
+        labels = {name: level.label for name, level in one.items()}
+        cell = make_cell(labels, _combined(plans), setting, checkpoint_digests, passes)
         if cells.setdefault(cell.recipe, cell) is not cell:
             merged.append((cell.levels, cells[cell.recipe].levels))
     return PostHocPlan(
         request, setting, axes, tuple(cells.values()), tuple(passes.values()), tuple(merged)
     )
-
-
-def _axis(
-    factor: PostHocFactor, texts: Sequence[str] | None, setting: PostHocSetting
-) -> PostHocAxis:
-    factor.check_applies(setting)
-    reference = factor.reference_level(setting)
-    levels = (
-        tuple(factor.parse_level(text, setting) for text in texts)
-        if texts
-        else factor.default_levels(setting)
-    )
-    by_label = {level.label: level for level in (reference, *levels)}
-    return PostHocAxis(factor, tuple(by_label.values()))
-
-
-def _combinations(axes: Sequence[PostHocAxis], design: str) -> list[tuple[Level, ...]]:
-    if design == "grid":
-        return list(itertools.product(*(axis.levels for axis in axes)))
-    base = tuple(axis.reference for axis in axes)
-    varied = [
-        (*base[:index], level, *base[index + 1 :])
-        for index, axis in enumerate(axes)
-        for level in axis.levels[1:]
-    ]
-    return [base, *varied]
 
 
 def _combined(plans: Sequence[DetectionPlan]) -> DetectionPlan:

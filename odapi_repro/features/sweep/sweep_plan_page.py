@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from odapi_repro.factors import POST_HOC_FACTORS
 from odapi_repro.features.sweep.sweep import Sweep, checkpoint_label
 from odapi_repro.page.blocks import Bullets, Facts, Headline, Note, Page, Section, marked
 from odapi_repro.page.numbers import count_of
@@ -28,8 +29,8 @@ def sweep_plan_page(sweep: Sweep, *, study: str, warnings: Sequence[str] = ()) -
     axes = (
         Facts(
             (
-                (axis.factor.name, ", ".join(level.label for level in axis.levels)),
-                ("held", marked(axis.factor.holds)),
+                (axis.name, ", ".join(axis.levels)),
+                ("held", marked(POST_HOC_FACTORS[axis.name].holds)),
             )
         )
         for axis in plan.axes

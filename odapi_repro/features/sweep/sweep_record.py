@@ -47,7 +47,7 @@ class SweepRecord:
         return SweepRecord(
             foundation=json.loads(json.dumps(foundation)),
             reference=sweep.cell_id(sweep.reference),
-            axes={a.factor.name: [level.label for level in a.levels] for a in sweep.plan.axes},
+            axes={axis.name: list(axis.levels) for axis in sweep.plan.axes},
             cells={sweep.cell_id(cell): dict(cell.levels) for cell in sweep.plan.cells},
             passes={one.name: sweep.about(one) for one in sweep.plan.passes},
             variants={one.name: list(one.variants) for one in sweep.plan.passes},

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.image_effects import ImageEffect
 from odapi_repro.analysis.trials import check_trials, order_columns
+from odapi_repro.factors.axes import Axis
 
 __all__ = ["CheckpointLine", "ForwardPass", "PostHocReport"]
 
@@ -73,7 +73,7 @@ class PostHocReport:
     scale: str
     design: str
     trials: pd.DataFrame
-    axes: tuple[FactorAxis, ...]
+    axes: tuple[Axis, ...]
     effects: tuple[ImageEffect, ...]
     checkpoints: tuple[CheckpointLine, ...]
     passes: tuple[ForwardPass, ...]

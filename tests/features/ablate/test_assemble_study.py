@@ -85,7 +85,7 @@ def test_every_trial_of_a_study_that_grew_stands_at_a_level_of_every_factor(
         assert "" not in axis.levels
         assert set(report.trials[axis.name]) <= set(axis.levels)
         assert report.trials[axis.name].notna().all()
-        labels = {level.label for plan in plans for ax in plan.axes for level in ax.levels}
+        labels = {label for plan in plans for ax in plan.axes for label in ax.levels}
         assert axis.reference_level in labels | {"reference"}
 
 

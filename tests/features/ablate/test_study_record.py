@@ -61,7 +61,7 @@ def test_a_study_grows_by_seeds_and_levels_and_keeps_what_it_had(larger: dict) -
     ids = {trial.trial_id for trial in (*first.trials, *second.trials)}
     assert set(record.trials) == ids
     assert len(ids) > len(first.trials)
-    assert record.axes["batch_size"]["levels"][0] == first.axes[0].reference.label
+    assert record.axes["batch_size"]["levels"][0] == first.axes[0].reference_level
 
 
 def test_a_study_grows_by_factors_and_shares_the_reference_cell() -> None:

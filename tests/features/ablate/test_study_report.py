@@ -14,7 +14,7 @@ import pytest
 from fake_study import BATCH_SIZE, LR_SCALING, batch_rows, study, trial
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis import BOX_METRICS, FactorAxis
+from odapi_repro.analysis import BOX_METRICS, Axis
 from odapi_repro.features.ablate.effect_sentences import headline
 from odapi_repro.features.ablate.level_plots import ap_figure
 from odapi_repro.features.ablate.loss_curves import smoothed
@@ -135,7 +135,7 @@ def test_one_run_that_diverged_is_one_run_and_not_100_percent() -> None:
         trial(25.0, batch_size="4"),
         trial(18.9, batch_size="16"),
     ]
-    one = study(rows, axes=(FactorAxis("batch_size", "16", ("2", "4", "16")),), seeds=(0,))
+    one = study(rows, axes=(Axis("batch_size", "16", ("2", "4", "16")),), seeds=(0,))
     assert headline(one) == (
         "batch_size 2: its 1 run diverged (at 16: 0 of 1); counted as 0, AP is 18.9 lower (1 run "
         "each: no interval), at proxy scale; the other contrast: 1 without an interval."

@@ -8,8 +8,7 @@ import pytest
 from chain_scenes import FAR, OBJECT, SETTINGS, Scene, chain_of, filled
 
 from odapi_repro.evaluation.mask_chain.chain import ChainReport
-from odapi_repro.factors import FACTORS
-from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.factors import FACTORS, POST_HOC_FACTORS
 from odapi_repro.features.evaluate.mask_chain_plot import render_chain
 from odapi_repro.features.evaluate.mask_chain_text import (
     chain_findings,

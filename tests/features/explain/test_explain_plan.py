@@ -16,7 +16,7 @@ from odapi_repro.features.explain.explain_plan import (
     ExplanationPlan,
     plan_explanation,
 )
-from odapi_repro.features.explain.explanation import Explanation
+from odapi_repro.features.explain.explanation import EXPLANATION_FILE
 from odapi_repro.features.explain.reference_fields import reference_fields
 from odapi_repro.features.explain.user_deviations import deviations_as_factors
 from odapi_repro.files import write_whole
@@ -86,8 +86,8 @@ def test_its_reference_cell_is_the_trial_that_a_study_of_one_factor_runs() -> No
 
 def test_the_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     explanation = planned(race=True, claimed=14.0, seeds=3).explanation
-    path = write_whole(tmp_path / "explanation.json", explanation.to_json())
-    assert Explanation.read(path) == explanation
+    write_whole(tmp_path / EXPLANATION_FILE.name, explanation.to_json())
+    assert EXPLANATION_FILE.read(tmp_path) == explanation
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_the_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_a_record_that_is_newer_or_damaged_is_refused(tmp_path, text: str, message: str) -> None:
-    path = write_whole(tmp_path / "explanation.json", text)
+    write_whole(tmp_path / EXPLANATION_FILE.name, text)
     with pytest.raises(DamagedFile, match=message):
-        Explanation.read(path)
+        EXPLANATION_FILE.read(tmp_path)
 
 
 def test_groups_can_be_chosen_or_dissolved() -> None:

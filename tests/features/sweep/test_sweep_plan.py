@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors.post_hoc import PostHocSetting, post_hoc_factor_named
+from odapi_repro.factors import POST_HOC_FACTORS
+from odapi_repro.factors.post_hoc import PostHocSetting
 from odapi_repro.features.sweep.sweep_cells import AS_IS, CANDIDATE_SCORE, CANDIDATES_PER_KEPT
 from odapi_repro.features.sweep.sweep_plan import PostHocPlan, PostHocRequest, make_post_hoc_plan
 from odapi_repro.pipeline import Pipeline, load_pipeline, set_field
@@ -26,7 +27,7 @@ def plan_of(
 ) -> PostHocPlan:
     loaded = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(pipeline)
     request = PostHocRequest(
-        tuple(post_hoc_factor_named(name) for name in factors),
+        tuple(POST_HOC_FACTORS[name] for name in factors),
         {name: text.split(",") for name, text in levels.items()},
         design,
     )

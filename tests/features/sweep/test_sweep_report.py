@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from odapi_repro.analysis.cells import FactorAxis
 from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.sweep.sweep_page import (
     levels_table,
     sweep_headline,
@@ -26,8 +26,8 @@ from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.terminal_page import print_page
 
 AXES = (
-    FactorAxis("nms_iou", "0.5", ("0.5", "0.3", "0.7")),
-    FactorAxis("flip_testing", "off", ("off", "union")),
+    Axis("nms_iou", "0.5", ("0.5", "0.3", "0.7")),
+    Axis("flip_testing", "off", ("off", "union")),
 )
 
 

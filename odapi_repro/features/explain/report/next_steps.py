@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from odapi_repro.factors.post_hoc import POST_HOC_FACTORS
+from odapi_repro.factors import POST_HOC_FACTORS
 from odapi_repro.features.explain.designs import SampledShapley
 from odapi_repro.features.explain.explanation import UnvariedDeviation
 from odapi_repro.features.explain.report.advice import MOST_REPLICATES, Advice, Replicates
