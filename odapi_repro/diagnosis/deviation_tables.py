@@ -10,8 +10,9 @@ from typing import Any
 
 from odapi_repro.diagnosis.deviations import Deviation, FieldDifference
 from odapi_repro.diagnosis.render.as_json import as_json_value
-from odapi_repro.diagnosis.render.wording import plain, value_text
+from odapi_repro.diagnosis.render.wording import value_text
 from odapi_repro.foreign_text import markdown, markdown_code
+from odapi_repro.foreign_text import shown as plain
 from odapi_repro.page.numbers import count_of
 
 __all__ = ["deviations_json", "deviations_markdown", "deviations_text", "summary"]

@@ -14,8 +14,8 @@ from odapi_repro.diagnosis.mending.changes import Change, FieldChange
 from odapi_repro.diagnosis.mending.constraints import REPRODUCE
 from odapi_repro.diagnosis.mending.cost import Cost
 from odapi_repro.diagnosis.mending.mend import Mended
-from odapi_repro.diagnosis.render.wording import plain
 from odapi_repro.foreign_text import command_line, shown_lines
+from odapi_repro.foreign_text import shown as plain
 from odapi_repro.page.numbers import count_of
 
 __all__ = ["Report", "as_json", "as_text"]
