@@ -56,7 +56,7 @@ def _texts(blocks: Iterable[Block], *, level: int) -> list[str]:
             case Note(kind, text, ()):
                 texts.append(f"{kind.capitalize()}: {_inline(text)}")
             case Note(kind, text, facts):
-                texts += [f"**{kind.capitalize()}:** {_inline(text)}", _facts(facts)]
+                texts += [f"**{kind[:1].upper()}{kind[1:]}:** {_inline(text)}", _facts(facts)]
             case Bullets(items):
                 texts.append(_list(items))
             case Facts(rows):
