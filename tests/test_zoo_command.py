@@ -76,10 +76,11 @@ def test_one_reference_is_shown_whole(output: Any) -> None:
         "45.4 AP: TF2 detection zoo",
         "COCO val2017, 5,000 images",
         "1, 1, 1, 1",
-        "images_seen 38,400,000 images",
-        "images_per_replica 4 images",
-        "epochs 324.634",
-        "lr_per_image 0.000625",
+        "global_batch (images) 128",
+        "images_seen 38,400,000",
+        "images_per_replica 4",
+        "epochs 324.6",
+        "lr_per_image (1/image) 0.000625",
     ):
         assert part in text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from odapi_repro.page.blocks import (
     BREAK,
@@ -81,6 +81,9 @@ def _row(reference: Reference) -> tuple[str, ...]:
 
 def reference_page(reference: Reference) -> Page:
     """Gives one reference whole: numbers with sources, disputes, recipe in quantities."""
+    # Imports the OD API's protos, which the list does without.
+    from odapi_repro.diagnosis.render.wording import quantity_label, value_text
+
     details = reference_details(reference)
     shipped = reference.source.shipped_as
     about = (
@@ -97,7 +100,10 @@ def reference_page(reference: Reference) -> Page:
         f"{one.aspect}: {one.theirs}; here {one.here}. Effect: {one.effect}"
         for one in reference.unexpressed
     )
-    quantities = ((name, _quantity(name, details["quantities"][name])) for name in _QUANTITIES)
+    quantities = (
+        (quantity_label(name, one["unit"]), value_text(one["value"]))
+        for name, one in ((name, details["quantities"][name]) for name in _QUANTITIES)
+    )
     return Page(
         reference.name,
         (
@@ -109,18 +115,6 @@ def reference_page(reference: Reference) -> Page:
             Section("What the pipeline leaves out of that recipe", [Bullets(tuple(left_out))]),
         ),
     )
-
-
-def _quantity(name: str, quantity: dict[str, Any]) -> str:
-    value, unit = quantity["value"], quantity["unit"]
-    if value is None:
-        return "none"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, str):
-        return value
-    told = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-    return told if unit in ("1", name) else f"{told} {unit}"
 
 
 def factors_page() -> Page:
