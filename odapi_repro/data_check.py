@@ -19,7 +19,6 @@ from odapi_repro.errors import EnvironmentMissing, UserError
 if TYPE_CHECKING:
     from odapi_repro.datasets.census.augmented import AugmentedBoxes
     from odapi_repro.diagnosis.checked_data import CheckedData
-    from odapi_repro.diagnosis.outcome import Diagnosis
     from odapi_repro.diagnosis.subject import Subject
 
 __all__ = ["FLAGS", "main"]
@@ -78,6 +77,7 @@ def _run(positional: list[str]) -> int:
     )
     from odapi_repro.diagnosis.finding import Severity
     from odapi_repro.diagnosis.outcome import examine_records
+    from odapi_repro.diagnosis.render.diagnosis_page import print_diagnoses
     from odapi_repro.diagnosis.rules import records
 
     typed = named_without_flags(
@@ -106,7 +106,7 @@ def _run(positional: list[str]) -> int:
     )
     checked = _with_augmentation(checked, config)
     diagnosis = examine_records(checked.subject, checked.facts, rules=records.RULES)
-    _print(_rendered(diagnosis))
+    print_diagnoses([diagnosis], FLAGS.format)
     if FLAGS.fail_on == NEVER:
         return EXIT_DONE
     failed = diagnosis.at_or_above(Severity[FLAGS.fail_on.upper()])
@@ -181,32 +181,6 @@ def _augmented(checked: CheckedData, config: Subject) -> AugmentedBoxes:
         refused=Tally(len(refused), tuple(dict.fromkeys(refused))[:5], detail),
         refused_mend=drawn.refused[0].mend if drawn.refused else "",
     )
-
-
-def _rendered(diagnosis: Diagnosis) -> str:
-    if FLAGS.format == "json":
-        from odapi_repro.diagnosis.render.as_json import render_json
-
-        return render_json([diagnosis])
-    if FLAGS.format == "sarif":
-        from odapi_repro.diagnosis.render.sarif import render_sarif
-        from odapi_repro.diagnosis.rules import all_rules
-
-        return render_sarif([diagnosis], all_rules())
-    if FLAGS.format == "markdown":
-        from odapi_repro.diagnosis.render.markdown import render_markdown
-
-        return render_markdown(diagnosis)
-    from odapi_repro.diagnosis.render.text import render_text
-
-    no = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return render_text(diagnosis, colour=sys.stdout.isatty() and not no)
-
-
-def _print(text: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from odapi_repro.startup import loaded
 
 # isort: split
 import functools
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from absl import flags
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.outcome import Diagnosis, examine, examine_run
+from odapi_repro.diagnosis.render.diagnosis_page import print_diagnoses
 from odapi_repro.diagnosis.rule import RuleBase
 from odapi_repro.diagnosis.rules import RULES, all_rules, rules_named
 from odapi_repro.errors import UserError
@@ -92,18 +92,18 @@ def _run(positional: list[str]) -> int:
     configs = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
     _check_flags(configs)
     if FLAGS.explain and not configs and not FLAGS.run:
-        _print(_pages(FLAGS.explain))
+        _explain(FLAGS.explain)
         return EXIT_DONE
     diagnoses = _diagnoses(configs)
     if FLAGS.plot:
         _plot(diagnoses[0], Path(FLAGS.plot))
-    pages = ""
+    if FLAGS.explain and FLAGS.explain not in ("all", "quantities"):
+        codes = [rule.code for rule in rules_named(FLAGS.explain)]
+        diagnoses = [diagnosis.only(codes) for diagnosis in diagnoses]
+    print_diagnoses(diagnoses, FLAGS.format)
     if FLAGS.explain:
-        pages = _pages(FLAGS.explain)
-        if FLAGS.explain not in ("all", "quantities"):
-            codes = [rule.code for rule in rules_named(FLAGS.explain)]
-            diagnoses = [diagnosis.only(codes) for diagnosis in diagnoses]
-    _print(_rendered(diagnoses) + (f"\n{pages}" if pages else ""))
+        print()
+        _explain(FLAGS.explain)
     if FLAGS.fail_on == NEVER:
         return EXIT_DONE
     limit = Severity[FLAGS.fail_on.upper()]
@@ -234,39 +234,21 @@ def _named_text(named: str) -> tuple[str, str]:
     return path, text
 
 
-def _rendered(diagnoses: Sequence[Diagnosis]) -> str:
-    """Gives the diagnoses in the format asked for; only its renderer is imported."""
-    if FLAGS.format == "json":
-        from odapi_repro.diagnosis.render.as_json import render_json
+def _explain(name: str) -> None:
+    from odapi_repro.diagnosis.render import rule_pages
+    from odapi_repro.page.terminal_page import print_pages, print_text
 
-        return render_json(diagnoses)
-    if FLAGS.format == "sarif":
-        from odapi_repro.diagnosis.render.sarif import render_sarif
-
-        of_records = any(diagnosis.data is not None for diagnosis in diagnoses)
-        return render_sarif(diagnoses, all_rules(of_records=of_records))
-    if FLAGS.format == "markdown":
-        from odapi_repro.diagnosis.render.markdown import render_markdown
-
-        return "\n".join(map(render_markdown, diagnoses))
-    from odapi_repro.diagnosis.render.text import render_text
-
-    colour = _is_colour_wanted()
-    return "\n".join(render_text(diagnosis, colour=colour) for diagnosis in diagnoses)
-
-
-def _pages(name: str) -> str:
-    from odapi_repro.diagnosis.render import pages
-
-    markdown = FLAGS.format == "markdown"
     if name == "quantities":
-        return pages.quantities_markdown() if markdown else pages.quantities_text()
+        print_pages([rule_pages.quantities_page()], FLAGS.format)
+        return
     rules: Sequence[RuleBase] = all_rules() if name == "all" else rules_named(name)
-    if not markdown:
-        return pages.rules_text(rules)
-    if name == "all":
-        return pages.rules_markdown(rules)
-    return "\n\n".join(pages.page_markdown(rule, heading="##") for rule in rules) + "\n"
+    if FLAGS.format == "text":
+        print_pages([rule_pages.rules_page(rules)], FLAGS.format)
+    elif name == "all":
+        print_text(rule_pages.rules_markdown(rules))
+    else:
+        pages = [rule_pages.page_markdown(rule, heading="##") for rule in rules]
+        print_text("\n\n".join(pages) + "\n")
 
 
 def _plot(diagnosis: Diagnosis, path: Path) -> None:
@@ -279,19 +261,6 @@ def _plot(diagnosis: Diagnosis, path: Path) -> None:
             mend="name it beside --run",
         )
     write_schedule_plot(diagnosis.subject, diagnosis.history, path)
-
-
-def _is_colour_wanted() -> bool:
-    """Whether stdout is a terminal that takes colours (https://no-color.org)."""
-    no = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return sys.stdout.isatty() and not no
-
-
-def _print(text: str) -> None:
-    """Prints it; what stdout's encoding lacks, and undecodable bytes of a path, as escapes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

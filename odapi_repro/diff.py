@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, run_command
 from odapi_repro.errors import UserError
-from odapi_repro.foreign_text import markdown, markdown_code, shown
+from odapi_repro.page.blocks import Facts, Headline, Page, code
+from odapi_repro.page.terminal_page import print_pages, print_text
 from odapi_repro.pipeline import Circumstances, Pipeline, load_pipeline, parse_pipeline
 from odapi_repro.pipeline.parse import STDIN, read_config_argument
 from odapi_repro.reference import Reference, nearest_reference, reference_named
@@ -90,8 +90,7 @@ def _run(positional: list[str]) -> int:
         a_circumstances=a.circumstances,
         b_circumstances=b.circumstances,
     )
-    sys.stdout.write(_rendered(a, b, deviations))
-    sys.stdout.flush()
+    _print(a, b, deviations)
     return EXIT_DONE
 
 
@@ -159,7 +158,7 @@ def _of_catalogue(reference: Reference, name: str, why: str = "") -> _Side:
     return _Side(name, "; ".join(filter(None, told)), reference.pipeline(), own)
 
 
-def _rendered(a: _Side, b: _Side, deviations: Sequence[Deviation]) -> str:
+def _print(a: _Side, b: _Side, deviations: Sequence[Deviation]) -> None:
     from odapi_repro.diagnosis import deviation_tables as tables
 
     if FLAGS.format == "json":
@@ -169,34 +168,22 @@ def _rendered(a: _Side, b: _Side, deviations: Sequence[Deviation]) -> str:
             "b": {"name": b.name, "about": b.about or None},
             "deviations": tables.deviations_json(deviations),
         }
-        return json.dumps(content, indent=1, allow_nan=False) + "\n"
-    counted = tables.summary(deviations)
-    if FLAGS.format == "markdown":
-        table = tables.deviations_markdown(deviations)
-        head = [
-            f"{mark}: {markdown_code(side.name)}{markdown(_bracketed(side))}  "
-            for mark, side in (("a", a), ("b", b))
-        ]
-        return "\n".join([*head, "", counted, "", table]).rstrip() + "\n"
-    lines = [line for mark, side in (("a", a), ("b", b)) for line in _titled(mark, side)]
-    table = tables.deviations_text(deviations) if deviations else ""
-    return "\n".join([*lines, "", counted, *(["", table.rstrip()] if table else [])]) + "\n"
-
-
-def _titled(mark: str, side: _Side) -> list[str]:
-    text = shown(f"{side.name}{_bracketed(side)}")
-    return textwrap.wrap(
-        text,
-        100,
-        initial_indent=f"{mark}  ",
-        subsequent_indent="   ",
-        break_on_hyphens=False,
-        break_long_words=False,
+        print_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        return
+    sides = tuple((mark, _told(side)) for mark, side in (("a", a), ("b", b)))
+    page = Page(
+        f"{a.name} and {b.name}",
+        (
+            Headline(tables.summary(deviations)),
+            Facts(sides),
+            *tables.deviation_tables(deviations),
+        ),
     )
+    print_pages([page], FLAGS.format)
 
 
-def _bracketed(side: _Side) -> str:
-    return f" ({side.about})" if side.about else ""
+def _told(side: _Side) -> str:
+    return code(side.name) + (f" ({side.about})" if side.about else "")
 
 
 if __name__ == "__main__":

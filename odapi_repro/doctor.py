@@ -16,7 +16,8 @@ from absl import flags
 
 from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
 from odapi_repro.errors import UserError
-from odapi_repro.features.environment_text import render
+from odapi_repro.features.environment_page import environment_page
+from odapi_repro.page.terminal_page import print_page
 from odapi_repro.trials.environment import collect, lacks
 from odapi_repro.trials.tensorflow_probe import probe_tensorflow
 
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if values.format == "json":
             print(json.dumps({**report, "lacks": [asdict(lack) for lack in found]}, indent=2))
         else:
-            print(render(report, found))
+            print_page(environment_page(report, found))
         return EXIT_FAILED if any(lack.needed for lack in found) else EXIT_DONE
 
     return run_command(

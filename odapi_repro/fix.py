@@ -17,13 +17,14 @@ from odapi_repro.diagnosis.config_text import read_config_text
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import GOALS, Constraints, kept_factor, mend_config
 from odapi_repro.diagnosis.mending.cost import cost_of
-from odapi_repro.diagnosis.mending.report import Report, as_json, as_text
+from odapi_repro.diagnosis.mending.report import Report, as_json, mended_page
 from odapi_repro.diagnosis.mending.text import mend_text, text_changes
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.files import write_whole
-from odapi_repro.foreign_text import command_line, shown
+from odapi_repro.foreign_text import command_line, shown, shown_lines
+from odapi_repro.page.terminal_page import print_page, print_text
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
 from odapi_repro.pipeline.parse import STDIN, read_config_argument
@@ -156,10 +157,14 @@ def _run(positional: list[str], command: str) -> int:
         command=command,
         diff=diff,
     )
-    told = as_json(report) if FLAGS.format == "json" else as_text(report)
     stream = sys.stderr if output == STDOUT else sys.stdout
-    encoding = stream.encoding or "utf-8"
-    stream.write(told.encode(encoding, "backslashreplace").decode(encoding))
+    if FLAGS.format == "json":
+        print_text(as_json(report), stream)
+    else:
+        print_page(mended_page(report), stream)
+        if diff:
+            # A tab is the config's own.
+            print_text("\n" + "\t".join(map(shown_lines, diff.split("\t"))), stream)
     if FLAGS.fail_on == NEVER:
         return EXIT_DONE
     limit = Severity[FLAGS.fail_on.upper()]

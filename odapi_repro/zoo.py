@@ -6,31 +6,33 @@ TensorFlow is never imported, and the OD API's protos only to show one reference
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from absl import flags
 
 from odapi_repro.command import EXIT_DONE, nearest, run_command
 from odapi_repro.errors import UserError
+from odapi_repro.features.zoo_pages import (
+    factor_page,
+    factors_page,
+    reference_page,
+    references_page,
+)
+from odapi_repro.page.terminal_page import print_pages
 from odapi_repro.reference import REFERENCES, Reference, reference_named
 from odapi_repro.reference.effects import EFFECT_FACTORS, UNKNOWN_EFFECTS, published_effects
-from odapi_repro.reference.effects_listing import effect_rows, effects_text, factors_text
-from odapi_repro.reference.listing import (
-    details_text,
-    list_text,
-    reference_details,
-    reference_row,
-)
+from odapi_repro.reference.listing import reference_details, reference_row
 
 __all__ = ["main"]
 
 SCHEMA = 1
 SUMMARY = "the reference pipelines, their reported numbers and published effect sizes"
 FORMATS = ("text", "json", "markdown", "csv")
+_PAGES = ("text", "markdown")
 
 
 def _define_flags() -> flags.FlagValues:
@@ -63,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check(positional, values)
         name = positional[0] if positional else None
         if values.effects:
-            print(_effects(name, values.format))
+            _print_effects(name, values.format)
         elif name is None:
-            print(_list(values.family, values.format))
+            _print_list(values.family, values.format)
         elif values.config:
             print(reference_named(name).config_text(), end="")
         else:
-            print(_one(reference_named(name), values.format))
+            _print_one(reference_named(name), values.format)
         return EXIT_DONE
 
     return run_command(
@@ -102,25 +104,23 @@ def _check(positional: Sequence[str], values: flags.FlagValues) -> None:
             raise UserError(f"{one} with {other}", expected="one of them", mend=f"leave {one} out")
 
 
-def _list(family: str | None, form: str) -> str:
+def _print_list(family: str | None, form: str) -> None:
     found = [one for one in REFERENCES.values() if family in (None, one.family)]
-    if form == "text":
-        return list_text(found)
+    if form in _PAGES:
+        print_pages([references_page(found)], form)
+        return
     rows = [reference_row(reference) for reference in found]
-    if form == "json":
-        return json.dumps({"schema": SCHEMA, "references": rows}, indent=2)
-    return _table(rows, form)
+    _print_rows(rows, {"references": rows}, form)
 
 
-def _one(reference: Reference, form: str) -> str:
-    if form == "text":
-        return details_text(reference)
-    if form == "json":
-        return json.dumps({"schema": SCHEMA, **reference_details(reference)}, indent=2)
-    return _table([reference_row(reference)], form)
+def _print_one(reference: Reference, form: str) -> None:
+    if form in _PAGES:
+        print_pages([reference_page(reference)], form)
+    else:
+        _print_rows([reference_row(reference)], reference_details(reference), form)
 
 
-def _effects(factor: str | None, form: str) -> str:
+def _print_effects(factor: str | None, form: str) -> None:
     known = tuple(dict.fromkeys((*EFFECT_FACTORS, *UNKNOWN_EFFECTS)))
     if factor is not None and factor not in known:
         raise UserError(
@@ -128,35 +128,32 @@ def _effects(factor: str | None, form: str) -> str:
             expected=f"one of {', '.join(known)}",
             mend=f"{nearest(factor, known)}zoo --effects lists them",
         )
-    if form == "text":
-        return factors_text() if factor is None else effects_text(factor)
-    rows = effect_rows(one for one in published_effects() if factor in (None, one.factor))
-    if form == "json":
-        unknown = {name: why for name, why in UNKNOWN_EFFECTS.items() if factor in (None, name)}
-        return json.dumps({"schema": SCHEMA, "effects": rows, "unknown": unknown}, indent=2)
-    if not rows:
+    if form in _PAGES:
+        print_pages([factors_page() if factor is None else factor_page(factor)], form)
+        return
+    rows = [
+        {"key": one.key, **asdict(one)}
+        for one in published_effects()
+        if factor in (None, one.factor)
+    ]
+    unknown = {name: why for name, why in UNKNOWN_EFFECTS.items() if factor in (None, name)}
+    if form == "csv" and not rows:
         raise UserError(
             f"'{factor}' has no figures: {UNKNOWN_EFFECTS[str(factor)]}",
             expected="a factor with figures, for a table",
             mend=f"zoo --effects {factor}",
         )
-    return _table(rows, form)
+    _print_rows(rows, {"effects": rows, "unknown": unknown}, form)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], form: str) -> str:
-    """Gives rows as csv or as a markdown table; None is an empty cell."""
-    if form == "csv":
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return buffer.getvalue().rstrip("\n")
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(map(_markdown_cell, line))} |" for line in lines)
-
-
-def _markdown_cell(value: object) -> str:
-    return "" if value is None else str(value).replace("|", "\\|")
+def _print_rows(rows: Sequence[Mapping[str, Any]], content: Mapping[str, Any], form: str) -> None:
+    """Prints rows as csv, None as an empty cell, or what JSON has of them."""
+    if form == "json":
+        print(json.dumps({"schema": SCHEMA, **content}, indent=2))
+        return
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 if __name__ == "__main__":

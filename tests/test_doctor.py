@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from odapi_repro import doctor
-from odapi_repro.features.environment_text import render
+from odapi_repro.features.environment_page import environment_page
+from odapi_repro.page.terminal_page import terminal_page
 from odapi_repro.trials import environment, tensorflow_probe
 from odapi_repro.trials.tensorflow_probe import Probe
 
@@ -47,6 +48,10 @@ def report_of(versions=TESTED_220, probe=HEALTHY, gpus=(), lock_folder=None, run
     )
 
 
+def render(report, found):
+    return terminal_page(environment_page(report, found))
+
+
 @pytest.fixture
 def fake_edges(monkeypatch):
     """Replaces what `main` looks at by a tested stack; gives a setter for other versions."""
@@ -71,14 +76,14 @@ def test_a_tested_stack_that_imports_lacks_nothing_and_is_exit_0(fake_edges, cap
     assert doctor.main([]) == 0
     text = capsys.readouterr().out
     assert "TensorFlow 2.20, tested" in text
-    assert text.endswith("training can run here\n")
+    assert text.startswith("training can run here\n")
 
 
 def test_a_missing_tensorflow_is_exit_1_with_the_command_that_mends_it(fake_edges, capsys):
     fake_edges(TESTED_220 | {"tensorflow": None})
     assert doctor.main([]) == 1
     text = capsys.readouterr().out
-    assert "lacks: not installed: tensorflow" in text
+    assert "error: not installed: tensorflow" in text
     assert "make setup" in text
     assert "pip install --no-deps --require-hashes -r requirements.lock" in text
     assert "training cannot run here" in text

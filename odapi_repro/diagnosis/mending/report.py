@@ -1,10 +1,9 @@
-"""A mended config told in words and as JSON."""
+"""A mended config told as a page and as JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +13,27 @@ from odapi_repro.diagnosis.mending.changes import Change, FieldChange
 from odapi_repro.diagnosis.mending.constraints import REPRODUCE
 from odapi_repro.diagnosis.mending.cost import Cost
 from odapi_repro.diagnosis.mending.mend import Mended
-from odapi_repro.diagnosis.render.wording import plain
-from odapi_repro.foreign_text import command_line, shown_lines
+from odapi_repro.diagnosis.render.wording import labelled
+from odapi_repro.foreign_text import command_line
+from odapi_repro.page.blocks import (
+    Block,
+    Code,
+    Facts,
+    Headline,
+    Note,
+    Page,
+    Paragraph,
+    Section,
+    code,
+)
 from odapi_repro.page.numbers import count_of
 
-__all__ = ["Report", "as_json", "as_text"]
+__all__ = ["Report", "as_json", "mended_page"]
 
-_COLUMNS = 100
 _GOALS = {REPRODUCE: "to reproduce it", "fine_tune": "to fine-tune its detector"}
 # A replaced model or loss has dozens of fields; the diff has them all.
 _MOST_FIELDS = 6
+_WIDEST_PATH = 40
 
 
 @dataclass(frozen=True)
@@ -55,41 +65,40 @@ class Report:
     diff: str | None = None
 
 
-def as_text(report: Report) -> str:
-    """Gives the report for a terminal, in lines of at most 100 columns where paths allow."""
+def mended_page(report: Report) -> Page:
+    """Gives the page of a mended config: what is changed and why, what is left, what it costs."""
     mended = report.mended
-    lines = [*_head(report), ""]
     changes = [*report.text_changes, *mended.changes]
-    lines.append(f"{count_of(len(changes), 'change')}:" if changes else "Nothing to change.")
-    for change in changes:
-        lines += _change(change)
-    if report.layout_lost:
-        lines += _wrapped(
-            "Written in protobuf's own layout, with your comments at the head: "
-            f"{plain(report.layout_lost)}",
-            "",
-        )
-    if report.lost_comments:
-        lines.append(f"{count_of(len(report.lost_comments), 'comment')} did not find a place:")
-        lines += [f"  line {line}: {plain(comment)}" for line, comment in report.lost_comments]
-    if mended.ideas:
-        lines += ["", *_ideas(mended)]
-    if mended.not_mendable:
-        lines += ["", "No config mends these; they are yours to do:"]
-        for left in mended.not_mendable:
-            lines += _wrapped(f"{left.code} {left.severity.word}: {plain(left.found)}", "  ")
-            lines += _wrapped(left.what_to_do, "      -> ")
-    lines += ["", "The training that follows:", *_cost(report)]
-    told = [one for one in mended.findings if one.severity == Severity.INFO]
-    if told and report.output:
-        lines.append(
-            f"\n{len(told)} for information: "
-            + command_line(["python", "-m", "odapi_repro.diagnose", report.output])
-        )
-    if report.diff is not None:
-        # A tab is the config's own.
-        lines += ["", "\t".join(map(shown_lines, report.diff.rstrip("\n").split("\t")))]
-    return "\n".join(lines) + "\n"
+    told = sum(one.severity == Severity.INFO for one in mended.findings)
+    look = command_line(["python", "-m", "odapi_repro.diagnose", report.output])
+    lost = report.lost_comments
+    layout = "Written in protobuf's own layout, with your comments at the head"
+    return Page(
+        report.path,
+        (
+            *_head(report),
+            Section(count_of(len(changes), "change"), [*map(_change, changes)])
+            if changes
+            else Paragraph("Nothing to change."),
+            Section(
+                "", [Paragraph(f"{layout}: {report.layout_lost}") if report.layout_lost else None]
+            ),
+            Section(
+                f"{count_of(len(lost), 'comment')} did not find a place",
+                [Facts(tuple((f"line {line}", comment) for line, comment in lost))],
+            ),
+            _ideas(mended),
+            Section(
+                "No config mends these; they are yours to do",
+                [
+                    Note(one.severity.word, f"{one.code} {one.found}", (("help", one.what_to_do),))
+                    for one in mended.not_mendable
+                ],
+            ),
+            _cost(report),
+            Section(f"{told} for information", [Code(look)] if told and report.output else []),
+        ),
+    )
 
 
 def as_json(report: Report) -> str:
@@ -150,21 +159,18 @@ def as_json(report: Report) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def _head(report: Report) -> list[str]:
+def _head(report: Report) -> Iterator[Block]:
     mended = report.mended
     reference = mended.subject.reference
     value = reference.reported_value("AP")
     reported = f" ({value:g} AP reported)" if value is not None else ""
     why = f" ({mended.goal_why})" if mended.goal_why else ""
-    written = report.output or "not written"
-    lines = _wrapped(
-        f"{report.path} -> {written}: towards {reference.name}{reported}, "
-        f"{_GOALS[mended.goal]}{why}",
-        "",
+    yield Headline(
+        f"{code(report.path)} → {code(report.output or 'not written')}: towards {reference.name}"
+        f"{reported}, {_GOALS[mended.goal]}{why}"
     )
     if report.reference_why:
-        lines += _wrapped(f"{reference.name} is the nearest reference: {report.reference_why}", "")
-    return lines
+        yield Paragraph(f"{reference.name} is the nearest reference: {report.reference_why}")
 
 
 def _change_as_json(change: Change) -> dict[str, object]:
@@ -178,68 +184,70 @@ def _change_as_json(change: Change) -> dict[str, object]:
     }
 
 
-def _ideas(mended: Mended) -> Iterator[str]:
+def _ideas(mended: Mended) -> Section:
     """What stays although the reference has it otherwise, and how to have that, too."""
-    how = f"; --goal {REPRODUCE} takes these over, too" if mended.goal == REPRODUCE else ""
-    yield from _wrapped(
-        f"{count_of(len(mended.ideas), 'suggestion')}, not made, because no finding speaks against "
-        f"what you wrote{how}:",
-        "",
+    how = f" --goal {REPRODUCE} takes these over, too." if mended.goal == REPRODUCE else ""
+    why = Paragraph(f"No finding speaks against what you wrote.{how}")
+    ideas = [*map(_change, mended.ideas)]
+    return Section(
+        f"{count_of(len(ideas), 'suggestion')}, not made", [why, *ideas] if ideas else []
     )
-    for change in mended.ideas:
-        yield from _change(change)
 
 
-def _change(change: Change) -> Iterator[str]:
-    mark = change.code or "-"
-    for position, one in enumerate(change.fields[:_MOST_FIELDS]):
-        yield f"  {mark if not position else '':8}{_field(one, _COLUMNS - 10)}"
+def _change(change: Change) -> Note:
+    first, *others = map(_edit, change.fields[:_MOST_FIELDS])
     if len(change.fields) > _MOST_FIELDS:
-        yield f"{'':10}and {len(change.fields) - _MOST_FIELDS} more fields of the kind"
-    yield from _wrapped(plain(change.reason), " " * 12)
+        others.append(f"{len(change.fields) - _MOST_FIELDS} more fields of the kind")
+    facts = (*labelled("and", others), ("why", change.reason))
+    return Note(change.code or "change", first, facts)
 
 
-def _field(one: FieldChange, columns: int) -> str:
-    if one.old is None:
-        told = f"{_value(one.new)} (added)"
-    elif one.new is None:
-        told = f"{_value(one.old)} (removed)"
-    else:
-        told = f"{_value(one.old)} -> {_value(one.new)}"
+def _edit(one: FieldChange) -> str:
+    """Gives `train_config ... total_steps: 100 → 200`; JSON and the diff have the whole path."""
     path = one.path
-    if len(path) + len(told) + 2 > columns and path.count(".") > 1:
+    if len(path) > _WIDEST_PATH and path.count(".") > 1:
         first, *_, last = path.split(".")
         path = f"{first} ... {last}"
-    return f"{path}: {told}"
+    if one.old is None:
+        return f"{path}: {_value(one.new)} (added)"
+    if one.new is None:
+        return f"{path}: {_value(one.old)} (removed)"
+    return f"{path}: {_value(one.old)} → {_value(one.new)}"
 
 
-def _cost(report: Report) -> Iterator[str]:
+def _cost(report: Report) -> Section:
     cost = report.cost
-    images = _count(cost.length.images)
     epochs = ""
     if cost.epochs is not None:
         epochs = f", {cost.epochs:.3g} epochs of {cost.train_images:,}"
-    yield from _wrapped(
-        f"{cost.length.steps:,} steps of {count_of(cost.length.batch, 'image')}: {images}{epochs}",
-        "  ",
-    )
     speed = f"{cost.images_per_second:g} images a second"
     if not cost.measured:
         speed += " (an example: give yours with --images_per_second)"
-    time = f"at {speed}: {_duration(cost.hours)}"
+    time = f"{_duration(cost.hours)} at {speed}"
     if cost.hours_available is not None:
         verdict = "which fits" if cost.fits else "which does not fit"
         time += f"; you have {_duration(cost.hours_available)}, {verdict}"
-    yield from _wrapped(time, "  ")
-    offered = "shorter" if cost.hours_available is None else "what fits"
-    for offer in cost.offers:
-        yield from _wrapped(
-            f"{offered}: {offer.what}: {offer.length.steps:,} steps, "
-            f"{_count(offer.length.images)}, {_duration(offer.hours)}",
-            "  ",
+    blocks: list[Block] = [
+        Facts(
+            (
+                (
+                    "length",
+                    f"{cost.length.steps:,} steps of {count_of(cost.length.batch, 'image')}: "
+                    f"{_count(cost.length.images)}{epochs}",
+                ),
+                ("time", time),
+            )
         )
-        again = " --overwrite" if report.output else ""
-        yield f"      {report.command} {offer.flags}{again}"
+    ]
+    offered = "shorter" if cost.hours_available is None else "what fits"
+    again = " --overwrite" if report.output else ""
+    for offer in cost.offers:
+        length = f"{offer.length.steps:,} steps, {_count(offer.length.images)}"
+        blocks += [
+            Note(offered, f"{offer.what}: {length}, {_duration(offer.hours)}"),
+            Code(f"{report.command} {offer.flags}{again}"),
+        ]
+    return Section("The training that follows", blocks)
 
 
 def _count(images: int) -> str:
@@ -262,7 +270,7 @@ def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.7g}"
     if isinstance(value, str) and value != "{}":
-        return f'"{plain(value)}"'
+        return f'"{value}"'
     return str(value)
 
 
@@ -271,14 +279,3 @@ def _plain_value(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else str(value)
     return value if isinstance(value, (bool, int, str, type(None))) else str(value)
-
-
-def _wrapped(text: str, lead: str) -> list[str]:
-    return textwrap.wrap(
-        plain(text),
-        _COLUMNS,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

@@ -1,52 +1,33 @@
-"""What records hold, as a small table of text or Markdown and as JSON."""
+"""What records hold, as a section of a page and as JSON."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from odapi_repro.diagnosis.render.wording import plain
-from odapi_repro.foreign_text import shortened_name
+from odapi_repro.diagnosis.render.wording import labelled
+from odapi_repro.page.blocks import Facts, Section, Table, code
 
 if TYPE_CHECKING:
     from odapi_repro.datasets.census.facts import DataFacts, SplitFacts
 
-__all__ = ["data_json", "data_lines", "data_rows"]
+__all__ = ["data_json", "data_section"]
 
 _HEADS = {"train": "training", "eval": "evaluation"}
 _MOST_CLASSES = 12
 _WIDEST = 60  # letters of a cell; a class may have thousands
 
 
-def data_rows(data: DataFacts) -> list[tuple[str, ...]]:
-    """Gives rows of a table: a name and a text for each split; the head first."""
-    rows = [("", *(_HEADS[one.split] for one in data.splits))]
+def data_section(data: DataFacts) -> Section:
+    """Gives the numbers of each split, then what was and what was not looked at."""
     cells = [_cells(one) for one in data.splits]
     names = dict.fromkeys(name for one in cells for name in one)
-    rows += [(name, *(one.get(name, "-") for one in cells)) for name in names]
-    return rows
-
-
-def data_lines(data: DataFacts, columns: int) -> Iterator[str]:
-    """Gives the table as lines of text, then what was and what was not looked at."""
-    rows = [tuple(shortened_name(cell, _WIDEST) for cell in row) for row in data_rows(data)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        first, *rest = row
-        cells = "  ".join(f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True))
-        yield f"{first:<{widths[0]}}  {cells}".rstrip()
-    for label, told in _notes(data):
-        lead = f"    {label:<13} "
-        yield from textwrap.wrap(
-            plain(told),
-            width=columns,
-            initial_indent=lead,
-            subsequent_indent=" " * len(lead),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+    rows = tuple((name, *(one.get(name, "-") for one in cells)) for name in names)
+    header = ("", *(_HEADS[one.split] for one in data.splits))
+    return Section(
+        f"Records: {data.name}", [Table(header, rows, widest=_WIDEST), Facts(tuple(_notes(data)))]
+    )
 
 
 def data_json(data: DataFacts) -> dict[str, Any]:
@@ -62,13 +43,11 @@ def data_json(data: DataFacts) -> dict[str, Any]:
 
 def _notes(data: DataFacts) -> Iterator[tuple[str, str]]:
     if data.pipeline:
-        yield "pipeline", data.pipeline
+        yield "pipeline", code(data.pipeline)
     if data.label_map:
-        yield "label map", data.label_map
-    for told in data.compared:
-        yield "compared", told
-    for told in data.not_looked_at:
-        yield "not looked at", told
+        yield "label map", code(data.label_map)
+    yield from labelled("compared", data.compared)
+    yield from labelled("not looked at", data.not_looked_at)
 
 
 def _split_json(facts: SplitFacts) -> dict[str, Any]:
@@ -93,7 +72,9 @@ def _cells(facts: SplitFacts) -> dict[str, str]:
     median, ninth, most = facts.boxes_per_image
     cells |= {
         "boxes": f"{facts.boxes:,}",
-        "an image": f"median {median:,}, 90 % up to {ninth:,}, most {most:,}",
+        "an image, median": f"{median:,}",
+        "an image, 90 % up to": f"{ninth:,}",
+        "an image, most": f"{most:,}",
         "crowd": _share(facts.crowd, facts.boxes),
         "with mask": _share(facts.masks, facts.boxes),
     }
@@ -101,16 +82,11 @@ def _cells(facts: SplitFacts) -> dict[str, str]:
         cells[word] = _share(count, facts.boxes)
     classes = facts.objects_by_class
     cells["classes"] = f"{sum(1 for count in classes.values() if count):,} of {len(classes):,}"
-    for name, count in _shown(classes):
-        cells[f"  {plain(name)}"] = f"{count:,}"
+    if len(classes) <= _MOST_CLASSES:
+        cells |= {f"of {code(name)}": f"{count:,}" for name, count in classes.items()}
     if facts.unknown_class:
         cells["of no class"] = _share(facts.unknown_class, facts.boxes)
     return cells
-
-
-def _shown(classes: Any) -> Sequence[tuple[str, int]]:
-    """Gives the classes with their objects where they are few."""
-    return list(classes.items()) if len(classes) <= _MOST_CLASSES else []
 
 
 def _share(count: int, whole: int) -> str:

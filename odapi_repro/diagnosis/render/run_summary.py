@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from odapi_repro.diagnosis.outcome import Diagnosis
-from odapi_repro.diagnosis.render.wording import plain
 from odapi_repro.diagnosis.run_rule import RunSubject
 from odapi_repro.page.numbers import count_of
 
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
 
-__all__ = ["run_facts", "run_json", "run_lines"]
+__all__ = ["run_facts", "run_json"]
 
 
 def run_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
@@ -54,20 +51,6 @@ def run_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         facts.append(("saved", f"{count_of(len(history.checkpoints), 'checkpoint')}{last_saved}"))
     facts.extend(("unread", note) for note in history.damage)
     return facts
-
-
-def run_lines(diagnosis: Diagnosis, columns: int) -> Iterator[str]:
-    """Gives the facts of the run as lines of text."""
-    for label, text in run_facts(diagnosis):
-        lead = f"    {label:<9} "
-        yield from textwrap.wrap(
-            plain(text),
-            width=columns,
-            initial_indent=lead,
-            subsequent_indent=" " * len(lead),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
 
 
 def _gap(diagnosis: Diagnosis, history: RunHistory, ap: float) -> str:

@@ -13,7 +13,7 @@ import odapi_repro
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.outcome import Diagnosis
 from odapi_repro.diagnosis.render.as_json import as_json_value
-from odapi_repro.diagnosis.render.pages import page_markdown
+from odapi_repro.diagnosis.render.rule_pages import page_markdown
 from odapi_repro.diagnosis.rule import RuleBase
 
 __all__ = ["render_sarif"]

@@ -1,22 +1,22 @@
-"""Numbers, values and verdicts in words; what the text and the Markdown renderer share."""
+"""Numbers, values and verdicts in words, as pages and JSON have them."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
+from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.outcome import COSTLY, Diagnosis, QuantityPair
 from odapi_repro.foreign_text import shown
 from odapi_repro.page.numbers import count_of
 from odapi_repro.reference import Reference
 
 __all__ = [
-    "effect_text",
     "fix_text",
-    "plain",
+    "labelled",
     "quantities_shown",
+    "quantity_label",
     "reported_text",
     "rest_text",
     "shortened",
@@ -31,11 +31,6 @@ _NO_RATE = 1e-6
 _NAMED_IN_VERDICT = 3
 _CLAUSE_COLUMNS = 56
 _LEAST_CLAUSE = 20
-
-
-def plain(text: str) -> str:
-    """Gives a sentence on one line, newlines and tabs as spaces, all else as in `shown`."""
-    return shown(text.translate(_BREAKS))
 
 
 def shortened(text: str, columns: int) -> str:
@@ -60,8 +55,20 @@ def value_text(value: object) -> str:
             return f"{value:,.0f}"
         return f"{value:.4g}"
     if isinstance(value, (tuple, list)):
-        return ", ".join(plain(str(item)) for item in value) or "none"
-    return plain(str(value)) or "none"
+        return ", ".join(map(str, value)) or "none"
+    return str(value) or "none"
+
+
+def quantity_label(name: str, unit: str) -> str:
+    """Gives `global_batch (images)`, or the name alone where a unit would say nothing new."""
+    known = unit in ("1", "name", "names", "mode") or unit in name
+    return name if known else f"{name} ({unit})"
+
+
+def labelled(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Gives facts that share a label, without those that are empty."""
+    for index, text in enumerate(filter(None, texts)):
+        yield "" if index else label, text
 
 
 def quantities_shown(pairs: Sequence[QuantityPair]) -> tuple[QuantityPair, ...]:
@@ -81,22 +88,14 @@ def _is_nothing(pair: QuantityPair) -> bool:
     )
 
 
-def reported_text(reference: Reference) -> list[tuple[str, str]]:
-    """Gives (`AP 39.0, mask_AP 34.6`, `source; protocol`), numbers of one source together."""
+def reported_text(reference: Reference) -> list[str]:
+    """Gives `AP 39.0, mask_AP 34.6: source; protocol`, numbers of one source together."""
     numbers: dict[str, list[str]] = {}
     for one in reference.reported:
         numbers.setdefault(f"{one.source}; {one.protocol}", []).append(
             f"{one.metric} {one.value:.1f}"
         )
-    return [(", ".join(told), source) for source, told in numbers.items()]
-
-
-def effect_text(evidence: Evidence) -> str:
-    """Gives `-30.9 AP: 100% -> 1% of train2017 ...` or the comparison alone."""
-    if evidence.effect_ap is None:
-        return plain(evidence.comparison or "an outcome without a number")
-    effect = f"{evidence.effect_ap:+.1f} AP"
-    return f"{effect}: {plain(evidence.comparison)}" if evidence.comparison else effect
+    return [f"{', '.join(told)}: {source}" for source, told in numbers.items()]
 
 
 def fix_text(fix: FieldFix) -> str:
@@ -115,7 +114,7 @@ def _proto_value(value: object) -> str:
         return f"[{', '.join(map(_proto_value, value))}]"
     if isinstance(value, str) and not re.fullmatch(r"[A-Z][A-Z0-9_]*|\{\}", value):
         # An enum's value is a bare word in capitals, an empty message a pair of braces.
-        escaped = plain(value).replace("\\", "\\\\").replace('"', '\\"')
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
     return str(value)
 
@@ -163,7 +162,7 @@ def rest_text(diagnosis: Diagnosis) -> str:
 
 def _first_clause(finding: Finding) -> str:
     """Gives what was found up to the first comma or bracket behind which only details come."""
-    text = plain(finding.found)
+    text = shown(finding.found.translate(_BREAKS))
     if len(text) <= _CLAUSE_COLUMNS:
         return text
     return re.split(rf"(?<=.{{{_LEAST_CLAUSE}}})(?:; |: | \(|, )", text, maxsplit=1)[0]

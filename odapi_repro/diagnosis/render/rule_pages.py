@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
-from odapi_repro.diagnosis.render.markdown import escaped
 from odapi_repro.diagnosis.rule import RuleBase
+from odapi_repro.page.blocks import Block, Code, Page, Paragraph, Section, Table, code, marked
 from odapi_repro.pipeline import quantity_definitions
 
 __all__ = [
     "SECTIONS",
     "page_markdown",
-    "quantities_markdown",
-    "quantities_text",
+    "quantities_page",
     "rules_markdown",
-    "rules_text",
+    "rules_page",
 ]
 
 SECTIONS = ("Anti-pattern", "Best practice", "Source")
 
 
-def rules_text(rules: Sequence[RuleBase]) -> str:
+def rules_page(rules: Sequence[RuleBase]) -> Page:
     """Gives the pages of rules for a terminal."""
-    return (
-        "\n\n".join(
-            f"{rule.code}  {rule.name}\ncauses: {', '.join(rule.causes)}\n\n{_plain_page(rule)}"
-            for rule in rules
-        )
-        + "\n"
+    return Page("Rules", tuple(map(_rule_section, rules)))
+
+
+def quantities_page() -> Page:
+    """Gives the definitions of all quantities; docs/quantities.md is its Markdown."""
+    made = (
+        "What `diagnose` and `diff` compare configs in. Made by `python -m odapi_repro.diagnose "
+        "--explain quantities --format markdown`; edit `pipeline/quantities.py` instead."
+    )
+    rows = tuple(
+        (code(name), unit, meaning) for name, (unit, meaning) in quantity_definitions().items()
+    )
+    return Page(
+        "Quantities",
+        (
+            Section("", [Paragraph(marked(made))], "file"),
+            Table(("quantity", "unit", "meaning"), rows, numeric_from=3),
+        ),
     )
 
 
@@ -64,8 +77,21 @@ def page_markdown(rule: RuleBase, heading: str = "") -> str:
     return "\n".join(lines).rstrip()
 
 
-def _plain_page(rule: RuleBase) -> str:
-    return "\n".join(f"    {line}".rstrip() for line in rule.page().splitlines())
+def _rule_section(rule: RuleBase) -> Section:
+    blocks: list[Block] = [Paragraph(f"causes: {', '.join(rule.causes)}")]
+    inside = blocks
+    for part in re.split(r"\n\s*\n", rule.page()):
+        if part in SECTIONS:
+            inside = []
+            blocks.append(Section(part, inside))
+        else:
+            snippet = part.startswith("    ")
+            inside.append(Code(textwrap.dedent(part)) if snippet else Paragraph(_line(part)))
+    return Section(f"{rule.code}  {rule.name}", blocks)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _as_markdown(lines: Iterable[str]) -> list[str]:
@@ -90,29 +116,3 @@ def _dedented(snippet: list[str]) -> list[str]:
     while not snippet[-1].strip():
         snippet.pop()
     return [line[4:] for line in snippet]
-
-
-def quantities_text() -> str:
-    """Gives the definitions of all quantities for a terminal."""
-    return "".join(
-        f"{name} ({unit}): {meaning}\n" if unit != "1" else f"{name}: {meaning}\n"
-        for name, (unit, meaning) in quantity_definitions().items()
-    )
-
-
-def quantities_markdown() -> str:
-    """Gives the definitions of all quantities, as docs/quantities.md has them."""
-    lines = [
-        "# Quantities",
-        "",
-        "What `diagnose` and `diff` compare configs in. Made by `python -m odapi_repro.diagnose"
-        " --explain quantities --format markdown`; edit `pipeline/quantities.py` instead.",
-        "",
-        "| quantity | unit | meaning |",
-        "| --- | --- | --- |",
-        *(
-            f"| `{name}` | {unit} | {escaped(meaning)} |"
-            for name, (unit, meaning) in quantity_definitions().items()
-        ),
-    ]
-    return "\n".join(lines) + "\n"

@@ -1,21 +1,21 @@
-"""The report of an environment as text."""
+"""The page of an environment: whether training can run here, what is there, what lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from odapi_repro.foreign_text import shown
+from odapi_repro.page.blocks import Facts, Headline, Note, Page
 from odapi_repro.trials.environment import GIB, Lack
 
-__all__ = ["render"]
+__all__ = ["environment_page"]
 
 
-def render(report: Mapping[str, Any], found: Sequence[Lack]) -> str:
-    """Gives the report as text."""
+def environment_page(report: Mapping[str, Any], found: Sequence[Lack]) -> Page:
+    """Gives the page; what lacks comes before what is there."""
     memory = report["memory_bytes"]
     size = f"{memory / GIB:.1f} GiB" if memory else "unknown"
-    rows = [
+    rows = (
         ("odapi_repro", report["odapi_repro"]),
         ("python", report["python"]),
         ("os", report["os"]),
@@ -32,15 +32,12 @@ def render(report: Mapping[str, Any], found: Sequence[Lack]) -> str:
             (f"disk, {name}", f"{disk['free_bytes'] / GIB:.1f} GiB free for {disk['path']}")
             for name, disk in report["disk"].items()
         ),
+    )
+    lacks = [
+        Note("error" if one.needed else "note", one.what, (("to mend it", one.mend),))
+        for one in found
     ]
-    width = max(len(name) for name, _ in rows)
-    lines = [shown(f"{name:{width}}  {value}") for name, value in rows]
-    lines.append("")
-    for lack in found:
-        word = "lacks" if lack.needed else "note"
-        lines += [shown(f"{word}: {lack.what}"), shown(f"  to mend it: {lack.mend}")]
-    lines.append(_verdict(report, found))
-    return "\n".join(lines)
+    return Page("Environment", (Headline(_verdict(report, found)), *lacks, Facts(rows)))
 
 
 def _verdict(report: Mapping[str, Any], found: Sequence[Lack]) -> str:

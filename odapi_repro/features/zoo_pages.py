@@ -1,0 +1,208 @@
+"""The pages of `zoo`: the references, one of them whole, published effects by factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from odapi_repro.page.blocks import (
+    BREAK,
+    Bullets,
+    Facts,
+    Headline,
+    Note,
+    Page,
+    Paragraph,
+    Section,
+    Table,
+    code,
+    marked,
+)
+from odapi_repro.page.numbers import number
+from odapi_repro.reference import Reference
+from odapi_repro.reference.effects import (
+    CHECKED_ON,
+    EFFECT_FACTORS,
+    UNKNOWN_EFFECTS,
+    Check,
+    PublishedEffect,
+    published_effects,
+)
+from odapi_repro.reference.listing import reference_details, reference_row
+
+__all__ = ["factor_page", "factors_page", "reference_page", "references_page"]
+
+# Of one reference, in the order printed; `reference_details` has all.
+_QUANTITIES: Final = (
+    "global_batch",
+    "images_per_replica",
+    "batchnorm",
+    "num_steps",
+    "images_seen",
+    "epochs",
+    "optimizer",
+    "lr_schedule",
+    "lr_base",
+    "lr_per_image",
+    "warmup_images",
+    "gradient_clip_norm",
+    "ema_decay",
+    "checkpoint_restore",
+    "augmentation",
+)
+
+
+def references_page(references: Sequence[Reference]) -> Page:
+    """Gives a table of references."""
+    heads = ("name", "input", "AP", "mask AP", "kpt AP", "batch", "images seen", "hardware", "")
+    rows = tuple(_row(reference) for reference in references)
+    note = (
+        "AP in points, the first number reported: the zoo's where it has one; kpt: of keypoints. "
+        "Hardware in TPU cores or GPUs. *: contradicted or in doubt; `zoo NAME` says how. "
+        "`zoo NAME --config` prints the pipeline.config."
+    )
+    header = tuple(head.replace(" ", BREAK) for head in heads)
+    return Page("References", (Table(header, rows), Paragraph(marked(note))))
+
+
+def _row(reference: Reference) -> tuple[str, ...]:
+    row = reference_row(reference)
+    return (
+        row["name"],
+        row["input"],
+        *("" if row[name] is None else number(row[name]) for name in ("AP", "mask_AP")),
+        "" if row["keypoint_AP"] is None else number(row["keypoint_AP"]),
+        str(row["batch"]),
+        f"{row['images_seen'] / 1e6:.1f} M",
+        f"{reference.num_replicas} {reference.source.accelerator.split()[0]}",
+        "*" if row["disputed"] else "",
+    )
+
+
+def reference_page(reference: Reference) -> Page:
+    """Gives one reference whole: numbers with sources, disputes, recipe in quantities."""
+    # Imports the OD API's protos, which the list does without.
+    from odapi_repro.diagnosis.render.wording import quantity_label, value_text
+
+    details = reference_details(reference)
+    shipped = reference.source.shipped_as
+    about = (
+        ("config", code(details["config"])),
+        ("zoo model", details["zoo_model"] or "none"),
+        ("archive", details["archive"] or "none"),
+        ("extractor", f"{code(details['feature_extractor'])} ({details['meta_architecture']})"),
+        ("hardware", details["hardware"]),
+        *([("shipped as", code(f"pipelines/{shipped}"))] if shipped else []),
+    )
+    reported = (f"{one.text}: {one.source}; {one.protocol}" for one in reference.reported)
+    disputes = tuple(f"{one.what} [{one.source}]" for one in reference.disputes)
+    left_out = (
+        f"{one.aspect}: {one.theirs}; here {one.here}. Effect: {one.effect}"
+        for one in reference.unexpressed
+    )
+    quantities = (
+        (quantity_label(name, one["unit"]), value_text(one["value"]))
+        for name, one in ((name, details["quantities"][name]) for name in _QUANTITIES)
+    )
+    return Page(
+        reference.name,
+        (
+            Headline(f"{reference.name}: {reference.source.title}"),
+            Facts(about),
+            Section("Reported", [Bullets(tuple(reported))]),
+            Section("Disputes", [Bullets(disputes or ("none known",))]),
+            Section("Recipe", [Facts(tuple(quantities))]),
+            Section("What the pipeline leaves out of that recipe", [Bullets(tuple(left_out))]),
+        ),
+    )
+
+
+def factors_page() -> Page:
+    """Gives every factor with the number of its figures and how large the better ones are."""
+    rows = []
+    for factor in EFFECT_FACTORS:
+        found = published_effects(factor)
+        sizes = [abs(one.delta) for one in found if one.delta is not None and _is_usable(one)]
+        span = f"{min(sizes):.1f} to {max(sizes):.1f}" if sizes else "none"
+        rows.append((factor, str(len(found)), span))
+    return Page(
+        "Published effects",
+        (
+            Paragraph(_checked(published_effects())),
+            Table(("factor", "figures", "box AP"), tuple(rows)),
+            Paragraph("Box AP: the difference on COCO, either way, where it was controlled."),
+            Section(
+                "No usable published number: unknown, not zero",
+                [Facts(tuple(UNKNOWN_EFFECTS.items()))],
+            ),
+            Paragraph(marked("`zoo --effects FACTOR` lists the figures with their sources.")),
+        ),
+    )
+
+
+def factor_page(factor: str) -> Page:
+    """Gives the figures of a factor with their sources."""
+    unknown = UNKNOWN_EFFECTS.get(factor)
+    every = published_effects(factor) if factor in EFFECT_FACTORS else ()
+    return Page(
+        factor,
+        (
+            *([Headline(f"{factor}: {unknown}")] if unknown else []),
+            *([Paragraph(_checked(every))] if every else []),
+            *map(_figure, every),
+        ),
+    )
+
+
+def _figure(found: PublishedEffect) -> Note:
+    return Note(
+        _outcome(found),
+        found.change + (f" [{found.key}]" if found.key else ""),
+        (
+            ("model", f"{found.model}: {_values(found)} on {found.dataset}"),
+            ("trust", ", ".join(_trust(found))),
+            ("source", f"{found.source} ({found.where})"),
+        ),
+    )
+
+
+def _trust(found: PublishedEffect) -> Iterator[str]:
+    checked = _CHECKED.get(found.checked, found.checked)
+    return filter(None, (found.controlled, found.quality, checked))
+
+
+def _outcome(found: PublishedEffect) -> str:
+    if found.delta is None:
+        return found.stated or "?"
+    return f"{found.delta:+.2f}" + (f" ({found.stated})" if found.stated else "")
+
+
+def _values(found: PublishedEffect) -> str:
+    if found.before is None and found.after is None:
+        return found.metric
+    before, after = (
+        "?" if value is None else f"{value:g}" for value in (found.before, found.after)
+    )
+    return f"{found.metric} {before} -> {after}"
+
+
+_CHECKED: Final[dict[Check, str]] = {"source": "read again", "facts": "read again in the facts"}
+
+
+def _checked(every: Sequence[PublishedEffect]) -> str:
+    """How many of the figures were read again, and when."""
+    again = sum(found.checked == "source" for found in every)
+    facts = sum(found.checked == "facts" for found in every)
+    missing = sum(found.checked == "not found in source" for found in every)
+    said = f"{again} of {len(every)} figures were read again at their source ({CHECKED_ON})"
+    said += f", {facts} in tables kept with the project" if facts else ""
+    return said + (f"; {missing} were not found there." if missing else ".")
+
+
+def _is_usable(found: PublishedEffect) -> bool:
+    return (
+        found.checked != "not found in source"
+        and found.metric == "AP"
+        and found.dataset.startswith("COCO")
+        and found.controlled in ("controlled", "near-controlled")
+    )
