@@ -1,9 +1,8 @@
-"""What `data show` found, as types: the text, README.md, show.json and the plots read them."""
+"""What `data show` found, as types: the page, show.json and the plots read them."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,7 +148,6 @@ class SplitReport:
         sizes: by rising size.
         anchors: None without a pipeline, or where it has none.
         draws: None where the augmented sheets were not made.
-        files_written: names of the PNGs.
         notes: what could not be done, and why.
     """
 
@@ -165,12 +163,7 @@ class SplitReport:
     sizes: tuple[SizeRow, ...]
     anchors: AnchorReport | None
     draws: DrawsReport | None
-    files_written: tuple[str, ...]
     notes: tuple[str, ...]
-
-    def with_files(self, names: Iterable[str]) -> SplitReport:
-        """The report, with the names of its pictures."""
-        return dataclasses.replace(self, files_written=tuple(names))
 
     @property
     def num_outside(self) -> int:
