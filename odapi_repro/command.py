@@ -11,19 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
-from odapi_repro.ending import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, guarded
+from odapi_repro.ending import EXIT_DONE, EXIT_USAGE, guarded
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown
-
-__all__ = [
-    "EXIT_DONE",
-    "EXIT_FAILED",
-    "EXIT_USAGE",
-    "dispatch",
-    "nearest",
-    "parse_flags",
-    "run_command",
-]
 
 _HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "-helpfull", "--helpshort", "-helpshort"}
 

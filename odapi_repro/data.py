@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from odapi_repro.command import dispatch
 
-__all__ = ["COMMANDS", "SUMMARY", "main"]
-
 SUMMARY = "COCO to records, records checked, and looked at as the model sees them"
 
 COMMANDS = {

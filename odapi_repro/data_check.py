@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.command import run_command
 from odapi_repro.datasets.limits import IMAGE_PIXELS
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import EnvironmentMissing, UserError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from odapi_repro.diagnosis.checked_data import CheckedData
     from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["FLAGS", "main"]
 
 SUMMARY = "every record read once: what is there, and what is wrong with it, counted"
 FORMATS = ("text", "json", "markdown", "sarif")

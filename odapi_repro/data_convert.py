@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.command import run_command
 from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.datasets.workers.worker_pool import available_cores, start_server
+from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown
 from odapi_repro.page.live_line import LiveLine
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from odapi_repro.datasets.conversion.convert import Progress
     from odapi_repro.datasets.conversion.request import ConversionRequest
 
-__all__ = ["FLAGS", "main"]
 
 SUMMARY = "COCO json and images to sharded records, a label map and a manifest"
 _MOST_SHARDS = 99_999

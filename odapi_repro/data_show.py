@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.command import run_command
 from odapi_repro.datasets.limits import IMAGE_PIXELS
+from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import ConfigError, UserError
-from odapi_repro.foreign_text import command_line, shown
+from odapi_repro.foreign_text import command_line
 
 if TYPE_CHECKING:
     from odapi_repro.pipeline import Pipeline
 
-__all__ = ["FLAGS", "main"]
 
 SUMMARY = "contact sheets, histograms and anchors; also after the pipeline's own augmentation"
 SPLITS = ("train", "val", "both")
@@ -74,9 +74,10 @@ def _run(positional: list[str], command: str) -> int:
     from odapi_repro.features.show.pictures import Look
     from odapi_repro.features.show.show_inputs import image_filter, shown_records
     from odapi_repro.features.show.show_report import ShowReport
+    from odapi_repro.features.show.show_results import check_output, show_results
     from odapi_repro.features.show.show_split import Showing, show_split
-    from odapi_repro.features.show.show_text import render_show
-    from odapi_repro.features.show.write_show import check_output, write_show
+    from odapi_repro.page.live_line import LiveLine
+    from odapi_repro.page.terminal_page import Terminal, print_page
 
     pipeline = _pipeline(positional)
     folder = Path(FLAGS.output_dir).expanduser()
@@ -93,6 +94,8 @@ def _run(positional: list[str], command: str) -> int:
         split=FLAGS.split or "",
     )
     label_map = read_label_map(shown.label_map_path)
+    progress = LiveLine()
+    progress.count_from_now()
     showing = Showing(
         pipeline=pipeline,
         label_map_path=shown.label_map_path,
@@ -105,9 +108,12 @@ def _run(positional: list[str], command: str) -> int:
         draws=FLAGS.draws,
         seed=FLAGS.seed,
         boxes_limit=FLAGS.boxes_limit,
-        tell=_tell,
+        progress=progress,
     )
-    results = [show_split(split, globs, showing) for split, globs in shown.patterns.items()]
+    try:
+        splits = [show_split(split, globs, showing) for split, globs in shown.patterns.items()]
+    finally:
+        progress.end()
     report = ShowReport(
         command=command,
         data=shown.name,
@@ -117,14 +123,15 @@ def _run(positional: list[str], command: str) -> int:
         resized=_resized(pipeline),
         only=_asked(),
         seed=FLAGS.seed,
-        splits=tuple(result.report for result in results),
+        splits=tuple(split.report for split in splits),
     )
-    drawings = {result.report.split: result.drawings for result in results}
-    written = write_show(report, drawings, folder)
-    _print(render_show(written, str(folder)))
-    for result in results:
-        if result.failure is not None:
-            raise result.failure
+    results = show_results(report, {one.report.split: one.drawings for one in splits}, folder)
+    names = ", ".join(path.name for path in results.write(folder))
+    print_page(results.page)
+    print("\n".join(["", *Terminal.of(sys.stdout).wrapped(f"{folder}/: {names}")]))
+    for split in splits:
+        if split.failure is not None:
+            raise split.failure
     return EXIT_DONE
 
 
@@ -167,19 +174,6 @@ def _resized(pipeline: Pipeline | None) -> str:
         return read_resizer(pipeline).described
     except ConfigError as error:
         return f"not resized: {error.in_a_line}"
-
-
-def _tell(text: str) -> None:
-    """Says on a terminal what takes its time."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{shown(text)}", end="" if text else "\r", file=sys.stderr, flush=True)
-
-
-def _print(text: str) -> None:
-    """Prints it; what stdout's encoding lacks as escapes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.command import run_command
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.outcome import Diagnosis, examine, examine_run
 from odapi_repro.diagnosis.render.diagnosis_page import print_diagnoses
 from odapi_repro.diagnosis.rule import RuleBase
 from odapi_repro.diagnosis.rules import RULES, all_rules, rules_named
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.parse import STDIN, read_config_argument
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 loaded()
 
-__all__ = ["main"]
 
 SUMMARY = "what a config or a finished run really does, and which deviations hurt; no TensorFlow"
 FORMATS = ("text", "json", "markdown", "sarif")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.command import run_command
+from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.page.blocks import Facts, Headline, Page, code
 from odapi_repro.page.terminal_page import print_pages, print_text
@@ -23,7 +24,6 @@ from odapi_repro.reference import Reference, nearest_reference, reference_named
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.deviations import Deviation
 
-__all__ = ["main"]
 
 SUMMARY = "two configs compared in quantities and fields, factor by factor; no TensorFlow"
 SCHEMA = 1

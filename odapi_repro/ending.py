@@ -13,16 +13,6 @@ from odapi_repro.errors import UserError
 from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.signals import raised_as_exceptions, signal_of
 
-__all__ = [
-    "EXIT_DONE",
-    "EXIT_FAILED",
-    "EXIT_INTERNAL",
-    "EXIT_USAGE",
-    "guard_imports",
-    "guarded",
-    "say",
-]
-
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2

@@ -6,16 +6,6 @@ from typing import Self
 
 from odapi_repro.foreign_text import shown, shown_lines
 
-__all__ = [
-    "ConfigError",
-    "DamagedFile",
-    "DataError",
-    "EnvironmentMissing",
-    "StudyMismatch",
-    "UserError",
-    "shortened",
-]
-
 _LONGEST = 300
 
 

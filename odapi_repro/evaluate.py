@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, run_command
+from odapi_repro.command import run_command
 from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
+from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.coco_data import detections_of
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.subject import Subject, labels
 from odapi_repro.foreign_text import command_line, shown
+from odapi_repro.page.markdown_page import markdown_page
+from odapi_repro.page.results_folder import README
+from odapi_repro.page.terminal_page import Terminal, terminal_page
 from odapi_repro.pipeline import load_pipeline
 
 if TYPE_CHECKING:
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
     from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
     from odapi_repro.pipeline import Pipeline
 
-__all__ = ["main"]
 
 SUMMARY = "COCO's metrics of a checkpoint or a results file, with intervals and where points went"
 FORMATS = ("text", "json", "markdown")
@@ -211,10 +214,8 @@ def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: Eva
     from odapi_repro.evaluation.inference.stage_tensors import has_stages
     from odapi_repro.features.evaluate.assemble_evaluation import found_by_checkpoint
     from odapi_repro.features.evaluate.evaluation_progress import EvaluationProgress
-    from odapi_repro.trials.evaluations.checkpoint_evaluation import (
-        EvaluationRequest,
-        evaluate_checkpoint,
-    )
+    from odapi_repro.trials.evaluations.checkpoint_evaluation import evaluate_checkpoint
+    from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 
     source = subject.checkpoint
     if source.saved_model:
@@ -285,18 +286,15 @@ def _print(report: EvaluationReport, folder: Path | None) -> None:
         from odapi_repro.features.evaluate.evaluation_json import render_json
 
         text = render_json(report, written=None if folder is None else str(folder))
-    elif FLAGS.format == "markdown":
-        from odapi_repro.features.evaluate.evaluation_page import evaluation_readme
-
-        text = evaluation_readme(report, files=())
     else:
-        from odapi_repro.features.evaluate.evaluation_text import render_evaluation
+        from odapi_repro.features.evaluate.evaluation_page import evaluation_page
 
-        encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-        plain = not (sys.stdout.isatty() and encoding == "utf8")
-        text = render_evaluation(report, per_class=FLAGS.per_class, ascii_only=plain)
-        if folder is not None:
-            text += f"\n{shown(folder / 'README.md')}\n"
+        page = evaluation_page(report, per_class=FLAGS.per_class)
+        if FLAGS.format == "markdown":
+            text = markdown_page(page)
+        else:
+            text = terminal_page(page, Terminal.of(sys.stdout))
+            text += f"\n{shown(folder / README)}\n" if folder is not None else ""
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED, run_command
+from odapi_repro.command import run_command
 from odapi_repro.diagnosis.config_text import read_config_text
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import GOALS, Constraints, kept_factor, mend_config
@@ -21,6 +21,7 @@ from odapi_repro.diagnosis.mending.report import Report, as_json, mended_page
 from odapi_repro.diagnosis.mending.text import mend_text, text_changes
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.files import write_whole
 from odapi_repro.foreign_text import command_line, shown, shown_lines
@@ -30,8 +31,6 @@ from odapi_repro.pipeline.edit_text import rewrite_text
 from odapi_repro.pipeline.parse import STDIN, read_config_argument
 from odapi_repro.pipeline.text_tree import lost_comments
 from odapi_repro.reference import reference_for, reference_named, with_reference_named
-
-__all__ = ["main"]
 
 SUMMARY = (
     "write the config that reaches the reference on your hardware, each change with its reason"

@@ -13,18 +13,6 @@ import re
 import shlex
 from collections.abc import Iterable
 
-__all__ = [
-    "command_line",
-    "fenced",
-    "markdown",
-    "markdown_code",
-    "markdown_list",
-    "markdown_sentence",
-    "shortened_name",
-    "shown",
-    "shown_lines",
-]
-
 # C0, DEL, C1; line and paragraph separators; marks that turn the direction of writing; halves of
 # surrogate pairs, which stand for bytes of a file name that are not UTF-8; invisible signs and
 # what is no character at all, which an SVG must not hold.

@@ -13,15 +13,6 @@ from typing import Final
 
 from odapi_repro.errors import EnvironmentMissing, shortened
 
-__all__ = [
-    "cwd_is_on_path",
-    "import_problem",
-    "installed_version",
-    "object_detection_problem",
-    "other_object_detection",
-    "tensorflow_version",
-]
-
 _OD_API: Final = ("tf-object-detection-api", "object-detection")
 _NEEDED: Final = ("protos/pipeline_pb2.py", "builders/model_builder.py", "model_lib_v2.py")
 """Of these the OD API for TensorFlow 1 lacks the last, and a checkout as it is cloned the first."""

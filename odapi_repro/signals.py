@@ -14,8 +14,6 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["Ended", "held", "raised_as_exceptions", "signal_of"]
-
 _A_MOMENT = 0.05
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Signals that came inside `held`, one list a block.

@@ -14,7 +14,8 @@ from typing import Any
 
 from absl import flags
 
-from odapi_repro.command import EXIT_DONE, nearest, run_command
+from odapi_repro.command import nearest, run_command
+from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.features.zoo_pages import (
     factor_page,
@@ -24,10 +25,9 @@ from odapi_repro.features.zoo_pages import (
 )
 from odapi_repro.page.terminal_page import print_pages
 from odapi_repro.reference import REFERENCES, Reference, reference_named
-from odapi_repro.reference.effects import EFFECT_FACTORS, UNKNOWN_EFFECTS, published_effects
+from odapi_repro.reference.effect_factors import EFFECT_FACTORS, UNKNOWN_EFFECTS
+from odapi_repro.reference.effects import published_effects
 from odapi_repro.reference.listing import reference_details, reference_row
-
-__all__ = ["main"]
 
 SCHEMA = 1
 SUMMARY = "the reference pipelines, their reported numbers and published effect sizes"

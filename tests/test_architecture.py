@@ -121,6 +121,11 @@ def test_no_feature_imports_another() -> None:
     assert not wrong
 
 
+def test_one_module_draws_on_images() -> None:
+    drawing = {path.name for path in PACKAGE.rglob("*.py") if "ImageDraw" in path.read_text()}
+    assert drawing == {"canvas.py"}
+
+
 def test_no_function_is_longer_than_a_reader_can_hold() -> None:
     long = [
         (str(path.relative_to(PACKAGE)), node.name, length)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +265,8 @@ def test_where_no_inputs_can_be_drawn_all_else_is_written(
     assert _written(tmp_path) == _PLAIN | _TEXTS
     said = capsys.readouterr()
     assert str(error) in said.err
-    assert f"no pictures of what the model gets: {error.in_a_line}\n" in said.out
+    told = f"note: no pictures of what the model gets: {error.in_a_line} Anchors"
+    assert told in " ".join(said.out.split())
     assert "\\n" not in said.out
     assert _json(tmp_path)["splits"][0]["anchors"] is not None
 
@@ -391,6 +394,24 @@ def test_a_folder_of_one_split_is_shown(shapes: EmbeddedDataset, tmp_path: Path)
 def test_help_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
     assert data.main(["show", "--help"]) == 0
     assert "--source_ids" in capsys.readouterr().out
+
+
+def test_on_a_terminal_one_line_tells_what_goes_on(
+    shapes: EmbeddedDataset, effdet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(pictures, "each_model_input", _fake_inputs)
+    assert _show(tmp_path, *_of(shapes), "--pipeline", effdet, "--images", "2") == 0
+    told = screen.getvalue()
+    assert "train: 1 record read" in told
+    assert "train: TensorFlow starts to draw what the model gets" in told
+    assert told.count("\n") == 1
+    assert told.endswith("\n")
 
 
 def test_pictures_that_fail_leave_the_numbers(

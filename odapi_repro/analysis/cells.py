@@ -11,8 +11,6 @@ import pandas as pd
 
 from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
 
-__all__ = ["AP_OR_0", "GIVEN_CONVERGENCE", "Cell", "Estimand", "cell", "outcomes"]
-
 Estimand = Literal["ap_or_0", "given_convergence"]
 AP_OR_0: Final[Estimand] = "ap_or_0"
 GIVEN_CONVERGENCE: Final[Estimand] = "given_convergence"

@@ -44,8 +44,6 @@ from odapi_repro.analysis.trials import check_trials
 from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, Verdict, judge
 from odapi_repro.factors.axes import Axis
 
-__all__ = ["EFFECTS_COLUMNS", "Contrast", "Verdict", "contrasts", "effects_table", "study_variance"]
-
 
 @dataclass(frozen=True)
 class Contrast:

@@ -22,10 +22,8 @@ from typing import Final
 import pandas as pd
 from scipy import special
 
-from odapi_repro.analysis.effects import Verdict
 from odapi_repro.analysis.multiplicity import holm
-
-__all__ = ["IMAGE_EFFECTS_COLUMNS", "ImageEffect", "image_effects_table", "judge_image_effects"]
+from odapi_repro.analysis.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,6 @@ from typing import Final
 
 from scipy import special
 
-__all__ = [
-    "POOLING_LEVEL",
-    "Estimate",
-    "Moments",
-    "PooledVariance",
-    "bartlett_p",
-    "equivalence_p",
-    "linear_contrast",
-    "moments_of",
-    "pool_moments",
-    "pool_variance",
-    "t_estimate",
-    "without_interval",
-]
-
 POOLING_LEVEL: Final = 0.25
 """Variances are pooled when Bartlett's test does not reject at this level. A preliminary test needs
 a large one: with three replicates a test at 0.05 hardly ever rejects (Bancroft 1964 gives 0.25)."""

@@ -12,8 +12,6 @@ from odapi_repro.analysis.effects import study_variance
 from odapi_repro.analysis.intervals import linear_contrast
 from odapi_repro.factors.axes import Axis
 
-__all__ = ["LevelSummary", "summarize_levels"]
-
 
 @dataclass(frozen=True)
 class LevelSummary:

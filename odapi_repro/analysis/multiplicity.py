@@ -8,8 +8,6 @@ from typing import Protocol
 
 from scipy import special
 
-__all__ = ["Estimated", "holm", "joint_interval"]
-
 
 class Estimated(Protocol):
     """An effect with its standard error and the degrees of freedom of that."""

@@ -7,8 +7,6 @@ from collections.abc import Collection
 
 from scipy import special
 
-__all__ = ["minimum_detectable_effect", "smallest_effect"]
-
 
 def minimum_detectable_effect(
     sd: float, n: int, confidence: float = 0.95, power: float = 0.8

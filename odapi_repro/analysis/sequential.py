@@ -21,8 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["look_levels"]
-
 # Gauss and Legendre's, on -1 to 1: enough for steps of a fiftieth of the range.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
 

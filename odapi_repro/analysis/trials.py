@@ -20,20 +20,6 @@ from typing import Final
 
 import pandas as pd
 
-__all__ = [
-    "BOX_METRICS",
-    "LEADING_COLUMNS",
-    "MASK_METRICS",
-    "OUTCOME_COLUMNS",
-    "SCHEDULE_COLUMNS",
-    "STATUSES",
-    "TEXT_COLUMNS",
-    "check_trials",
-    "factor_columns",
-    "order_columns",
-    "points",
-]
-
 LEADING_COLUMNS: Final = ("trial_id", "study", "pipeline", "scale", "seed", "status")
 SCHEDULE_COLUMNS: Final = (
     "global_batch_size",

@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from odapi_repro.analysis.multiplicity import holm
 
-__all__ = ["LOWER_IS_BETTER", "Judgement", "Verdict", "judge", "judgements"]
-
 Verdict = Literal["gain", "loss", "equivalent", "unresolved", "single_run"]
 
 LOWER_IS_BETTER: Final = frozenset({"final_loss"})

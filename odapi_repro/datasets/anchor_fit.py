@@ -18,8 +18,6 @@ from odapi_repro.pipeline.anchors import (
     best_anchors,
 )
 
-__all__ = ["AnchorFit", "InputObjects", "fit_anchors", "objects_at_input"]
-
 Floats = NDArray[np.float64]
 _MOST_AGAINST_CLIPPED = 2_000
 

@@ -14,8 +14,6 @@ from odapi_repro.datasets.example import ParsedExample, make_example, parse_exam
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import DataError
 
-__all__ = ["UNKNOWN_CLASS", "AnnotatedImage"]
-
 UNKNOWN_CLASS = -1
 """The id that the OD API's lookup gives a class name that the label map does not hold."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["bmp_fault"]
-
 _FILE_HEADER = 14
 _GREYS = 256
 _BGRA_MASKS = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)

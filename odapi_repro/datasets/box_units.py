@@ -13,20 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "AS_IS",
-    "MOST_COMPARED",
-    "MOST_OUTLINES",
-    "BoxSample",
-    "are_boxes",
-    "corners_of",
-    "lie_in_corner",
-    "misread_boxes",
-    "other_readings",
-    "share_beyond",
-    "spread",
-]
-
 MOST_COMPARED = 5_000
 """Boxes that are looked at: more tell nothing new."""
 

@@ -19,7 +19,6 @@ from odapi_repro.files import write_whole
 if TYPE_CHECKING:
     from odapi_repro.datasets.shapes import Scene
 
-__all__ = ["EmbeddedDataset", "embedded_dataset"]
 
 _DEFAULT_SPEC = ShapesSpec()
 _log = logging.getLogger(__name__)

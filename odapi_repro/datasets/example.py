@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from odapi_repro.errors import DataError
 
-__all__ = ["ParsedExample", "make_example", "parse_example"]
-
 FeatureValue = bytes | str | int | float | Sequence[Any] | NDArray[Any]
 
 

@@ -15,8 +15,6 @@ from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
-__all__ = ["coco_ground_truth", "decode_mask"]
-
 
 def coco_ground_truth(
     files: Sequence[str | os.PathLike[str]],

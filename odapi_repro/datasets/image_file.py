@@ -11,8 +11,6 @@ from PIL import Image
 
 from odapi_repro.datasets.limits import IMAGE_PIXELS, check_pixels
 
-__all__ = ["opened_image"]
-
 # Pillow's own limit warns at 89 million pixels, refuses at twice that, and has no flag.
 Image.MAX_IMAGE_PIXELS = None
 

@@ -11,8 +11,6 @@ from typing import Any
 from odapi_repro.datasets.json_numbers import given_as, whole_of
 from odapi_repro.errors import DataError
 
-__all__ = ["ImageIds"]
-
 
 class ImageIds:
     """The ids of a json's images, and the images that annotations name by them.

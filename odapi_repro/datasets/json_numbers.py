@@ -13,20 +13,6 @@ from typing import Any
 
 from odapi_repro.errors import shortened
 
-__all__ = [
-    "LARGEST_SIDE",
-    "are_within",
-    "float_of",
-    "given_as",
-    "is_number",
-    "is_text",
-    "is_whole",
-    "json_fault",
-    "side_of",
-    "whole_of",
-    "writable",
-]
-
 LARGEST_SIDE = 2**31 - 1
 """Pixels that a side of an image may have: a PNG's header holds no more (RFC 2083, IHDR)."""
 

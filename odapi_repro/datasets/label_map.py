@@ -11,8 +11,6 @@ from typing import Any
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.files import write_whole
 
-__all__ = ["LabelMap", "read_label_map", "write_label_map"]
-
 _EXAMPLE = "items such as: item { id: 1 name: 'person' }, ids from 1"
 
 

@@ -9,20 +9,6 @@ from __future__ import annotations
 
 from odapi_repro.errors import DataError
 
-__all__ = [
-    "IMAGE_BYTES",
-    "IMAGE_PIXELS",
-    "JSON_BYTES",
-    "MOST_MASK_PIXELS",
-    "PIXELS_FLAG",
-    "UNPACKED_FLAG",
-    "TooLarge",
-    "check_pixels",
-    "check_unpacked",
-    "furthest_corner",
-    "json_too_large",
-]
-
 IMAGE_PIXELS = 100_000_000
 """Pixels of an image; 300 MB as colours. COCO's images have up to 0.4 million."""
 IMAGE_BYTES = 512 << 20

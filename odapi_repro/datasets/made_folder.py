@@ -15,8 +15,6 @@ from typing import Any
 from odapi_repro.errors import DamagedFile, DataError, EnvironmentMissing, UserError
 from odapi_repro.files import read_json, write_json
 
-__all__ = ["default_cache_root", "make_folder", "read_whole"]
-
 _COMPLETE = "complete.json"
 _STALE_SECONDS = 3600.0
 

@@ -19,8 +19,6 @@ from odapi_repro.datasets.tfrecord import (
 )
 from odapi_repro.errors import DataError
 
-__all__ = ["ObjectTable", "PickedRecord", "Survey", "survey_records"]
-
 _MOST_BROKEN = 4
 
 

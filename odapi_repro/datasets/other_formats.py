@@ -12,8 +12,6 @@ from odapi_repro.datasets.tfrecord import begins_record
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.foreign_text import command_line
 
-__all__ = ["EXPECTED", "of_file", "of_folder", "of_keys"]
-
 EXPECTED = "COCO's instances as JSON: an object with 'images', 'annotations' and 'categories'"
 _BOX = "its bbox is [xmin, ymin, xmax - xmin, ymax - ymin] in pixels"
 _EXPORT = "export COCO from the program that the boxes were drawn with"

@@ -10,8 +10,6 @@ import numpy as np
 from odapi_repro.datasets.tfrecord import FRAME_BYTES, read_frames, read_record_at
 from odapi_repro.errors import DataError
 
-__all__ = ["RecordAccess", "sample_records"]
-
 
 class RecordAccess:
     """The records of `files`, numbered through in the order of the files.

@@ -15,8 +15,6 @@ from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.tfrecord import count_records, read_records
 from odapi_repro.errors import DataError
 
-__all__ = ["RecordSummary", "check_records"]
-
 _SMALL_AREA, _LARGE_AREA = 32**2, 96**2  # COCO's: small is below the first, large from the second
 _OUTSIDE_TOLERANCE = 0.01
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from odapi_repro.errors import DataError
 
-__all__ = ["SHARD", "is_record_name", "record_names", "split_of"]
-
 SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d+)-of-(?P<total>\d+)(?P<suffix>.*)")
 """A shard's name: `stem`, `index`, `total`, `suffix`."""
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.errors import DataError
 
-__all__ = ["RecordFile", "RecordManifest", "digest_of", "manifest", "resolve_patterns"]
-
 _FRAME = struct.Struct("<QI")
 
 

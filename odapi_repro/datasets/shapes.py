@@ -19,8 +19,6 @@ from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.textures import background, draw_clutter, object_colour, object_fill
 
-__all__ = ["MIN_VISIBLE_PIXELS", "MIN_VISIBLE_SHARE", "Scene", "draw_scene", "outline"]
-
 MIN_VISIBLE_SHARE = 0.25
 MIN_VISIBLE_PIXELS = 60
 _SPLIT_CODES = {"train": 0, "val": 1}

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from odapi_repro.datasets.label_map import LabelMap
 
-__all__ = ["GENERATOR_VERSION", "SHAPES_LABEL_MAP", "ShapesSpec"]
-
 GENERATOR_VERSION = 3
 """Raise it whenever the same spec would give other files."""
 

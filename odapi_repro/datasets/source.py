@@ -18,16 +18,6 @@ from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 
-__all__ = [
-    "EMBEDDED",
-    "DataSource",
-    "EvalSource",
-    "SplitsSource",
-    "resolve_data_source",
-    "resolve_eval_source",
-    "resolve_splits",
-]
-
 EMBEDDED = "embedded"
 """The name of the embedded data set on the command line."""
 

@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["background", "draw_clutter", "object_colour", "object_fill", "value_noise"]
-
 Image = NDArray[np.float32]
 Colour = NDArray[np.float32]
 

@@ -16,17 +16,6 @@ import google_crc32c
 from odapi_repro.errors import DataError
 from odapi_repro.files import replacing
 
-__all__ = [
-    "FRAME_BYTES",
-    "begins_record",
-    "count_records",
-    "masked_crc32c",
-    "read_frames",
-    "read_record_at",
-    "read_records",
-    "write_records",
-]
-
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q")

@@ -22,7 +22,6 @@ from odapi_repro.pipeline import Pipeline
 if TYPE_CHECKING:
     from odapi_repro.pipeline.text_encoding import NotUtf8
 
-__all__ = ["ConfigText", "ParseProblem", "read_config_text"]
 
 _MOST_MENDS = 50
 _SECONDS = 0.6

@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.render.wording import quantity_label, value_text
 from odapi_repro.page.blocks import BREAK, Block, Table, code
 from odapi_repro.page.numbers import count_of
 
-__all__ = ["deviation_tables", "deviations_json", "summary"]
-
 
 def summary(deviations: Sequence[Deviation]) -> str:
     """Gives one line: how many factors and fields differ, and how many without effect."""

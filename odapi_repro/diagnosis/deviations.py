@@ -22,8 +22,6 @@ from odapi_repro.pipeline import (
     quantity_definitions,
 )
 
-__all__ = ["Deviation", "FieldDifference", "QuantityDifference", "find_deviations"]
-
 # What stands in no config. Where only one side says how many replicas there are, these differ
 # by what was not said.
 _PER_REPLICA = ("num_replicas", "images_per_replica", "batchnorm_images")

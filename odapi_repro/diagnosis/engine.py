@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.reference import Reference, reference_for
 
-__all__ = ["diagnose", "rank", "subject_of"]
-
 _UNREADABLE = frozenset({"syntax_error", "unknown_proto_field", "not_utf8", "windows_path_escape"})
 
 

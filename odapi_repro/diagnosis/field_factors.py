@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from functools import cache
 
-__all__ = ["FACTOR_ORDER", "OTHER", "factor_of_field", "factor_of_quantity"]
-
 #: The factor of a field that the table does not know.
 OTHER = "other"
 

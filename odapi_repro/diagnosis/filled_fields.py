@@ -8,8 +8,6 @@ from google.protobuf.message import Message
 
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["FieldValue", "filled_fields"]
-
 #: A scalar, the name of an enum's value, `{}` for an empty message, or a tuple for a list.
 FieldValue = bool | int | float | str | tuple[bool | int | float | str, ...]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-__all__ = ["Evidence", "FieldFix", "Finding", "Severity"]
-
 
 class Severity(enum.IntEnum):
     """How much a finding matters; findings are ranked by it first."""

@@ -15,8 +15,6 @@ from google.protobuf.message import Message
 from odapi_repro.diagnosis.inert_table import INERT_FIELDS, InertField
 from odapi_repro.pipeline import Pipeline, flatten_fields
 
-__all__ = ["INERT_FIELDS", "InertField", "inert_paths", "inert_reason"]
-
 _BY_FIELD: Mapping[tuple[str, str], InertField] = MappingProxyType(
     {(row.message, row.field): row for row in INERT_FIELDS}
 )

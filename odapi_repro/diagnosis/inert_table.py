@@ -9,8 +9,6 @@ from google.protobuf.message import Message
 
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["INERT_FIELDS", "InertField"]
-
 
 @dataclass(frozen=True)
 class InertField:

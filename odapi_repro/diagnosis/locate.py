@@ -6,8 +6,6 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
-__all__ = ["Place", "Places"]
-
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|\#[^\n]*)
       | (?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)

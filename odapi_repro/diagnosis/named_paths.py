@@ -8,16 +8,6 @@ from collections.abc import Mapping
 
 from odapi_repro.pipeline import Pipeline
 
-__all__ = [
-    "folder_of",
-    "input_patterns",
-    "is_foreign",
-    "is_placeholder",
-    "named_paths",
-    "parts_of",
-    "unopenable",
-]
-
 # PATH_TO_BE_CONFIGURED of configs/tf2, its misspellings, and what tutorials write instead.
 _PLACEHOLDER = re.compile(
     r"be[_ -]?configur|(?<![a-z])path[_ -]to[_ -]|(?<![a-z])path/to/|(?<![a-z])your[_ -]"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
     from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["COSTLY", "Diagnosis", "QuantityPair", "examine", "examine_records", "examine_run"]
 
 # What a config lets expect and a run that took steps has settled: whether it would start with this
 # feature extractor (a trial of ours has one of its own), and which steps it would save.

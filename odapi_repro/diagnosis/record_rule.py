@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from odapi_repro.datasets.census.augmented import AugmentedBoxes
     from odapi_repro.datasets.census.source_comparison import SourceComparison
 
-__all__ = ["RecordRule", "RecordSubject", "by_share"]
 
 _READERS = {"train": "train_input_reader", "eval": "eval_input_reader[0]"}
 _WORDS = {"train": "training", "eval": "evaluation"}

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.reference.effects import PublishedEffect, effect
 
-__all__ = ["Rule", "RuleBase", "published"]
-
 
 def published(*keys: str) -> tuple[Evidence, ...]:
     """Gives the evidence of published effects by their keys in the catalogue.

@@ -14,8 +14,6 @@ from odapi_repro.diagnosis.subject import Subject
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
 
-__all__ = ["RunRule", "RunSubject"]
-
 
 @dataclass(frozen=True)
 class RunSubject:

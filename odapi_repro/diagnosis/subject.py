@@ -21,8 +21,6 @@ from odapi_repro.pipeline import (
 )
 from odapi_repro.reference import Reference
 
-__all__ = ["Files", "Subject"]
-
 
 @dataclass(frozen=True)
 class Files:

@@ -9,14 +9,6 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.diagnosis.text_draft import Draft, Mend, split_comment
 from odapi_repro.diagnosis.text_outline import Outline, Token, outline_until, tokens_until
 
-__all__ = [
-    "balance_before",
-    "close_at_the_end",
-    "drop_list_bracket",
-    "open_after_name",
-    "types_of",
-]
-
 _ROOT = pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR
 
 

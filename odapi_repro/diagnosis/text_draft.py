@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from odapi_repro.pipeline.text_tree import comment_start
 
-__all__ = ["Draft", "Mend", "split_comment"]
-
 
 @dataclass
 class Draft:

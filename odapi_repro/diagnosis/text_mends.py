@@ -19,8 +19,6 @@ from odapi_repro.diagnosis.text_brackets import (
 from odapi_repro.diagnosis.text_draft import Draft, Mend, split_comment
 from odapi_repro.diagnosis.text_outline import Token, end_of_field, outline_until, tokens_from
 
-__all__ = ["Draft", "Mend", "mend"]
-
 _NO_FIELD = re.compile(r'Message type "(?P<type>[^"]+)" has no field named "(?P<name>[^"]+)"')
 _TWICE = re.compile(r'Message type "(?P<type>[^"]+)" should not have multiple "(?P<name>[^"]+)"')
 _ONE_OF = re.compile(r'Field "(?P<name>\w+)" is specified along with .* type "(?P<type>[^"]+)"')

@@ -12,17 +12,6 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import NamedTuple
 
-__all__ = [
-    "Block",
-    "Outline",
-    "Token",
-    "end_of_field",
-    "outline_until",
-    "outlines_at",
-    "tokens_from",
-    "tokens_until",
-]
-
 # The tokens of google/protobuf/text_format.py's Tokenizer; a string may lack its closing quote.
 _TOKEN = re.compile(
     r"(?P<space>\s+|\#.*)"

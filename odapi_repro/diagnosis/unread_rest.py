@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.diagnosis.text_outline import outlines_at
 
-__all__ = ["without_consequences"]
-
 # A Windows path and letters that are not UTF-8 are read as they were meant: nothing is lost.
 _LOSES_TEXT = frozenset({"syntax", "encoding", "unknown_field"})
 _PARSE_ERRORS = frozenset({"syntax_error", "unknown_proto_field"})

@@ -21,8 +21,6 @@ from odapi_repro.evaluation.scoring.matching import Matches, match
 from odapi_repro.evaluation.scoring.metrics import Scores, score
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval, Intervals, difference, interval
 
-__all__ = ["Breakdown", "Resampling", "break_down", "differences"]
-
 
 @dataclass(frozen=True)
 class Resampling:

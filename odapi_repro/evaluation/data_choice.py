@@ -17,8 +17,6 @@ from odapi_repro.evaluation.eval_data import EvalData, data_of_json, data_of_rec
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 
-__all__ = ["DataChoice", "choose_data"]
-
 
 @dataclass(frozen=True)
 class DataChoice:

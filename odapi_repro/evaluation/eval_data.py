@@ -28,7 +28,6 @@ from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of, read_
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["COCO_VAL_IMAGES", "EvalData", "data_of_json", "data_of_records"]
 
 COCO_VAL_IMAGES = 5000
 # COCO's 80 classes have ids from 1 to 90; these ten were never annotated.

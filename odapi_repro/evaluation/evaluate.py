@@ -15,14 +15,6 @@ from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import GroundTruth, read_detections
 from odapi_repro.evaluation.scoring.metrics import score
 
-__all__ = [
-    "Evaluation",
-    "check_image_sizes",
-    "score_results",
-    "truncated_images",
-    "with_image_sizes",
-]
-
 
 @dataclass(frozen=True)
 class Evaluation:

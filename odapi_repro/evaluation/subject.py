@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from odapi_repro.evaluation.checkpoint import CheckpointSource
     from odapi_repro.pipeline import Pipeline
 
-__all__ = ["Subject", "labels"]
 
 # Names that say nothing without their folder's.
 _VAGUE = re.compile(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from odapi_repro.factors.share import ShareFactor
 
-__all__ = ["DuplicateShare"]
-
 
 class DuplicateShare(ShareFactor):
     """Share of the training images that are copies of other training images."""

@@ -6,8 +6,6 @@ import difflib
 import re
 from collections.abc import Sequence
 
-__all__ = ["factor_hint"]
-
 # Factor -> other names of it: of configs, of other training programs, of papers.
 _ALSO_CALLED = {
     "learning_rate": "lr base_lr lr0 learning_rate_base initial_learning_rate peak_lr rate",

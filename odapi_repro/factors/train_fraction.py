@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from odapi_repro.factors.share import ShareFactor
 
-__all__ = ["TrainFraction"]
-
 
 class TrainFraction(ShareFactor):
     """Share of the training images that is kept, drawn at random."""

@@ -8,8 +8,6 @@ from typing import Any
 from odapi_repro.page.blocks import Facts, Headline, Note, Page
 from odapi_repro.trials.environment import GIB, Lack
 
-__all__ = ["environment_page"]
-
 
 def environment_page(report: Mapping[str, Any], found: Sequence[Lack]) -> Page:
     """Gives the page; what lacks comes before what is there."""

@@ -23,19 +23,6 @@ from odapi_repro.trials.cost import CostEstimate
 from odapi_repro.trials.proxies import ScaleNote
 from odapi_repro.trials.study_data import StudyData
 
-__all__ = [
-    "again_section",
-    "caveats_section",
-    "common_caveats",
-    "cost_section",
-    "data_fact",
-    "held_section",
-    "price_line",
-    "reported_section",
-    "scale_fact",
-    "scale_section",
-]
-
 _SCALES: Final = {
     "full": "full: the pipeline as it is",
     "proxy": "proxy: the family shrunk to minutes; read differences only, not COCO AP",

@@ -20,8 +20,6 @@ from typing import Final
 from odapi_repro.errors import UserError
 from odapi_repro.files.writing import append_to
 
-__all__ = ["Busy", "is_held", "locked"]
-
 # macOS has locks of this name, too, with another layout.
 _IS_LINUX: Final = sys.platform == "linux"
 # struct flock of Linux: type, whence, start, length, pid, and the padding to its size.

@@ -17,17 +17,6 @@ from odapi_repro.foreign_text import shown
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = [
-    "damaged",
-    "digest_of",
-    "json_text",
-    "read_json",
-    "read_record",
-    "record_text",
-    "typed",
-    "write_json",
-    "write_record",
-]
 
 _MOST_JSON_BYTES = 256 << 20
 _SUM = "sum"

@@ -14,17 +14,6 @@ from typing import Any, BinaryIO
 
 from odapi_repro.errors import EnvironmentMissing, UserError
 
-__all__ = [
-    "NO_SPACE",
-    "append_to",
-    "cannot_write",
-    "put_in_place",
-    "remove_leftovers",
-    "replacing",
-    "sync_files",
-    "write_whole",
-]
-
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A full disk, a spent quota, a limit on the size of a file."""
 

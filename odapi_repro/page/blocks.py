@@ -14,26 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-__all__ = [
-    "BREAK",
-    "Block",
-    "Bullets",
-    "Code",
-    "Facts",
-    "Figure",
-    "Headline",
-    "Note",
-    "Page",
-    "Paragraph",
-    "Place",
-    "Section",
-    "Table",
-    "code",
-    "link",
-    "marked",
-    "spans",
-]
-
 # Code points that are no characters, and never will be: what comes from outside has none.
 _CODE, _CODE_END, _LINK, _LINK_END = "\ufdd0\ufdd1\ufdd2\ufdd3"
 BREAK: Final = "\ufdd4"
@@ -127,12 +107,14 @@ class Section:
         blocks: None among them is passed over, so that a report may write `table or None`.
         place: where it is shown.
         folded: whether a file shows the title alone until somebody asks for more.
+        about: a sentence before the blocks, where any of them is shown.
     """
 
     title: str
     blocks: Sequence[Block | None]
     place: Place = "everywhere"
     folded: bool = False
+    about: str = ""
 
 
 Block = Headline | Paragraph | Bullets | Facts | Note | Code | Figure | Table | Section
@@ -195,7 +177,8 @@ def _shown(
             case Section(_, inner, where):
                 kept = _shown(inner, place, files) if where in ("everywhere", place) else ()
                 if kept:
-                    found.append(replace(block, blocks=kept))
+                    told = (Paragraph(block.about),) if block.about else ()
+                    found.append(replace(block, blocks=(*told, *kept), about=""))
             case Figure(file):
                 if file in files:
                     found.append(block)

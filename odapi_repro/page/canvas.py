@@ -1,36 +1,26 @@
-"""Drawing on small pictures: fonts, colours, dashes, and labels that do not cover each other."""
+"""Drawing on pictures: boxes, labels that do not cover each other, masks, hatches, text.
+
+Nothing else draws on an image; `contact_sheet.py` lays pictures out on pages.
+"""
 
 from __future__ import annotations
 
 import colorsys
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from odapi_repro.foreign_text import shown
 
 if TYPE_CHECKING:
-    from PIL import ImageDraw, ImageFont
+    from PIL import Image, ImageFont
 
-__all__ = [
-    "HALO",
-    "INK",
-    "MUTED",
-    "PAPER",
-    "WARNING",
-    "Colour",
-    "Corners",
-    "class_colour",
-    "draw_dashed",
-    "draw_framed",
-    "draw_label",
-    "fitted",
-    "font",
-    "ink_on",
-    "room_for",
-]
 
 Corners = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels of the picture."""
@@ -41,9 +31,121 @@ INK: Final[Colour] = (31, 35, 40)
 MUTED: Final[Colour] = (87, 96, 106)
 HALO: Final[Colour] = (17, 17, 17)
 WARNING: Final[Colour] = (207, 34, 46)
+OUTSIDE: Final[Colour] = (222, 226, 230)
+"""What is no part of the image: padding, and the margin beside it."""
+
+Label = tuple[Corners, str, Colour]
+"""The box that it is for, what it says, and its ground."""
+
+DASHES: Final = (6.0, 11.0)
 _LABEL_HEIGHT: Final = 16
+_MOST_LABELS: Final = 14
+"""Of one image; with more, nothing of the image is left to see."""
 _MOST_MEASURED: Final = 500
 """Letters; no picture has room for more, and to measure many thousands takes seconds."""
+_HATCH: Final = 8
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a box is drawn: a line of 2 pixels with a dark halo, seen on any ground.
+
+    Attributes:
+        colour: of the line.
+        dashes: pixels of a dash, and of the way from one to the next; None for a whole line.
+        is_hatched: no line, but what stands for padding.
+    """
+
+    colour: Colour
+    dashes: tuple[float, float] | None = None
+    is_hatched: bool = False
+
+
+class Canvas:
+    """A picture that is drawn on."""
+
+    def __init__(self, picture: Image.Image) -> None:
+        from PIL import ImageDraw
+
+        self.picture = picture
+        self._draw = ImageDraw.Draw(picture)
+
+    def box(self, corners: Corners, mark: Mark) -> None:
+        """Draws a rectangle."""
+        if mark.is_hatched:
+            self.hatch(corners, is_outlined=True)
+        elif mark.dashes is None:
+            self._draw.rectangle(corners, outline=HALO, width=4)
+            self._draw.rectangle(_inset(corners), outline=mark.colour, width=2)
+        else:
+            for shade, width in ((HALO, 4), (mark.colour, 2)):
+                for start, end in _dashes(_inset(corners), *mark.dashes):
+                    self._draw.line((*start, *end), fill=shade, width=width)
+
+    def outline(self, corners: Corners) -> None:
+        """Draws a thin line where the image ends."""
+        self._draw.rectangle(corners, outline=MUTED)
+
+    def hatch(self, corners: Corners, *, is_outlined: bool = False) -> None:
+        """Fills a rectangle with lines at 45 degrees."""
+        left, top, right, bottom = map(round, corners)
+        rise = bottom - top + (not is_outlined)
+        self._draw.rectangle(corners, fill=OUTSIDE, outline=MUTED if is_outlined else None)
+        for start in range(left - (_HATCH if is_outlined else rise), right + 1, _HATCH):
+            # From (start, bottom) up to the right, cut off at the sides.
+            begin, end = max(start, left), min(start + rise, right)
+            if end > begin:
+                heights = [bottom - (x - start) for x in (begin, end)]
+                self._draw.line((begin, heights[0], end, heights[1]), fill=MUTED)
+
+    def labels(self, labels: Iterable[Label], *, is_tight: bool = False) -> None:
+        """Writes labels at their boxes, each beside those before it if it can.
+
+        Args:
+            labels: the most important first.
+            is_tight: close to their letters, black, and not at the sides of their boxes.
+        """
+        face, size, pad = font(12), self.picture.size, 3 if is_tight else 4
+        taken: list[Corners] = []
+        for corners, text, colour in itertools.islice(labels, _MOST_LABELS):
+            short = fitted(text, size[0] - 2 * pad - 2, 12)
+            length = face.getlength(short)
+            width = round(length) + 6 if is_tight else length + 7
+            room = room_for(
+                corners,
+                (width, _LABEL_HEIGHT),
+                size,
+                taken,
+                margin=pad - 1,
+                beside=not is_tight,
+            )
+            taken.append(room)
+            self._draw.rectangle(room, fill=colour, outline=HALO)
+            ink = (0, 0, 0) if is_tight else _ink_on(colour)
+            middle = (room[0] + pad, (room[1] + room[3]) / 2)
+            self._draw.text(middle, short, fill=ink, font=face, anchor="lm")
+
+    def message(self, text: str) -> None:
+        """Writes some lines in the middle."""
+        width, height = self.picture.size
+        lines = _wrapped(text, width - 24)[:8]
+        for number, line in enumerate(lines):
+            middle = (width / 2, height / 2 - 9 * len(lines) + 18 * number + 9)
+            self._draw.text(middle, line, fill=HALO, font=font(13), anchor="mm")
+
+    def text(
+        self,
+        at: tuple[float, float],
+        text: str,
+        *,
+        colour: Colour = INK,
+        size: int = 13,
+        width: float | None = None,
+        anchor: str | None = None,
+    ) -> None:
+        """Writes one line, its middle left out where it is wider than `width` pixels."""
+        short = text if width is None else fitted(text, width, size)
+        self._draw.text(at, short, fill=colour, font=font(size), anchor=anchor)
 
 
 @cache
@@ -62,60 +164,33 @@ def class_colour(class_id: int) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def ink_on(colour: Colour) -> Colour:
-    """Gives black or white, whichever is read on `colour`."""
-    red, green, blue = colour
-    return HALO if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else (255, 255, 255)
-
-
-def fitted(draw: ImageDraw.ImageDraw, text: str, width: float, size: int) -> str:
+def fitted(text: str, width: float, size: int) -> str:
     """Gives the text on one line, its middle left out where it is wider than `width` pixels."""
-    plain = shown(text)
-    if len(plain) <= _MOST_MEASURED and draw.textlength(plain, font=font(size)) <= width:
+    plain, face = shown(text), font(size)
+    if len(plain) <= _MOST_MEASURED and face.getlength(plain) <= width:
         return plain
     for kept in range(min(len(plain), _MOST_MEASURED) - 1, 1, -1):
         shorter = f"{plain[: (kept + 1) // 2]}…{plain[len(plain) - kept // 2 :]}"
-        if draw.textlength(shorter, font=font(size)) <= width:
+        if face.getlength(shorter) <= width:
             return shorter
     return "…"
 
 
-def draw_framed(draw: ImageDraw.ImageDraw, corners: Corners, colour: Colour | str) -> None:
-    """Draws a rectangle that is seen on any ground: a line of 2 pixels with a dark halo."""
-    draw.rectangle(corners, outline=HALO, width=4)
-    draw.rectangle(_inset(corners), outline=colour, width=2)
+def tinted(
+    pixels: NDArray[np.uint8], masks: Iterable[tuple[NDArray[np.bool_], Colour]], opacity: float
+) -> NDArray[np.uint8]:
+    """Gives an image [h, w, 3] with masks [h, w] tinted, one after the other."""
+    found = None
+    for mask, colour in masks:
+        if found is None:
+            found = pixels.astype(np.float32)
+        found[mask] += opacity * (np.array(colour, np.float32) - found[mask])
+    return pixels if found is None else found.astype(np.uint8)
 
 
-def draw_dashed(
-    draw: ImageDraw.ImageDraw,
-    corners: Corners,
-    colour: Colour | str,
-    *,
-    dash: float = 6,
-    step: float = 11,
-) -> None:
-    """Draws a rectangle of dashes with a dark halo; one of `dash` pixels begins each `step`."""
-    for shade, width in ((HALO, 4), (colour, 2)):
-        for start, end in _dashes(_inset(corners), dash, step):
-            draw.line((*start, *end), fill=shade, width=width)
-
-
-def draw_label(
-    draw: ImageDraw.ImageDraw,
-    corners: Corners,
-    text: str,
-    colour: Colour,
-    size: tuple[int, int],
-    taken: list[Corners],
-) -> None:
-    """Writes a label at a box, in a picture of `size`, beside those already `taken` if it can."""
-    short = fitted(draw, text, size[0] - 10, 12)
-    width = draw.textlength(short, font=font(12)) + 7
-    room = room_for(corners, (width, _LABEL_HEIGHT), size, taken)
-    taken.append(room)
-    draw.rectangle(room, fill=colour, outline=HALO)
-    middle = (room[0] + 4, (room[1] + room[3]) / 2)
-    draw.text(middle, short, fill=ink_on(colour), font=font(12), anchor="lm")
+def overlap(one: Corners, other: Corners) -> bool:
+    """Whether two rectangles have an inside in common."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def room_for(
@@ -153,12 +228,25 @@ def room_for(
         x = min(max(wanted_x, 0.0), max(size[0] - 1 - width, 0.0))
         y = min(max(wanted_y, 0.0), max(size[1] - 1 - height, 0.0))
         rooms.append((x, y, x + width, y + height))
-    free = (room for room in rooms if not any(_overlap(room, other) for other in taken))
+    free = (room for room in rooms if not any(overlap(room, other) for other in taken))
     return next(free, rooms[0])
 
 
-def _overlap(one: Corners, other: Corners) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _ink_on(colour: Colour) -> Colour:
+    """Gives black or white, whichever is read on `colour`."""
+    red, green, blue = colour
+    return HALO if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else (255, 255, 255)
+
+
+def _wrapped(text: str, width: float) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font(13).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fitted(word, width, 13))
+    return lines
 
 
 def _inset(corners: Corners) -> Corners:

@@ -22,15 +22,6 @@ from odapi_repro.analysis.multiplicity import Estimated, joint_interval
 from odapi_repro.analysis.verdicts import Verdict
 from odapi_repro.page.numbers import signed, size_of
 
-__all__ = [
-    "ends_text",
-    "finding",
-    "largest",
-    "runs_diverged",
-    "scored",
-    "verdict_counts",
-]
-
 
 class _Effect(Estimated, Protocol):
     @property

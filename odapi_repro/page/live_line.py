@@ -12,8 +12,6 @@ from typing import Final, TextIO
 from odapi_repro.foreign_text import shown
 from odapi_repro.page.screen_text import columns, cut
 
-__all__ = ["LiveLine"]
-
 _REFRESH_SECONDS: Final = 0.2
 _DEFAULT_WIDTH: Final = 80
 

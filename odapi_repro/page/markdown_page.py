@@ -21,8 +21,6 @@ from odapi_repro.page.blocks import (
     spans,
 )
 
-__all__ = ["markdown_page", "markdown_table"]
-
 
 def markdown_page(page: Page, files: Iterable[str] = ()) -> str:
     """Gives a page as Markdown; `files` are the names of those beside it."""

@@ -5,18 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-__all__ = [
-    "between",
-    "count_of",
-    "duration",
-    "joined",
-    "level_of",
-    "number",
-    "percent",
-    "signed",
-    "size_of",
-]
-
 
 def number(value: float | None, decimals: int = 1) -> str:
     """A number with so many decimals, "-" where there is none, and never "-0.0"."""

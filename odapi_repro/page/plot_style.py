@@ -15,19 +15,6 @@ from odapi_repro.factors.axes import Axis
 from odapi_repro.foreign_text import shortened_name
 from odapi_repro.page.results_folder import Drawing
 
-__all__ = [
-    "INK",
-    "MUTED",
-    "captioned",
-    "drawing",
-    "encode",
-    "legible",
-    "level_colours",
-    "numeric_levels",
-    "plot_style",
-    "title",
-]
-
 INK: Final = "#1f2328"
 MUTED: Final = "#6e7781"
 _CATEGORICAL: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

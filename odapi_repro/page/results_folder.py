@@ -17,8 +17,6 @@ from odapi_repro.foreign_text import markdown_list, shown
 from odapi_repro.page.blocks import Page
 from odapi_repro.page.markdown_page import markdown_page
 
-__all__ = ["Drawing", "Results", "drawn", "write_results"]
-
 README: Final = "README.md"
 
 
@@ -44,12 +42,14 @@ class Results:
         tables: file name -> content, of everything else that is no figure.
         drawings: lists what is drawn; called once, when tables and page are written.
         earlier: names of files that an earlier call may have left, and that go if not written now.
+        listings: gives further files that name the figures, from the names of those that are there.
     """
 
     page: Page
     tables: Mapping[str, bytes]
     drawings: Callable[[], Iterable[Drawing]]
     earlier: Iterable[str] = ()
+    listings: Callable[[Collection[str]], Mapping[str, str]] = lambda files: {}
 
     def write(self, folder: Path, *, tell: Callable[[str], None] | None = None) -> tuple[Path, ...]:
         """Writes it all, as `write_results` does."""
@@ -57,7 +57,10 @@ class Results:
             folder,
             tables=self.tables,
             drawings=self.drawings,
-            pages=lambda files: {README: markdown_page(self.page, files)},
+            pages=lambda files: {
+                README: markdown_page(self.page, files),
+                **self.listings(files),
+            },
             earlier=self.earlier,
             tell=tell,
         )

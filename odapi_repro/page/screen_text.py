@@ -6,8 +6,6 @@ import re
 import unicodedata
 from typing import Final
 
-__all__ = ["columns", "cut", "filled", "wrap"]
-
 _BREAKS: Final = re.compile(r"(?<=[/_\-.,;:=+|])(?=[^/_\-.,;:=+|])")
 """Where a word that has to be broken is broken best."""
 

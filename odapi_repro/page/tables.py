@@ -14,8 +14,6 @@ from odapi_repro.page import blocks
 from odapi_repro.page.markdown_page import markdown_table
 from odapi_repro.page.terminal_page import Terminal, terminal_table
 
-__all__ = ["Table", "csv_bytes", "read_trials"]
-
 _CSV_FORMAT: Final = "%.10g"
 """Ten significant digits: what implementations of COCO's metrics agree on. Equal metrics give equal
 text, and differences in the last bits, which no detection explains, do not show."""

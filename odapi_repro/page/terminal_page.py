@@ -27,17 +27,6 @@ from odapi_repro.page.blocks import (
 from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.screen_text import columns, filled, wrap
 
-__all__ = [
-    "WIDEST",
-    "Terminal",
-    "print_page",
-    "print_pages",
-    "print_text",
-    "terminal_page",
-    "terminal_table",
-    "width_of",
-]
-
 WIDEST: Final = 100
 _NARROWEST: Final = 40
 _GAP: Final = "  "

@@ -10,8 +10,6 @@ from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.fields import flatten_fields
 from odapi_repro.pipeline.parse import Pipeline
 
-__all__ = ["PLACEHOLDER", "bind_records", "placeholder_fields"]
-
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 
 

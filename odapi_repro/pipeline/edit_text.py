@@ -30,8 +30,6 @@ from odapi_repro.pipeline.text_tree import (
     parse_text_tree,
 )
 
-__all__ = ["EditedText", "FieldEdit", "apply_edits", "edit_proto", "rewrite_text"]
-
 
 @dataclass(frozen=True)
 class FieldEdit:

@@ -7,8 +7,6 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-__all__ = ["descend", "field_differences", "flatten_fields", "set_field"]
-
 _STEP = re.compile(r"^(?P<name>[A-Za-z_0-9]+)(?:\[(?P<index>\d+)\])?$")
 
 

@@ -18,17 +18,6 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.command import nearest
 from odapi_repro.errors import ConfigError, shortened
 
-__all__ = [
-    "MAX_CONFIG_BYTES",
-    "STDIN",
-    "STDIN_NAME",
-    "Pipeline",
-    "load_pipeline",
-    "parse_pipeline",
-    "read_config_argument",
-    "read_config_file",
-]
-
 MAX_CONFIG_BYTES = 10 * 1024 * 1024
 STDIN, STDIN_NAME = "-", "<stdin>"
 """What standard input is given as, and what it is called in messages."""

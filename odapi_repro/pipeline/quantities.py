@@ -15,15 +15,6 @@ from odapi_repro.pipeline.parse import Pipeline
 from odapi_repro.pipeline.schedule import read_schedule
 from odapi_repro.pipeline.shards import ShardCount, count_shards
 
-__all__ = [
-    "COCO_TRAIN_IMAGES",
-    "COCO_VAL_IMAGES",
-    "Circumstances",
-    "Quantities",
-    "derive_quantities",
-    "quantity_definitions",
-]
-
 # COCO 2017 (cocodataset.org); train2017 counts the images without a box too.
 COCO_TRAIN_IMAGES = 118_287
 COCO_VAL_IMAGES = 5_000

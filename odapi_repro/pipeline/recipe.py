@@ -19,8 +19,6 @@ from odapi_repro.pipeline.parse import Pipeline
 from odapi_repro.pipeline.record_edits import LabelNoise, RecordEdits
 from odapi_repro.pipeline.schedule import read_schedule
 
-__all__ = ["LR_RULES", "Recipe", "learning_rate_message", "read_recipe", "render_recipe"]
-
 LR_RULES = ("none", "linear", "sqrt")
 
 # Fields of each schedule in object_detection/protos/optimizer.proto that count steps, and that are

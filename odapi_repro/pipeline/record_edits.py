@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LABEL_NOISE_KINDS", "LabelNoise", "RecordEdits"]
-
 LABEL_NOISE_KINDS = {
     "shifted": "boxes moved by a quarter to a half of their own size, along both axes",
     "scaled": "boxes shrunk to 0.5 to 0.7, or grown to 1.4 to 2 times their sides",

@@ -15,8 +15,6 @@ from itertools import pairwise
 from google.protobuf.message import Message
 from object_detection.protos import pipeline_pb2
 
-__all__ = ["Schedule", "read_schedule"]
-
 _Rate = Callable[[int], float]
 _SAMPLES = 2000
 

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 
-__all__ = ["ShardCount", "count_shards"]
-
 # In a pattern the index may be digits or any mix of ?, * and [0-9] that stands for digits.
 _SHARDED = re.compile(
     r"^(?P<prefix>.*?)-(?P<index>(?:[0-9?*]|\[!?[0-9\-]+\])+)-of-(?P<total>[0-9]+)(?P<suffix>.*)$",

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.text_letters import MARKS, guess_encoding
 
-__all__ = ["NotUtf8", "look_at_encoding", "reads_as_text"]
-
 _ESCAPED = re.compile("[\udc80-\udcff]")
 # Where letters of the user's may stand: in texts and in comments.
 _LETTERS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|#.*""")

@@ -7,8 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["MARKS", "guess_encoding"]
-
 # What a sensible text reaches, and how far it must lie before the next one, of 1 at most.
 _DECENT = 0.5
 _CLEARLY = 0.1

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-__all__ = ["Rendered", "is_map", "render_field", "scalar_texts"]
-
 
 @dataclass(frozen=True)
 class Rendered:

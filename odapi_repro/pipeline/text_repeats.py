@@ -19,8 +19,6 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.pipeline.text_splices import Splices
 from odapi_repro.pipeline.text_tree import Body, FieldNode, Value, parse_text_tree
 
-__all__ = ["Repeat", "find_repeats", "leave_once"]
-
 _ROOT = pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR
 # A round leaves repeats inside of repeats to the next one; a config nests about ten deep.
 _MOST_ROUNDS = 30

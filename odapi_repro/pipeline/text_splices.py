@@ -5,8 +5,6 @@ from __future__ import annotations
 from odapi_repro.pipeline.text_render import Rendered
 from odapi_repro.pipeline.text_tree import Body, FieldNode, Value, comments_in
 
-__all__ = ["Splices"]
-
 _INDENT = "  "
 # The longest line that an insertion into a one-line message may make.
 _WIDEST = 100

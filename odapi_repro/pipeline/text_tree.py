@@ -11,18 +11,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-__all__ = [
-    "Body",
-    "FieldNode",
-    "TextTreeError",
-    "Value",
-    "comment_start",
-    "comments_in",
-    "comments_of",
-    "lost_comments",
-    "parse_text_tree",
-]
-
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<comment>\#[^\n]*)

@@ -13,8 +13,6 @@ from functools import cached_property
 from odapi_repro.errors import UserError
 from odapi_repro.reference.entry import Reference
 
-__all__ = ["REFERENCES", "reference_named"]
-
 
 class _Catalogue(Mapping[str, Reference]):
     """References by short name, in the zoo's order; made from the families when first looked at."""

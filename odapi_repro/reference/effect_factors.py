@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["EFFECT_FACTORS", "UNKNOWN_EFFECTS"]
-
 EFFECT_FACTORS = (
     "data_fraction",
     "schedule_length",

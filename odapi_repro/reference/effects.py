@@ -132,19 +132,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, cast, get_args
 
-from odapi_repro.reference.effect_factors import EFFECT_FACTORS, UNKNOWN_EFFECTS
-
-__all__ = [
-    "CHECKED_ON",
-    "CHECKS",
-    "EFFECT_FACTORS",
-    "UNKNOWN_EFFECTS",
-    "Check",
-    "PublishedEffect",
-    "effect",
-    "effect_keys",
-    "published_effects",
-]
+from odapi_repro.reference.effect_factors import EFFECT_FACTORS
 
 _PATH = Path(__file__).parent / "effects.csv"
 

@@ -15,7 +15,6 @@ from odapi_repro.reference.template import ConfigSource, render_config
 if TYPE_CHECKING:  # at run time only where a pipeline is parsed: the protos take 0.1 s to import
     from odapi_repro.pipeline import Pipeline
 
-__all__ = ["Dispute", "Reference", "ReportedMetric", "Unexpressed"]
 
 # Model families, and the meta-architecture that each is an instance of.
 META_ARCHITECTURES = {

@@ -7,8 +7,6 @@ from typing import Any
 
 from odapi_repro.reference.entry import Reference
 
-__all__ = ["reference_details", "reference_row"]
-
 
 def reference_row(reference: Reference) -> dict[str, Any]:
     """Gives what the list says of a reference; None where nothing was reported."""

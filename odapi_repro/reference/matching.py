@@ -14,8 +14,6 @@ from odapi_repro.reference.entry import META_ARCHITECTURES, Reference
 if TYPE_CHECKING:
     from odapi_repro.pipeline import Pipeline
 
-__all__ = ["nearest_reference", "reference_of"]
-
 
 def reference_of(pipeline: Pipeline) -> Reference | None:
     """Gives the reference with the pipeline's feature extractor and task, None without one.

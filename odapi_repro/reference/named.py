@@ -16,7 +16,6 @@ from odapi_repro.reference.matching import nearest_reference
 if TYPE_CHECKING:
     from odapi_repro.pipeline import Pipeline
 
-__all__ = ["reference_for", "with_reference_named"]
 
 _MARK = "# odapi_repro reference:"
 _NAMED = re.compile(rf"^[ \t]*{re.escape(_MARK)}[ \t]*(\w+)[^\n]*\n?", re.MULTILINE)

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # entry.py imports this module
     from odapi_repro.reference.entry import Reference
 
-__all__ = ["ConfigSource", "render_config", "render_template"]
 
 _FOLDER = Path(__file__).parent / "templates"
 _LINE_LENGTH = 100

@@ -20,14 +20,6 @@ from typing import Any
 from odapi_repro.packages import tensorflow_version
 from odapi_repro.training.lab_colors import rgb_to_lab
 
-__all__ = [
-    "PATCHES",
-    "Patch",
-    "applicable",
-    "apply_patches",
-    "set_environment",
-]
-
 OPEN_END = (99, 0)
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from odapi_repro.errors import EnvironmentMissing, UserError
 
-__all__ = ["make_strategy"]
-
 
 def make_strategy(
     *,

@@ -11,8 +11,6 @@ from typing import Any
 
 from odapi_repro.files import write_json
 
-__all__ = ["Job", "is_chief", "read_job", "write_job"]
-
 
 @dataclass(frozen=True)
 class Job:

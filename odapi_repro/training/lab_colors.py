@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["rgb_to_lab"]
-
 # Linear sRGB to XYZ, and the white of illuminant D65 for the observer of 2 degrees.
 _XYZ_OF_RGB = (
     (0.412453, 0.357580, 0.180423),

@@ -10,8 +10,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["last_step_saved"]
-
 _STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
 
 

@@ -10,8 +10,6 @@ from odapi_repro.training.last_step import last_step_saved
 from odapi_repro.training.observer import StepReport, observe_training
 from odapi_repro.training.seeds import ops_in_fixed_order
 
-__all__ = ["train"]
-
 
 def train(job: Job, on_step: Callable[[StepReport], None]) -> int:
     """Runs `model_lib_v2.train_loop` as `model_main_tf2` does and gives the number of replicas.

@@ -19,8 +19,6 @@ from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.errors import UserError, shortened
 from odapi_repro.training.model_input_job import ModelInputJob
 
-__all__ = ["draw_inputs"]
-
 _ITERATORS = re.compile(r"^.*Iterator::[\w:]+: ")
 _NODES = re.compile(r"\{\{.*?\}\}")
 

@@ -13,8 +13,6 @@ import numpy as np
 from odapi_repro.datasets.model_input import ModelInput
 from odapi_repro.files import replacing, write_json
 
-__all__ = ["ModelInputJob", "read_input", "read_input_job", "write_input", "write_input_job"]
-
 
 @dataclass(frozen=True)
 class ModelInputJob:

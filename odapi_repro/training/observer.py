@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Diverged", "StepReport", "observe_training"]
-
 TOTAL_LOSS = "Loss/total_loss"
 _NOT_FINITE = "odapi_repro: the total loss is not finite"
 

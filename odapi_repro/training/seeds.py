@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["limit_threads", "ops_in_fixed_order", "set_seeds"]
-
 
 def limit_threads() -> None:
     """Sets the threads for `ops_in_fixed_order`; TensorFlow reads them when it is imported.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["skip_autograph_in_od_api"]
-
 # `_dist_train_step` loops over a tensor and needs the conversion; the rest of the OD API is graph
 # code from before AutoGraph (tf.cond, tf.while_loop, map_fn) and is only copied by it.
 _CONVERTED = ("object_detection.model_lib_v2",)

@@ -23,16 +23,6 @@ from odapi_repro.diagnosis.finished_run import (
     write_checkpoint_state,
 )
 
-__all__ = [
-    "ASIDE",
-    "DETECTIONS",
-    "TRAINED",
-    "Restart",
-    "is_whole_gzip",
-    "restart_from",
-    "set_aside",
-]
-
 ASIDE: Final = "earlier-"
 """What the names of folders with what was set aside begin with."""
 

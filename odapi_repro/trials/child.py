@@ -19,8 +19,6 @@ from odapi_repro.packages import cwd_is_on_path
 from odapi_repro.signals import held
 from odapi_repro.trials.events import PARENT_PID, PROGRESS_FD, parse_event
 
-__all__ = ["ChildEnd", "python_environment", "run_child"]
-
 _CGROUP_EVENTS = (
     Path("/sys/fs/cgroup/memory.events"),
     Path("/sys/fs/cgroup/memory/memory.oom_control"),

@@ -11,15 +11,6 @@ from odapi_repro.page.numbers import count_of
 from odapi_repro.pipeline import derive_quantities, parse_pipeline
 from odapi_repro.trials.trial import Trial
 
-__all__ = [
-    "CostEstimate",
-    "TrialCost",
-    "estimate_cost",
-    "long_on_cpu",
-    "long_on_few_images",
-    "rough_on_cpu",
-]
-
 # Measured at proxy scale on two cores (docs/scales.md): seconds before the first step and for
 # evaluation together, seconds an image, seconds a step. Only used until a trial has run here.
 _TWO_CORES = {"ssd": (100.0, 0.04, 0.07), "faster_rcnn": (140.0, 0.05, 0.1)}

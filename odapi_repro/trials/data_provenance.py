@@ -10,8 +10,6 @@ from odapi_repro.datasets.conversion.manifest import read_manifest
 from odapi_repro.datasets.records import RecordManifest
 from odapi_repro.trials.study_data import StudyData
 
-__all__ = ["data_provenance"]
-
 
 def data_provenance(data: StudyData) -> Mapping[str, Any]:
     """Gives, for `train` and `eval`, what the records are and how `data convert` made them.

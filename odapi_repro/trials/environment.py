@@ -16,18 +16,6 @@ import odapi_repro
 from odapi_repro.packages import installed_version, other_object_detection
 from odapi_repro.trials.tensorflow_probe import Probe, cpu_count, memory_bytes, nvidia_gpus
 
-__all__ = [
-    "DISTRIBUTIONS",
-    "GIB",
-    "STACKS",
-    "Lack",
-    "Stack",
-    "collect",
-    "lacks",
-    "pins_of",
-    "stack_of",
-]
-
 SCHEMA = 1
 GIB = 2**30
 # A checkpoint of the largest pipelines is about 0.5 GB, and a trial keeps several.

@@ -7,8 +7,6 @@ import os
 import time
 from typing import Any
 
-__all__ = ["PARENT_PID", "PROGRESS_FD", "SCRATCH", "EventWriter", "parse_event"]
-
 # The worker's stdout and stderr belong to TensorFlow and go to train.log.
 PROGRESS_FD = "ODAPI_REPRO_PROGRESS_FD"
 # The process that the worker must not outlive.

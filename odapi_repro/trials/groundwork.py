@@ -30,8 +30,6 @@ from odapi_repro.trials.scales import Scaled, scale_pipeline
 from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.trial import Stack, Trial, TrialSpec
 
-__all__ = ["Groundwork", "TrialConditions", "installed_stack", "lay_groundwork"]
-
 TRAIN, EVAL, LABELS, CHECKPOINT = "<train records>", "<eval records>", "<label map>", "<checkpoint>"
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from odapi_repro.errors import EnvironmentMissing, UserError
 
-__all__ = ["check_disk_space", "check_writable", "count_gpus"]
-
 MIN_FREE_BYTES = 1_000_000_000
 
 

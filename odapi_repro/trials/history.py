@@ -15,8 +15,6 @@ from odapi_repro.trials.cost import CostEstimate, TrialCost, estimate_cost
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial import Trial, TrialSpec
 
-__all__ = ["expected_cost", "memory_advice", "model_part", "readable_specs"]
-
 _BATCH, _STEPS = "batch_size", "num_steps"
 
 

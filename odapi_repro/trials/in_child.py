@@ -19,8 +19,6 @@ from odapi_repro.errors import UserError
 from odapi_repro.packages import import_problem
 from odapi_repro.trials.events import PARENT_PID, SCRATCH, EventWriter
 
-__all__ = ["die_with_parent", "peak_memory_mib", "work_and_exit"]
-
 _PR_SET_PDEATHSIG = 1
 _DISK_FULL = re.compile(r"No space left on device|ENOSPC|Disk quota exceeded")
 

@@ -9,8 +9,6 @@ from odapi_repro.page.live_line import LiveLine
 from odapi_repro.page.numbers import duration
 from odapi_repro.trials.trial import Trial
 
-__all__ = ["Progress"]
-
 
 class Progress:
     """Shows the trials of a study as their events come in.

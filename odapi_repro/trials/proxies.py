@@ -10,13 +10,6 @@ from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.training.extensions.proxy_backbone import PROXY_EFFICIENTNET, PROXY_RESNET
 
-__all__ = [
-    "Proxy",
-    "ScaleNote",
-    "proxy_for",
-    "shrink_augmentation",
-]
-
 # object_detection.protos.pipeline_pb2.TrainEvalPipelineConfig; generated protos carry no types.
 PipelineProto: TypeAlias = Any
 

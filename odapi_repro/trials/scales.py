@@ -10,8 +10,6 @@ from odapi_repro.pipeline import Pipeline, read_recipe, render_recipe
 from odapi_repro.pipeline.recipe import learning_rate_message
 from odapi_repro.trials.proxies import PipelineProto, Proxy, ScaleNote, proxy_for
 
-__all__ = ["SCALES", "ScaleNote", "Scaled", "scale_pipeline"]
-
 SCALES = ("auto", "full", "proxy", "smoke")
 _SMOKE_BATCH_SIZE = 4
 _SMOKE_STEPS = 4

@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED
-from odapi_repro.ending import say
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED, say
 from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.page.blocks import Page
 from odapi_repro.page.results_folder import README, Results
@@ -24,12 +23,13 @@ from odapi_repro.trials.hardware import check_disk_space, check_writable
 from odapi_repro.trials.history import expected_cost
 from odapi_repro.trials.progress import Progress
 from odapi_repro.trials.record_file import RecordFile
-from odapi_repro.trials.store import FINISHED, TrialStore
+from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.study_flags import check_length, runtime_of
 from odapi_repro.trials.tensorflow_probe import cpu_count
 from odapi_repro.trials.trial import Trial
 from odapi_repro.trials.trial_loop import Design, OneSlot, Stop, TrialLoop, missing_trials
+from odapi_repro.trials.trial_state import FINISHED
 
 _T = TypeVar("_T")
 

@@ -55,19 +55,6 @@ from odapi_repro.trials.trial_state import (
     TrialState,
 )
 
-__all__ = [
-    "FINISHED",
-    "STATES",
-    "TRAINED",
-    "TRAINED_ONLY",
-    "Attempt",
-    "Metrics",
-    "Provenance",
-    "TrialBusy",
-    "TrialState",
-    "TrialStore",
-]
-
 _STATE, _SPEC, _METRICS = "state.json", "trial.json", "metrics.json"
 _PROVENANCE, _CONFIG, _LOCK = "provenance.json", "pipeline.config", ".lock"
 LOSSES: Final = "losses.csv"

@@ -13,8 +13,6 @@ from odapi_repro.datasets.records import RecordFile, RecordManifest, manifest, r
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.datasets.source import EMBEDDED, DataSource
 
-__all__ = ["StudyData", "unmade_embedded"]
-
 
 @dataclass(frozen=True)
 class StudyData:

@@ -14,8 +14,6 @@ from typing import Any
 
 from odapi_repro.trials.child import python_environment
 
-__all__ = ["Probe", "cpu_count", "memory_bytes", "nvidia_gpus", "probe_tensorflow"]
-
 
 @dataclass(frozen=True)
 class Probe:

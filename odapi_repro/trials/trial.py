@@ -15,7 +15,6 @@ from odapi_repro.files import read_record
 if TYPE_CHECKING:
     from odapi_repro.datasets.damage import EditedRecords
 
-__all__ = ["SPEC_VERSION", "Stack", "Trial", "TrialSpec"]
 
 SPEC_VERSION = 1
 

@@ -6,17 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = [
-    "FINISHED",
-    "STATES",
-    "STATE_VERSION",
-    "TRAINED_ONLY",
-    "Metrics",
-    "Provenance",
-    "StateFile",
-    "TrialState",
-]
-
 STATES: Final = ("planned", "running", "succeeded", "diverged", "failed", "interrupted")
 # What needs no run again: a diverged trial is a result.
 FINISHED: Final = frozenset({"succeeded", "diverged"})

@@ -28,8 +28,6 @@ from odapi_repro.trials.in_child import die_with_parent, peak_memory_mib, work_a
 if TYPE_CHECKING:
     from odapi_repro.evaluation.coco_data import GroundTruth
 
-__all__ = ["main"]
-
 
 def main(argv: list[str]) -> NoReturn:
     """Runs the job in `argv[0]`; the outcome is told by events, the exit code is 0 if it was."""

@@ -200,14 +200,16 @@ def test_a_drawing_without_a_figure_has_no_files_and_no_problem() -> None:
     assert drawn(drawing("nothing", lambda: None)) == ({}, "")
 
 
+@pytest.mark.parametrize("is_tight", [False, True])
 @pytest.mark.parametrize("name", ODD_NAMES, ids=lambda name: ascii(name)[:12])
-def test_a_picture_takes_any_name(name: str) -> None:
+def test_a_picture_takes_any_name(name: str, is_tight: bool) -> None:
     picture = Image.new("RGB", (120, 80))
-    draw = ImageDraw.Draw(picture)
-    canvas.draw_label(draw, (10, 30, 60, 60), name, (255, 0, 0), picture.size, [])
-    short = canvas.fitted(draw, name, 100, 12)
+    label = ((10.0, 30.0, 60.0, 60.0), name, (255, 0, 0))
+    canvas.Canvas(picture).labels([label], is_tight=is_tight)
+    assert (255, 0, 0) in {colour for _, colour in picture.getcolors() or ()}
+    short = canvas.fitted(name, 100, 12)
     assert "\n" not in short
-    assert draw.textlength(short, font=canvas.font(12)) <= 100
+    assert ImageDraw.Draw(picture).textlength(short, font=canvas.font(12)) <= 100
 
 
 def test_a_table_that_holds_a_carriage_return_comes_back_row_by_row() -> None:

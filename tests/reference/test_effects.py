@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from odapi_repro.reference import effects
+from odapi_repro.reference.effect_factors import UNKNOWN_EFFECTS
 from odapi_repro.reference.effects import (
     CHECKED_ON,
     CHECKS,
     EFFECT_FACTORS,
-    UNKNOWN_EFFECTS,
     effect,
     effect_keys,
     published_effects,

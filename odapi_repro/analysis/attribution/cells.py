@@ -14,20 +14,6 @@ import pandas as pd
 from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE, Estimand, outcomes
 from odapi_repro.analysis.trials import check_trials
 
-__all__ = [
-    "Combination",
-    "Outcome",
-    "Outcomes",
-    "StudiedDeviation",
-    "at_reference",
-    "at_user",
-    "check_deviations",
-    "corners",
-    "labels_of",
-    "moved",
-    "outcomes_of",
-]
-
 Combination: TypeAlias = tuple[int, ...]
 """A cell: the level of each deviation, in their order; 0 is the reference's, 1 the user's, and
 above are levels between them or beyond, which only a grid has."""

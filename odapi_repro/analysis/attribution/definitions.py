@@ -19,18 +19,6 @@ from odapi_repro.analysis.attribution.cells import (
     moved,
 )
 
-__all__ = [
-    "Alias",
-    "EffectDefinition",
-    "Kind",
-    "both_ends_effects",
-    "combined",
-    "difference",
-    "gap_effect",
-    "level_effects",
-    "path_effects",
-]
-
 Kind = Literal[
     "gap",
     "from_reference",

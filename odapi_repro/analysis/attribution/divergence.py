@@ -32,8 +32,6 @@ from odapi_repro.analysis.attribution.cells import Combination, Outcomes
 from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
 from odapi_repro.analysis.intervals import moments_of
 
-__all__ = ["MeanVariance", "cells_at_risk", "variances_at_risk"]
-
 _ALIKE_LEVEL: Final = 0.001
 _COMMON_PARTS: Final = 2
 

@@ -41,8 +41,6 @@ from odapi_repro.analysis.intervals import (
 )
 from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, judgements
 
-__all__ = ["attribution_table", "attributions"]
-
 
 def attributions(
     definitions: Sequence[EffectDefinition],

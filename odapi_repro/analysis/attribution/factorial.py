@@ -17,8 +17,6 @@ from odapi_repro.analysis.attribution.cells import Combination, StudiedDeviation
 from odapi_repro.analysis.attribution.definitions import Alias, EffectDefinition
 from odapi_repro.analysis.attribution.fractions import Fraction
 
-__all__ = ["factorial_effects", "fractional_effects"]
-
 
 def factorial_effects(
     deviations: Sequence[StudiedDeviation], *, interactions: bool = True

@@ -16,8 +16,6 @@ from typing import Final
 
 from odapi_repro.analysis.attribution.cells import Combination, corners
 
-__all__ = ["GENERATORS", "Fraction", "fraction_of"]
-
 _TABLE: Final = {
     (3, 1): "AB",
     (4, 1): "ABC",

@@ -19,8 +19,6 @@ from typing import Final, Literal
 
 from odapi_repro.analysis.intervals import moments_of, t_estimate
 
-__all__ = ["GAP_PARTS", "GapPart", "GapParts", "KnownNumber", "gap_parts"]
-
 PartName = Literal["evaluation", "environment", "config", "theirs"]
 
 GAP_PARTS: Final[tuple[PartName, ...]] = ("evaluation", "environment", "config", "theirs")

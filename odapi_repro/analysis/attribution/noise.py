@@ -35,8 +35,6 @@ from odapi_repro.analysis.intervals import (
     without_interval,
 )
 
-__all__ = ["CAUTION", "CellCounts", "Noise", "degrees_of_freedom"]
-
 CAUTION: Final = 1.2
 """Above this ratio of its own variance to the pooled one an effect is not pooled. Simulated with
 three replicates: intervals cover 95.7 % where cells are alike, and 92 % where one has three times

@@ -14,8 +14,6 @@ from odapi_repro.analysis.cells import Estimand
 from odapi_repro.analysis.intervals import Estimate
 from odapi_repro.analysis.verdicts import Judgement, Verdict
 
-__all__ = ["ATTRIBUTION_COLUMNS", "SAME_TRAINING", "Attribution", "attribution_of"]
-
 SAME_TRAINING: Final = "same_training"
 
 _TWO_REPLICATES: Final = (

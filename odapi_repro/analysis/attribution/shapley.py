@@ -28,8 +28,6 @@ from odapi_repro.analysis.attribution.definitions import (
     difference,
 )
 
-__all__ = ["Order", "sampled_orders", "sampled_shapley_effects", "shapley_effects", "visited"]
-
 Order = tuple[int, ...]
 """Indices of the deviations in the order in which they are added."""
 

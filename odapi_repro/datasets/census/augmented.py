@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from odapi_repro.datasets.census.columns import Tally
 
-__all__ = ["AugmentedBoxes"]
-
 
 @dataclass(frozen=True)
 class AugmentedBoxes:

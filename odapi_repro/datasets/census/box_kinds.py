@@ -12,21 +12,6 @@ from numpy.typing import NDArray
 from odapi_repro.datasets.census.columns import MASK_OK
 from odapi_repro.datasets.census.split import SplitCensus
 
-__all__ = [
-    "ABSOLUTE",
-    "NOT_FINITE",
-    "OFF_MASK",
-    "OUTSIDE",
-    "RESIZED",
-    "SWAPPED",
-    "WELL",
-    "WITHOUT_AREA",
-    "BoxKinds",
-    "ResizedBoxes",
-    "box_kinds",
-    "off_truth",
-]
-
 WELL, NOT_FINITE, ABSOLUTE, SWAPPED, WITHOUT_AREA, OUTSIDE, OFF_MASK, RESIZED = range(8)
 
 # A share above this is no share: the OD API itself takes 1.1 for the limit (box_list_ops.

@@ -9,25 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "EXAMPLES",
-    "MASK_EMPTY",
-    "MASK_NONE",
-    "MASK_NUMERICAL",
-    "MASK_OK",
-    "MASK_OTHER_SIZE",
-    "MASK_UNREADABLE",
-    "NO_LABEL",
-    "NO_NAME",
-    "THUMBNAIL",
-    "UNKNOWN_COUNT",
-    "BoxColumns",
-    "ImageColumns",
-    "Tally",
-    "concatenated",
-    "images_told",
-]
-
 #: Rows and columns of a thumbnail.
 THUMBNAIL = 16
 #: The most examples that are kept of anything.

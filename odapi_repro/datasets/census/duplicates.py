@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.census.columns import ImageColumns
 
-__all__ = ["Likeness", "likeness"]
-
 # Two pictures are compared by their 8 x 8 grey cells first, centred and of length 1, and by all
 # 16 x 16 coloured cells then. Measured on embedded images and on ten photographs: encoded again at
 # JPEG quality 30, or resized to 50 %, 90 % or 300 %, the cosine stays above 0.995 and no cell moves

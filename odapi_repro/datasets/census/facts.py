@@ -11,8 +11,6 @@ from odapi_repro.datasets.census.columns import MASK_NONE
 from odapi_repro.datasets.census.split import SplitCensus
 from odapi_repro.datasets.label_map import LabelMap
 
-__all__ = ["DataFacts", "SplitFacts", "split_facts"]
-
 _SMALL, _LARGE = 32**2, 96**2  # COCO's: small is below the first, large from the second
 
 

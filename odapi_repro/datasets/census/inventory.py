@@ -13,8 +13,6 @@ from odapi_repro.datasets.census.record_files import files_of_folder, sorted_by_
 from odapi_repro.datasets.record_names import SHARD
 from odapi_repro.errors import DataError
 
-__all__ = ["Inventory", "ShardSet", "file_inventories", "folder_inventories", "inventory_of"]
-
 
 @dataclass(frozen=True)
 class ShardSet:

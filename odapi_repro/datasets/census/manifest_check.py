@@ -11,8 +11,6 @@ from odapi_repro.datasets.conversion.manifest import MANIFEST_NAME, read_manifes
 from odapi_repro.datasets.records import manifest
 from odapi_repro.errors import DataError
 
-__all__ = ["Choice", "choice_of", "manifest_faults"]
-
 _LABEL_MAP = "label_map.pbtxt"  # as `data convert` names it
 
 

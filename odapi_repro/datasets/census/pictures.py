@@ -21,8 +21,6 @@ from odapi_repro.datasets.image_file import opened_image
 from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.errors import DataError
 
-__all__ = ["MaskFacts", "Picture", "look_at_image", "look_at_mask"]
-
 # What the OD API's decoder takes; Pillow calls a JPEG with a second picture in it MPO. Of a GIF,
 # tf.io.decode_image gives the frames as one dimension more, at which the OD API stops.
 _DECODED_BY_TENSORFLOW = frozenset({"JPEG", "MPO", "PNG", "BMP"})

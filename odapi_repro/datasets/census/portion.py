@@ -28,8 +28,6 @@ from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.tfrecord import masked_crc32c
 from odapi_repro.errors import DataError
 
-__all__ = ["Portion", "Stretch", "empty_portion", "read_portion"]
-
 _HEADER, _FOOTER = 12, 4  # uint64 length and its checksum; the data's checksum
 _EDGES = ("ymin", "xmin", "ymax", "xmax")
 

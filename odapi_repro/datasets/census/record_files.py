@@ -14,14 +14,6 @@ from odapi_repro.datasets.record_names import is_record_name, record_names, spli
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.tfrecord import FRAME_BYTES, begins_record
 
-__all__ = [
-    "files_of_folder",
-    "is_label_map_name",
-    "is_record_file",
-    "matched_files",
-    "sorted_by_split",
-]
-
 _TEST = re.compile(r"(?<![a-z])test", re.IGNORECASE)
 _FOLDER = re.compile(r"train(ing)?|val(id(ation)?)?|eval(uation)?|test(ing)?", re.IGNORECASE)
 _TEXTS = (".config", ".pbtxt", ".txt", ".json", ".csv", ".xml")

@@ -24,8 +24,6 @@ from odapi_repro.datasets.json_numbers import (
 )
 from odapi_repro.errors import DataError, shortened
 
-__all__ = ["SourceAnnotations", "read_source_annotations"]
-
 _EXPECTED = "COCO instances: an object with the lists images, annotations and categories"
 
 

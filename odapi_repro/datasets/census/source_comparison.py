@@ -17,8 +17,6 @@ from odapi_repro.datasets.census.source_annotations import SourceAnnotations
 from odapi_repro.datasets.census.split import SplitCensus
 from odapi_repro.datasets.label_map import LabelMap
 
-__all__ = ["SourceComparison", "compare_with_source"]
-
 # Float32 shares give a pixel back to a thousandth; the OD API's converter rounds nothing.
 _SAME_PIXELS = 0.5
 _SAME_AREA = 0.001  # share

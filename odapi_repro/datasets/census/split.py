@@ -22,8 +22,6 @@ from odapi_repro.datasets.census.inventory import Inventory
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import DataError
 
-__all__ = ["Census", "FileFacts", "SplitCensus"]
-
 
 @dataclass(frozen=True)
 class FileFacts:

@@ -17,8 +17,6 @@ from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.datasets.workers.worker_pool import WorkerPool
 from odapi_repro.errors import DataError
 
-__all__ = ["take_census"]
-
 _READER = "odapi_repro.datasets.census.portion"
 _FRAME = 16  # bytes of a record beside its data
 # A stretch is work for a second or so; a file of 20 GB is shared out as well as 100 of 200 MB.

@@ -18,8 +18,6 @@ from odapi_repro.datasets.conversion.plan import SplitPlan
 from odapi_repro.datasets.conversion.shard_task import ShardOutcome
 from odapi_repro.datasets.records import digest_of
 
-__all__ = ["split_manifest", "versions"]
-
 
 def versions() -> dict[str, str]:
     """Gives the versions of what the records' bytes may depend on."""

@@ -11,9 +11,6 @@ from odapi_repro.datasets.conversion.coco_index import CocoIndex
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.errors import DataError, UserError
 
-__all__ = ["Classes", "classes_of"]
-
-
 _LARGEST_ID = 2**31 - 1  # a label map's ids are int32
 
 

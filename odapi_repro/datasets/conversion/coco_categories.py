@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from odapi_repro.datasets.json_numbers import given_as, is_text, whole_of
 from odapi_repro.errors import DataError
 
-__all__ = ["MOST_ID", "Category", "read_categories"]
-
 MOST_ID = 2**62
 """What ids are smaller than."""
 

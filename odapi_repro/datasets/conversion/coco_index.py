@@ -19,8 +19,6 @@ from odapi_repro.datasets.json_numbers import float_of, given_as, is_text, side_
 from odapi_repro.datasets.other_formats import of_keys
 from odapi_repro.errors import DataError, shortened
 
-__all__ = ["UNKNOWN", "CocoIndex", "read_coco"]
-
 UNKNOWN = -1
 """The image or category of an annotation that names one which the file does not hold."""
 

@@ -25,8 +25,6 @@ from odapi_repro.datasets.conversion.shard_task import ShardOutcome
 from odapi_repro.datasets.label_map import read_label_map, write_label_map
 from odapi_repro.errors import DataError
 
-__all__ = ["Conversion", "Progress", "convert"]
-
 
 @dataclass(frozen=True)
 class Progress:

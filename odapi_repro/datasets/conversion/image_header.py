@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from odapi_repro.datasets.bmp import bmp_fault
 from odapi_repro.datasets.limits import IMAGE_PIXELS
 
-__all__ = ["ImageHeader", "decode", "is_resized", "read_header", "size_mismatch"]
-
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _NO_SIZE_MARKERS = {0xC4, 0xC8, 0xCC}  # of 0xC0 to 0xCF, those that begin no frame

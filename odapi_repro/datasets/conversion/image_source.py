@@ -17,8 +17,6 @@ from urllib.parse import unquote, urlsplit
 
 from odapi_repro.errors import DataError
 
-__all__ = ["ImageFile", "ImageReader", "locate_images"]
-
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _LOCAL_MAGIC = b"PK\x03\x04"
 _ENCRYPTED = 0x1

@@ -15,8 +15,6 @@ from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 from odapi_repro.files import append_to
 
-__all__ = ["Journal", "changed_images", "is_whole"]
-
 
 class Journal:
     """A file of one line a shard: what it was made of, what it is, and what became of its images.

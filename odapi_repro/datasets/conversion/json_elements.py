@@ -29,8 +29,6 @@ from odapi_repro.datasets.conversion.json_errors import (
 from odapi_repro.datasets.conversion.json_scan import Brackets, brackets_of, named_values
 from odapi_repro.datasets.json_numbers import json_fault
 
-__all__ = ["Cut", "Elements", "JsonReader"]
-
 _WINDOW_BYTES = 8 << 20
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*\Z', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"

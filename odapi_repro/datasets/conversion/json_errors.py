@@ -9,15 +9,6 @@ from pathlib import Path
 from odapi_repro.datasets.other_formats import EXPECTED, of_file, of_folder
 from odapi_repro.errors import DataError
 
-__all__ = [
-    "no_json",
-    "not_an_object",
-    "not_objects",
-    "second_value",
-    "truncated",
-    "unreadable",
-]
-
 _WHAT = EXPECTED
 _RESULT = re.compile(rb'\A\s*\[\s*\{[^{}]*"score"\s*:')
 _LINE_BLOCK = 1 << 20

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Brackets", "brackets_of", "named_values"]
-
 _QUOTE, _BACKSLASH, _COLON = ord('"'), ord("\\"), ord(":")
 _IS_BRACKET = np.zeros(256, np.bool_)
 _IS_BRACKET[list(b"{}[]")] = True

@@ -15,8 +15,6 @@ from odapi_repro.datasets.conversion.coco_index import UNKNOWN
 from odapi_repro.datasets.conversion.shard_task import Slots
 from odapi_repro.datasets.json_numbers import are_within
 
-__all__ = ["ImageKeypoints", "image_keypoints", "slots_of"]
-
 _FURTHEST_PIXEL = 1e9  # beyond it is no pixel of any image, and no visibility
 
 

@@ -14,9 +14,6 @@ from odapi_repro.datasets.records import RecordFile
 from odapi_repro.errors import DataError
 from odapi_repro.files import write_whole
 
-__all__ = ["FORMAT", "MANIFEST_NAME", "DatasetManifest", "SplitManifest", "read_manifest",
-           "write_manifest"]  # fmt: skip
-
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
 """The format's version; a reader refuses a newer one."""

@@ -21,16 +21,6 @@ from pycocotools import mask as coco_mask
 from odapi_repro.datasets.json_numbers import are_within, is_whole
 from odapi_repro.datasets.limits import MOST_MASK_PIXELS, furthest_corner
 
-__all__ = [
-    "Rle",
-    "empty_mask",
-    "outline_bounds",
-    "png_of",
-    "rescaled_polygons",
-    "rescaled_rle",
-    "rle_of",
-]
-
 Rle = dict[str, Any]
 """A compressed RLE as pycocotools has it: `size` [height, width] and `counts` bytes."""
 

@@ -10,18 +10,6 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.conversion.coco_index import UNKNOWN, CocoIndex
 
-__all__ = [
-    "CLASS_NOT_CHOSEN",
-    "IMAGE_DROPPED",
-    "IMAGE_NOT_CHOSEN",
-    "KEPT",
-    "REASONS",
-    "SIZES",
-    "Objects",
-    "judged",
-    "size_of",
-]
-
 REASONS = (
     "kept",
     "unknown_image",

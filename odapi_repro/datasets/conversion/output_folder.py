@@ -18,8 +18,6 @@ from odapi_repro.datasets.conversion.manifest import (
 from odapi_repro.errors import DataError
 from odapi_repro.files import Busy, cannot_write, locked, remove_leftovers
 
-__all__ = ["LABEL_MAP_NAME", "OutputFolder", "shard_name"]
-
 LABEL_MAP_NAME = "label_map.pbtxt"
 _WORK = ".conversion"
 _RECORD = re.compile(r"\.tf_?records?\b|\.records?\b|-\d+-of-\d+", re.IGNORECASE)

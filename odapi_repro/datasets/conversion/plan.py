@@ -32,8 +32,6 @@ from odapi_repro.datasets.conversion.shard_task import Recipe, ShardTask, Slots
 from odapi_repro.datasets.conversion.subset import SubsetFit, choose_images, fit_of
 from odapi_repro.errors import UserError
 
-__all__ = ["SplitPlan", "planned"]
-
 _IMAGES_PER_SHARD, _MOST_SHARDS = 100, 100
 _POLICIES = ("bad_images", "size_mismatch", "max_image_pixels", "max_unpacked_bytes")
 _EMPTY_LIST = 4  # bytes: "[]" and some space hold no outline

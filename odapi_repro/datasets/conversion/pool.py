@@ -12,8 +12,6 @@ from odapi_repro.datasets.conversion.shard import make_shard
 from odapi_repro.datasets.conversion.shard_task import Recipe, ShardOutcome, ShardTask
 from odapi_repro.datasets.workers.worker_pool import WorkerPool, tick
 
-__all__ = ["Job", "ShardDone", "ShardPool"]
-
 _KEPT_BYTES = 256 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 

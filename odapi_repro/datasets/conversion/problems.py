@@ -30,8 +30,6 @@ from odapi_repro.errors import DataError, shortened
 from odapi_repro.files import write_whole
 from odapi_repro.foreign_text import command_line
 
-__all__ = ["bad_images", "check_boxes", "missing_images", "unknown_owners"]
-
 _SHOWN = 10
 
 

@@ -8,8 +8,6 @@ from odapi_repro.datasets.conversion.objects import REASONS
 from odapi_repro.datasets.conversion.request import ConversionRequest
 from odapi_repro.foreign_text import command_line, shown
 
-__all__ = ["conversion_text"]
-
 _REASON_TEXTS = {
     "unknown_image": "of images that the json does not hold",
     "unknown_category": "of categories that the json does not hold",

@@ -8,8 +8,6 @@ from typing import Any
 
 from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 
-__all__ = ["ConversionRequest", "SplitRequest"]
-
 
 @dataclass(frozen=True)
 class SplitRequest:

@@ -36,8 +36,6 @@ from odapi_repro.datasets.limits import check_pixels, check_unpacked
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.tfrecord import write_records
 
-__all__ = ["make_shard"]
-
 
 class _Refused(Exception):
     """The shard has images that it must not leave out."""

@@ -11,8 +11,6 @@ from odapi_repro.datasets.conversion.image_source import ImageFile
 from odapi_repro.datasets.limits import IMAGE_BYTES, IMAGE_PIXELS
 from odapi_repro.datasets.records import RecordFile
 
-__all__ = ["Bad", "Recipe", "ShardOutcome", "ShardTask", "Slots"]
-
 
 @dataclass(frozen=True)
 class Slots:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SubsetFit", "choose_images", "fit_of"]
-
 _BATCH = 256
 _ROUNDS_PER_IMAGE = 4
 _LEAST_ROUNDS, _MOST_ROUNDS = 400, 20_000

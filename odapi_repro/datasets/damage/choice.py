@@ -9,8 +9,6 @@ import numpy as np
 
 from odapi_repro.pipeline.record_edits import LabelNoise
 
-__all__ = ["NoiseChoice", "choose_kept", "choose_noise", "choose_order"]
-
 _KEPT, _COPIED, _NOISY = 1, 2, 3
 
 

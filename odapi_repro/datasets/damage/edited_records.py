@@ -35,8 +35,6 @@ from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError
 from odapi_repro.pipeline.record_edits import LabelNoise, RecordEdits
 
-__all__ = ["EditCounts", "EditedRecords", "make_edited_records", "write_edited_records"]
-
 _VERSION = 1
 """Raise it whenever the same edits would give other records."""
 

@@ -14,8 +14,6 @@ from odapi_repro.datasets.example import ParsedExample, make_example, parse_exam
 from odapi_repro.datasets.ground_truth import decode_mask
 from odapi_repro.datasets.label_map import LabelMap
 
-__all__ = ["absolute", "dropped", "scaled", "shifted", "swapped", "with_objects_of"]
-
 _OBJECT = "image/object/"
 _SHIFT = (0.25, 0.5)
 _SHRINK = (0.5, 0.7)

@@ -30,8 +30,6 @@ from typing import Any, Final, Generic, Self, TypeVar
 from odapi_repro.errors import DataError
 from odapi_repro.signals import held
 
-__all__ = ["Done", "WorkerPool", "available_cores", "start_server", "tick"]
-
 _LEFT_TO_THE_PARENT: Final = (signal.SIGINT, signal.SIGHUP)
 _NO_PROCESS: Final = (OSError, EOFError, RuntimeError, ImportError)
 """What the system's refusal of a process comes as: a limit, no semaphores (/dev/shm is missing or

@@ -23,8 +23,6 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.pipeline.parse import STDIN, STDIN_NAME
 
-__all__ = ["SPLIT_WORDS", "NamedData", "name_data"]
-
 _SPLITS = ("train", "eval")
 SPLIT_WORDS = {"train": "training records", "eval": "evaluation records"}
 """What each split is called in sentences."""

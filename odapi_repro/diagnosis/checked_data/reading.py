@@ -23,8 +23,6 @@ from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
 
-__all__ = ["CheckedData", "check_data"]
-
 
 @dataclass(frozen=True)
 class CheckedData:

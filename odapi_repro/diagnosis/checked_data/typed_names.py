@@ -20,8 +20,6 @@ from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.foreign_text import command_line
 from odapi_repro.pipeline.parse import STDIN, read_config_argument
 
-__all__ = ["TypedNames", "named_without_flags", "read_config"]
-
 _ANNOTATIONS = (".json", ".xml", ".csv", ".tsv")
 
 

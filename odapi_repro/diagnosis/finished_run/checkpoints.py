@@ -21,19 +21,6 @@ from odapi_repro.diagnosis.finished_run.tensor_bundle import CheckpointIndex, re
 from odapi_repro.errors import DataError
 from odapi_repro.files import write_whole
 
-__all__ = [
-    "CheckpointKind",
-    "CheckpointOnDisk",
-    "CheckpointState",
-    "checkpoint_fault",
-    "checkpoint_kind",
-    "is_checkpoint_file",
-    "list_checkpoints",
-    "read_checkpoint_state",
-    "resolve_checkpoint",
-    "write_checkpoint_state",
-]
-
 CheckpointKind = Literal["classification", "detection", "training", "tf1", "unknown"]
 
 STATE_FILE = "checkpoint"

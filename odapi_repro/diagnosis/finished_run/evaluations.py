@@ -15,8 +15,6 @@ from odapi_repro.diagnosis.finished_run.trial_files import EvaluationLog, TrialM
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import load_pipeline
 
-__all__ = ["Evaluation", "evaluations_of", "images_bounds", "is_evaluation_tag"]
-
 _METRICS = {
     "Precision/mAP": "AP",
     "Precision/mAP@.50IOU": "AP50",

@@ -21,16 +21,6 @@ from google.protobuf.message import DecodeError
 from odapi_repro.diagnosis.finished_run.messages import Event, Value, read_varint
 from odapi_repro.diagnosis.finished_run.record_stream import Damage, Record, iterate_records
 
-__all__ = [
-    "EventFile",
-    "Restart",
-    "Scalar",
-    "is_event_file",
-    "iterate_scalars",
-    "merge_restarts",
-    "read_event_file",
-]
-
 # Above it a record is walked in the file, value by value, and only short values are read.
 _LONGEST = 1 << 16
 # A summary of TF1 has hundreds of values; what has more than these is no event.

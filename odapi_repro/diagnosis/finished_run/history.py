@@ -33,8 +33,6 @@ from odapi_repro.diagnosis.finished_run.trial_files import (
     read_state,
 )
 
-__all__ = ["RunHistory", "Series", "read_run"]
-
 Series = tuple[tuple[int, float], ...]
 
 TOTAL_LOSS = "total_loss"

@@ -11,19 +11,6 @@ from typing import Literal
 from odapi_repro.diagnosis.finished_run.evaluations import Evaluation
 from odapi_repro.diagnosis.finished_run.history import TOTAL_LOSS, RunHistory, Series
 
-__all__ = [
-    "BestAndLast",
-    "Divergence",
-    "LearningRateMismatch",
-    "Plateau",
-    "applied_lr_mismatch",
-    "best_and_last",
-    "divergence",
-    "loss_plateau",
-    "steps_missing",
-    "steps_not_saved",
-]
-
 _CLASSIFICATION = "classification_loss"
 _REGULARIZATION = "regularization_loss"
 _FEWEST_REPORTS = 6

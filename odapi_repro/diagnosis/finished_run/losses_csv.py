@@ -14,8 +14,6 @@ from pathlib import Path
 
 from odapi_repro.files import append_to
 
-__all__ = ["TOTAL_LOSS", "LossLog", "LossTable", "read_losses"]
-
 TOTAL_LOSS = "total_loss"
 
 _STEP, _LEARNING_RATE = "step", "learning_rate"

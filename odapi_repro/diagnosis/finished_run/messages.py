@@ -13,16 +13,6 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-__all__ = [
-    "BundleEntry",
-    "BundleHeader",
-    "CheckpointState",
-    "Event",
-    "ObjectGraph",
-    "Value",
-    "read_varint",
-]
-
 _PACKAGE = "odapi_repro.finished_run"
 # name, number, kind; `*` marks a repeated field, a capital letter a message.
 _MESSAGES: dict[str, str] = {

@@ -16,8 +16,6 @@ from typing import BinaryIO
 
 from odapi_repro.datasets.tfrecord import masked_crc32c
 
-__all__ = ["Damage", "Record", "iterate_records"]
-
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 _CHUNK = 1 << 16

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.finished_run.checkpoints import STATE_FILE, is_checkp
 from odapi_repro.diagnosis.finished_run.event_files import is_event_file
 from odapi_repro.errors import UserError
 
-__all__ = ["RunFiles", "find_run_files"]
-
 _CONFIG = "pipeline.config"
 _EXPECTED = (
     "the --model_dir of a training (it holds train/events.out.tfevents.* and ckpt-N.index), "

@@ -15,8 +15,6 @@ from odapi_repro.datasets.tfrecord import masked_crc32c
 from odapi_repro.diagnosis.finished_run.messages import read_varint
 from odapi_repro.errors import DataError
 
-__all__ = ["FOOTER_BYTES", "ends_like_a_table", "iterate_table"]
-
 FOOTER_BYTES = 48
 _MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _TRAILER = struct.Struct("<BI")

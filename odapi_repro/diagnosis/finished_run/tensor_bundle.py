@@ -22,8 +22,6 @@ from odapi_repro.diagnosis.finished_run import messages
 from odapi_repro.diagnosis.finished_run.sstable import iterate_table
 from odapi_repro.errors import DataError
 
-__all__ = ["CheckpointIndex", "StoredVariable", "read_index"]
-
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _MOST_INDEX_BYTES = 256 << 20

@@ -18,16 +18,6 @@ from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 from odapi_repro.errors import DamagedFile
 from odapi_repro.files import read_json
 
-__all__ = [
-    "EvaluationLog",
-    "TrialMetrics",
-    "TrialState",
-    "read_evaluation_logs",
-    "read_loss_columns",
-    "read_metrics",
-    "read_state",
-]
-
 _MOST_LOG_BYTES = 64 << 20
 _LONGEST_LINE = 1 << 16
 _MOST_JSON_BYTES = 16 << 20

@@ -26,8 +26,6 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, set_field
 from odapi_repro.reference import reference_of
 
-__all__ = ["Bench"]
-
 # A bound only: a round ends when no finding has a new edit.
 _MOST_EDITS = 100
 _TRAINING = re.compile(r"^train_config\.(batch_size|num_steps|optimizer)\b")

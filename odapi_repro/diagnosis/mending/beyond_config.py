@@ -7,8 +7,6 @@ from odapi_repro.diagnosis.mending.changes import NotMendable
 from odapi_repro.diagnosis.mending.constraints import FINE_TUNE, Constraints
 from odapi_repro.reference import Reference
 
-__all__ = ["not_mendable"]
-
 _BACKBONES = "research/object_detection/g3doc/tf2_classification_zoo.md of tensorflow/models"
 _OTHER_CONFIG = "start from a config of the TF2 zoo: python -m odapi_repro.zoo lists them"
 _WHAT_TO_DO = {

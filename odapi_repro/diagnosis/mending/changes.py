@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.pipeline import Pipeline, field_differences
 
-__all__ = ["Change", "FieldChange", "Ledger", "NotMendable", "Reason"]
-
 
 @dataclass(frozen=True)
 class FieldChange:

@@ -9,8 +9,6 @@ from odapi_repro.command import nearest
 from odapi_repro.diagnosis.field_factors import FACTOR_ORDER, OTHER, factor_of_field
 from odapi_repro.errors import UserError
 
-__all__ = ["FINE_TUNE", "GOALS", "REPRODUCE", "Constraints", "kept_factor"]
-
 REPRODUCE = "reproduce"
 FINE_TUNE = "fine_tune"
 GOALS = (REPRODUCE, FINE_TUNE)

@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.mending.constraints import FINE_TUNE, REPRODUCE, Cons
 from odapi_repro.diagnosis.mending.length import SAVED_EVERY, Length, plan_length
 from odapi_repro.diagnosis.mending.mend import Mended
 
-__all__ = ["EXAMPLE_SPEED", "Cost", "Offer", "cost_of"]
-
 #: Images a second that hours are told for where nobody measured them: one workstation GPU's order
 #: of magnitude for a detector at some 900 pixels.
 EXAMPLE_SPEED = 10.0

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.mending.constraints import FINE_TUNE, Constraints
 from odapi_repro.pipeline import Quantities
 from odapi_repro.pipeline.quantities import COCO_TRAIN_IMAGES
 
-__all__ = ["SAVED_EVERY", "Length", "plan_length"]
-
 #: Steps between checkpoints in model_main_tf2: only a multiple saves the last step, too.
 SAVED_EVERY = 1000
 _MOST_STEPS = 2**32 - 1  # what num_steps holds

@@ -22,8 +22,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["Mended", "mend_config"]
-
 # A bound only: the rounds end when nothing changes.
 _MOST_ROUNDS = 6
 _CHECKPOINT = re.compile(r"^train_config\.(fine_tune_checkpoint|from_detection_checkpoint)")

@@ -28,8 +28,6 @@ from odapi_repro.page.blocks import (
 )
 from odapi_repro.page.numbers import count_of
 
-__all__ = ["Report", "as_json", "mended_page"]
-
 _GOALS = {REPRODUCE: "to reproduce it", "fine_tune": "to fine-tune its detector"}
 # A replaced model or loss has dozens of fields; the diff has them all.
 _MOST_FIELDS = 6

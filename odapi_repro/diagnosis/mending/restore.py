@@ -14,14 +14,6 @@ from odapi_repro.diagnosis.mending.constraints import Constraints
 from odapi_repro.pipeline import Pipeline, derive_quantities
 from odapi_repro.pipeline.quantities import Circumstances
 
-__all__ = [
-    "AUGMENTATION",
-    "amend_augmentation",
-    "restore_augmentation",
-    "restore_factors",
-    "restore_model",
-]
-
 # The data decide these, not the recipe.
 _OF_THE_DATA = ("num_classes",)
 _PATHS = ("_path", "_label_map")

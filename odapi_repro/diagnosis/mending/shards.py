@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding
 from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["all_shards", "shard_edits"]
-
 _INDEX = re.compile(r"-[\d?*\[\]\-]+(?=-of-(?P<total>\d+))")
 _CAUSES = ("single_train_shard", "single_eval_shard", "partial_shards")
 

@@ -11,14 +11,13 @@ from object_detection.protos import pipeline_pb2
 from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.mending.changes import Change, FieldChange
-from odapi_repro.diagnosis.text_mends import Draft, mend
+from odapi_repro.diagnosis.text_draft import Draft
+from odapi_repro.diagnosis.text_mends import mend
 from odapi_repro.page.numbers import count_of
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.text_encoding import NotUtf8
 from odapi_repro.pipeline.text_repeats import Repeat, find_repeats, leave_once
 from odapi_repro.pipeline.text_tree import TextTreeError
-
-__all__ = ["MendedText", "mend_text", "text_changes"]
 
 _MOST_MENDS = 50
 _CAUSES = {"unknown_field": "unknown_proto_field", "windows_path": "windows_path_escape"}

@@ -20,8 +20,6 @@ from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline import Pipeline, Recipe, read_recipe, read_schedule, render_recipe
 from odapi_repro.pipeline.recipe import learning_rate_message
 
-__all__ = ["TrainingPlan", "fitting_batch", "plan_training"]
-
 # A detector that is fine-tuned has learnt most already. Detectron2's tutorial takes a tenth of what
 # the linear rule gives for its batch of 2 (0.00025 for 0.02 at 16); an author's own comparison on
 # RetinaNet-ResNet50 from the OD API's zoo (batch 4, Waymo) doubled AP by going down to 0.001 with

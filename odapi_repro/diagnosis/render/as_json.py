@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.outcome import Diagnosis
 from odapi_repro.diagnosis.render.run_summary import run_json
 from odapi_repro.diagnosis.render.wording import verdict
 
-__all__ = ["SCHEMA", "as_json_value", "diagnosis_json", "render_json"]
-
 SCHEMA = 1
 
 

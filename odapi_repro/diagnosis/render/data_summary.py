@@ -12,7 +12,6 @@ from odapi_repro.page.blocks import Facts, Section, Table, code
 if TYPE_CHECKING:
     from odapi_repro.datasets.census.facts import DataFacts, SplitFacts
 
-__all__ = ["data_json", "data_section"]
 
 _HEADS = {"train": "training", "eval": "evaluation"}
 _MOST_CLASSES = 12

@@ -33,8 +33,6 @@ from odapi_repro.page.blocks import (
 )
 from odapi_repro.page.terminal_page import print_pages, print_text
 
-__all__ = ["diagnosis_page", "print_diagnoses"]
-
 _WIDEST_VALUE = 26
 
 

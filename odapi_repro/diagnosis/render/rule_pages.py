@@ -10,14 +10,6 @@ from odapi_repro.diagnosis.rule import RuleBase
 from odapi_repro.page.blocks import Block, Code, Page, Paragraph, Section, Table, code, marked
 from odapi_repro.pipeline import quantity_definitions
 
-__all__ = [
-    "SECTIONS",
-    "page_markdown",
-    "quantities_page",
-    "rules_markdown",
-    "rules_page",
-]
-
 SECTIONS = ("Anti-pattern", "Best practice", "Source")
 
 

@@ -12,8 +12,6 @@ from odapi_repro.page.numbers import count_of
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
 
-__all__ = ["run_facts", "run_json"]
-
 
 def run_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """Gives (label, text) pairs: how far it came, its loss and rate, metrics, checkpoints.

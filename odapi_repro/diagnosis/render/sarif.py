@@ -16,8 +16,6 @@ from odapi_repro.diagnosis.render.as_json import as_json_value
 from odapi_repro.diagnosis.render.rule_pages import page_markdown
 from odapi_repro.diagnosis.rule import RuleBase
 
-__all__ = ["render_sarif"]
-
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {
     Severity.FATAL: "error",

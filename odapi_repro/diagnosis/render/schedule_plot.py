@@ -21,7 +21,6 @@ from odapi_repro.pipeline import Quantities, Schedule, read_schedule
 if TYPE_CHECKING:
     from odapi_repro.diagnosis.finished_run import RunHistory
 
-__all__ = ["schedule_figure", "write_schedule_plot"]
 
 _OWN = "#d55e00"
 _REFERENCE = "#9aa3ac"

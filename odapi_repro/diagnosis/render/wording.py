@@ -12,18 +12,6 @@ from odapi_repro.foreign_text import shown
 from odapi_repro.page.numbers import count_of
 from odapi_repro.reference import Reference
 
-__all__ = [
-    "fix_text",
-    "labelled",
-    "quantities_shown",
-    "quantity_label",
-    "reported_text",
-    "rest_text",
-    "shortened",
-    "value_text",
-    "verdict",
-]
-
 # Shown even where the two agree: what decides a training before anything else.
 _CORE = frozenset({"global_batch", "images_seen", "epochs", "lr_base"})
 _BREAKS = str.maketrans("\n\t", "  ")

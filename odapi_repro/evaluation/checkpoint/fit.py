@@ -21,8 +21,6 @@ from odapi_repro.evaluation.coco_data.fields import listed
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.training.extensions.proxy_backbone import PROXY_EFFICIENTNET, PROXY_RESNET
 
-__all__ = ["built_with", "check_classes", "check_decoder", "check_shapes", "check_source"]
-
 # Fields and messages of the model protos that only training reads.
 _TRAINING_ONLY = frozenset(
     {

@@ -20,8 +20,6 @@ from odapi_repro.diagnosis.finished_run import (
 from odapi_repro.errors import DataError
 from odapi_repro.files import damaged, read_json, typed
 
-__all__ = ["CheckpointSource", "checkpoint_digest", "find_checkpoint"]
-
 EXPECTED = (
     "a training folder, a ckpt-N prefix, an unpacked archive of the TF2 detection zoo, "
     "a SavedModel folder or a trial's folder"

@@ -19,8 +19,6 @@ from odapi_repro.datasets.conversion.masks import outline_bounds
 from odapi_repro.evaluation.coco_data.box_readings import better_reading
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
 
-__all__ = ["box_oddities", "misread_truth", "odd_areas"]
-
 _MOST = 0.5
 _FAR = 0.05  # of the image's side
 _FEW, _FURTHER = 10, 0.25  # so few boxes must all end further beyond it, and be two at least

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Detections", "GroundTruth", "Segmentation"]
-
 Segmentation = Mapping[str, Any] | Sequence[Sequence[float]]
 """A mask as COCO writes it: `{"size": [height, width], "counts": ...}` with compressed (text) or
 plain (list) run lengths, or a list of polygons `[x1, y1, x2, y2, ...]`."""

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from odapi_repro.errors import DataError
 
-__all__ = ["Rows", "kind_of", "listed", "shown"]
-
 
 class Rows:
     """JSON objects of one kind, such as the annotations of a file.

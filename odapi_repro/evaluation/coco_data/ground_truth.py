@@ -17,8 +17,6 @@ from odapi_repro.evaluation.coco_data.columns import GroundTruth
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
 
-__all__ = ["ground_truth_of", "read_ground_truth"]
-
 _EXPECTED = "a COCO instances file: an object of images, annotations and categories"
 
 

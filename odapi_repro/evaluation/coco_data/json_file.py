@@ -19,8 +19,6 @@ from odapi_repro.datasets.json_numbers import json_fault
 from odapi_repro.datasets.limits import JSON_BYTES, json_too_large
 from odapi_repro.errors import DataError
 
-__all__ = ["collection_paused", "read_json"]
-
 _GZIP = b"\x1f\x8b"
 # What is left of the text where the parser stops, when it is a number, a word or an escape that
 # lost its end, or nothing.

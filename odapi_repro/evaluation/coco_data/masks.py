@@ -16,8 +16,6 @@ from odapi_repro.evaluation.coco_data.columns import GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.run_lengths import run_length_sums
 
-__all__ = ["check_all_masked", "compressed_masks", "detection_masks", "mask_areas", "mask_boxes"]
-
 _EXPECTED = "{'size': [height, width], 'counts': text} as pycocotools.mask.encode gives it"
 _OUTLINES = "polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or run lengths of the image's size"
 _BOXES_ONLY = ", or score boxes only: --iou_type bbox"

@@ -14,8 +14,6 @@ from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
 from odapi_repro.evaluation.coco_data.masks import detection_masks, mask_areas, mask_boxes
 
-__all__ = ["detections_of", "read_detections"]
-
 _EXPECTED = (
     "COCO results: a list of {image_id, category_id, score, and bbox or segmentation or both}"
 )

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["run_length_sums"]
-
 _AT_ONCE = 10_000  # masks; about 100 MB of intermediate arrays
 _MOST_GROUPS = 7  # 32 bits
 

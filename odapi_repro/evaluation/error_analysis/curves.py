@@ -14,8 +14,6 @@ from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS, RECALL_THRES
 if TYPE_CHECKING:
     from odapi_repro.evaluation.scoring.metrics import Scores
 
-__all__ = ["BestF1", "PrecisionRecall", "best_f1", "precision_recall"]
-
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:

@@ -19,8 +19,6 @@ from odapi_repro.evaluation.error_analysis.curves import best_f1
 from odapi_repro.evaluation.error_analysis.outcomes import Outcome, Outcomes, Overlaps, outcomes_at
 from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS, RECALL_THRESHOLDS, Matches
 
-__all__ = ["ERROR_KINDS", "Confusion", "ErrorType", "ErrorTypes", "error_types"]
-
 ERROR_KINDS = (
     Outcome.CLASSIFICATION,
     Outcome.LOCALISATION,

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth, compressed_masks
 from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS, Matches
 
-__all__ = ["BACKGROUND_IOU", "Outcome", "Outcomes", "Overlaps", "outcomes_at", "overlaps_of"]
-
 BACKGROUND_IOU = 0.1
 """Below this overlap with every object a detection is taken for background (TIDE's t_b)."""
 

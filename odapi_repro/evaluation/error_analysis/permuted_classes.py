@@ -19,8 +19,6 @@ from odapi_repro.evaluation.error_analysis.outcomes import Outcome, Outcomes
 from odapi_repro.evaluation.scoring.matching import match
 from odapi_repro.page.numbers import count_of
 
-__all__ = ["MovedClass", "OneClass", "PermutedClasses", "one_class", "permuted_classes"]
-
 # All classes: the permutation puts this share of the objects right that have a box on them, and
 # those that are right without it are no more than a quarter of these.
 _LEAST_FITTING, _MOST_RIGHT = 0.6, 0.25

@@ -14,8 +14,6 @@ from odapi_repro.evaluation.scoring.matching import AREA_RANGES, IOU_THRESHOLDS,
 if TYPE_CHECKING:
     from odapi_repro.evaluation.scoring.metrics import Scores
 
-__all__ = ["ClassRecall", "RecallTable", "SizeRecall", "recall_table"]
-
 
 @dataclass(frozen=True)
 class SizeRecall:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.inference.network import restore
 
-__all__ = ["average_checkpoints"]
-
 
 def average_checkpoints(prefixes: Sequence[str], model: Any) -> None:
     """Sets the variables of a model to the mean of several checkpoints, with equal weights.

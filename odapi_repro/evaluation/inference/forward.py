@@ -16,8 +16,6 @@ from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.evaluation.inference.model_edits import post_processing_of
 from odapi_repro.evaluation.inference.narrowed_nms import can_be_narrowed, narrowed
 
-__all__ = ["IS_COMPLETE", "STAGES", "Forward", "compile_forward", "variant_key"]
-
 STAGES = "stages"
 IS_COMPLETE = "is_complete"
 _KEYS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.inference.job import EvaluationJob
 
-__all__ = ["Batch", "batches", "decode", "encoded_images"]
-
 # How far behind the newest image the first of an incomplete batch may stay, in batches: memory is
 # bounded by it where nearly every image has a shape of its own.
 _MOST_WAITING = 16

@@ -14,19 +14,6 @@ from typing import Any
 from odapi_repro.errors import DataError, UserError
 from odapi_repro.files import write_json, write_whole
 
-__all__ = [
-    "PLAIN",
-    "EvaluationJob",
-    "Pass",
-    "Variant",
-    "detections_path",
-    "images_path",
-    "read_job",
-    "stages_path",
-    "write_images",
-    "write_job",
-]
-
 PLAIN = "plain"
 """The name of the pass, and of the variant, that change nothing."""
 

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["paste_masks"]
-
 # Boxes are divided by their size (`ops.reframe_image_corners_relative_to_boxes`).
 _LEAST_SIDE = np.float32(1e-4)
 _THRESHOLD = np.float32(0.5)

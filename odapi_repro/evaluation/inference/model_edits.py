@@ -13,14 +13,6 @@ from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.evaluation.inference.stage_tensors import has_stages
 from odapi_repro.pipeline import Pipeline, set_field
 
-__all__ = [
-    "check_passes",
-    "check_saved_model_passes",
-    "default_batch_size",
-    "model_of_pass",
-    "post_processing_of",
-]
-
 _POST_PROCESSING = {
     "ssd": "post_processing",
     "center_net": "post_processing",

@@ -21,8 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["can_be_narrowed", "narrowed"]
-
 # Anchors whose best class is looked at; more pairs of anchor and class than that come along.
 MOST_ANCHORS = 2048
 

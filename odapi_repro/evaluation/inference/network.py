@@ -7,8 +7,6 @@ from typing import Any
 
 from odapi_repro.errors import ConfigError, DataError
 
-__all__ = ["build_model", "input_size", "restore"]
-
 _MISSING = re.compile(r"<tf\.Variable '(?P<name>[^']+?)(?::0)?' shape=(?P<shape>\([^)]*\))")
 _MISMATCH = re.compile(
     r"shape (?P<stored>\([^)]*\)).*?shape (?P<wanted>\([^)]*\)).*?name (?P<name>\S+)", re.DOTALL

@@ -25,8 +25,6 @@ from odapi_repro.evaluation.inference.network import build_model, input_size, re
 from odapi_repro.evaluation.inference.saved_model import SavedDetector
 from odapi_repro.pipeline import load_pipeline
 
-__all__ = ["MOST_LOST", "BatchOutputs", "FallingBack", "Networks", "ReadyPass", "saved_model_pass"]
-
 # Batches of a pass that may be computed twice, on few candidates for NMS and on all.
 MOST_LOST = 4
 

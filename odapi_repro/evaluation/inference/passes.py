@@ -42,8 +42,6 @@ from odapi_repro.evaluation.inference.networks import (
 from odapi_repro.evaluation.inference.results_file import ResultsFile, image_results
 from odapi_repro.evaluation.inference.stage_tensors import StageRecorder
 
-__all__ = ["Emit", "PassTimings", "run_job"]
-
 # Batches whose detections wait for the thread that writes them.
 _MOST_PENDING = 4
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from odapi_repro.evaluation.inference.mask_paste import paste_masks
 from odapi_repro.files import replacing
 
-__all__ = ["ResultsFile", "image_results", "to_pixels"]
-
 _LEVEL = 4
 
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from odapi_repro.datasets.example import make_example
 from odapi_repro.errors import DataError
 
-__all__ = ["SavedDetector"]
-
 _SIGNATURE = "serving_default"
 _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 _MASKS = "detection_masks"

@@ -20,17 +20,6 @@ from odapi_repro.errors import DataError
 from odapi_repro.files import replacing
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = [
-    "MAX_CANDIDATES",
-    "MAX_RPN_BOXES",
-    "ImageStages",
-    "StageRecorder",
-    "Stages",
-    "collect_stages",
-    "has_stages",
-    "read_stages",
-]
-
 MAX_RPN_BOXES = 2000
 """Boxes of the RPN kept of an image, those of the highest objectness. All of a proxy's 1,728."""
 

@@ -35,16 +35,6 @@ from odapi_repro.evaluation.mask_chain.perfect_mask import perfect_mask_ious
 from odapi_repro.evaluation.mask_chain.stages import ChainSettings, ChainStage
 from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS, match
 
-__all__ = [
-    "NOT_COUNTED",
-    "PROPOSAL_IOU",
-    "SIZES",
-    "ChainReport",
-    "PerfectMasks",
-    "ProposalRecall",
-    "recall_chain",
-]
-
 SIZES: Final = ("all", "small", "medium", "large")
 PROPOSAL_IOU: Final = 0.5
 """Overlap from which a proposal is one that the second stage is trained to refine."""

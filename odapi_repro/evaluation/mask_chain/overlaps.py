@@ -13,15 +13,6 @@ from odapi_repro.evaluation.inference.stage_tensors import ImageStages, Stages
 from odapi_repro.evaluation.mask_chain.stages import ChainSettings
 from odapi_repro.evaluation.post_processing.suppression import nms, soft_nms
 
-__all__ = [
-    "best_detections",
-    "detection_overlaps",
-    "first_stage_overlaps",
-    "nms_overlaps",
-    "proposal_overlaps",
-    "second_stage_overlaps",
-]
-
 _IMAGES_AT_ONCE = 100
 Floats = NDArray[np.float64]
 

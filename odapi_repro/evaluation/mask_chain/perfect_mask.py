@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from odapi_repro.evaluation.inference.mask_paste import paste_masks
 
-__all__ = ["perfect_mask_ious"]
-
 
 def perfect_mask_ious(
     mask: Mapping[str, Any], boxes: NDArray[np.float64], mask_size: tuple[int, int]

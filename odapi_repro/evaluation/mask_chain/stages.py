@@ -15,8 +15,6 @@ from odapi_repro.evaluation.inference.stage_tensors import has_stages
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS
 from odapi_repro.pipeline import Pipeline, descend, set_field
 
-__all__ = ["BOX_STAGES", "MASK_STAGES", "ChainSettings", "ChainStage", "chain_settings"]
-
 
 @dataclass(frozen=True)
 class ChainStage:

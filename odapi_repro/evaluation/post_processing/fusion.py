@@ -24,8 +24,6 @@ from odapi_repro.evaluation.post_processing.suppression import (
     nms,
 )
 
-__all__ = ["box_voting", "concatenate", "consensus", "union", "weighted_boxes"]
-
 _PAIRS_AT_ONCE = 2_000_000
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -16,17 +16,6 @@ from numpy.typing import NDArray
 
 from odapi_repro.evaluation.coco_data import Detections
 
-__all__ = [
-    "box_ious",
-    "boxes_of",
-    "by_image_and_score",
-    "check_iou",
-    "group_keys",
-    "keep_best",
-    "nms",
-    "soft_nms",
-]
-
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 

@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth, mask_areas
 from odapi_repro.evaluation.scoring.iou_types import IouType
 
-__all__ = ["ENGINES", "EvalArrays", "eval_arrays"]
-
 _Array = NDArray[np.float64]
 
 

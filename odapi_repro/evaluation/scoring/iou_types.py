@@ -8,8 +8,6 @@ from typing import Literal
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth, compressed_masks
 
-__all__ = ["IouType", "of_type"]
-
 IouType = Literal["bbox", "segm"]
 
 

@@ -24,15 +24,6 @@ from odapi_repro.evaluation.coco_data import Detections, GroundTruth, mask_areas
 from odapi_repro.evaluation.scoring.iou_types import of_type
 from odapi_repro.evaluation.scoring.near_pairs import Pairs, group_numbers, near_pairs
 
-__all__ = [
-    "AREA_RANGES",
-    "IOU_THRESHOLDS",
-    "MAX_DETECTIONS",
-    "RECALL_THRESHOLDS",
-    "Matches",
-    "match",
-]
-
 # pycocotools' `Params.setDetParams`; `linspace` as there, so that the floats are the same.
 IOU_THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS: Final = np.linspace(0.0, 1.0, 101)

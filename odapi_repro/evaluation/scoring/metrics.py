@@ -15,8 +15,6 @@ from odapi_repro.evaluation.coco_data import Detections, GroundTruth
 from odapi_repro.evaluation.scoring.engines import ENGINES, eval_arrays
 from odapi_repro.evaluation.scoring.iou_types import IouType, of_type
 
-__all__ = ["ENGINES", "METRIC_NAMES", "Scores", "score"]
-
 METRIC_NAMES: Final = (
     "AP",
     "AP50",

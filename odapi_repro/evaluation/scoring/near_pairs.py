@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth
 
-__all__ = ["Pairs", "group_numbers", "near_pairs"]
-
 _PAIRS_AT_ONCE: Final = 2_000_000
 
 

@@ -42,8 +42,6 @@ from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES
 from odapi_repro.evaluation.uncertainty.class_mean import ClassMean
 from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
 
-__all__ = ["Interval", "Intervals", "difference", "interval", "intervals_of"]
-
 
 @dataclass(frozen=True)
 class Interval:

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["ClassMean"]
-
 _Array = NDArray[np.float64]
 
 # An excess that falls as n^(-2/3) is 1.7 times the step from n images to half of them, one that

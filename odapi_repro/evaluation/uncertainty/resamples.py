@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from odapi_repro.evaluation.scoring.matching import Matches
 from odapi_repro.evaluation.uncertainty.weighted_metrics import images_with_truth, weighted_metrics
 
-__all__ = ["Resampled", "resample"]
-
 _Array = NDArray[np.float64]
 
 _NUM_SPLITS: Final = 25

@@ -11,8 +11,6 @@ from odapi_repro.evaluation.scoring.matching import Matches
 from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES
 from odapi_repro.evaluation.uncertainty.weighted_metrics import weighted_metrics
 
-__all__ = ["SubsetScores", "subset_scores"]
-
 
 @dataclass(frozen=True)
 class SubsetScores:

@@ -24,8 +24,6 @@ from odapi_repro.evaluation.uncertainty.weighted_precision import (
     summing_matrix,
 )
 
-__all__ = ["images_with_truth", "weighted_metrics"]
-
 _WEIGHTS_AT_ONCE: Final = 800_000
 
 

@@ -17,8 +17,6 @@ from scipy import sparse
 
 from odapi_repro.evaluation.scoring.matching import RECALL_THRESHOLDS, Matches
 
-__all__ = ["Events", "average_precisions", "events_of_class", "summing_matrix"]
-
 _IOU_50, _IOU_75 = 0, 5
 
 # Recall of exactly n/100 misses the threshold of that name for these n: the float of

@@ -18,8 +18,6 @@ from odapi_repro.reference import reference_of
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial_rows import trial_row
 
-__all__ = ["assemble_report", "trial_rows"]
-
 
 def assemble_report(
     record: StudyRecord, plan: Plan, store: TrialStore, *, study: str, command: str

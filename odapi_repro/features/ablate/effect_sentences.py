@@ -12,13 +12,6 @@ from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page.claims import ends_text, finding, largest, runs_diverged, verdict_counts
 from odapi_repro.page.numbers import count_of, size_of
 
-__all__ = [
-    "at",
-    "diverged_text",
-    "headline",
-    "study_headline",
-]
-
 
 def at(row: Contrast) -> str:
     """Where the other factors were held meanwhile, if not at their reference."""

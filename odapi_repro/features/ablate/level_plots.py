@@ -26,8 +26,6 @@ from odapi_repro.page.plot_style import (
 )
 from odapi_repro.page.results_folder import Drawing
 
-__all__ = ["ap_figure", "render_plots"]
-
 _DIVERGED = "#b3261e"
 
 

@@ -15,8 +15,6 @@ from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page.plot_style import legible, level_colours, title
 
-__all__ = ["loss_figure", "smoothed"]
-
 _LOG_ABOVE_RATIO = 6.0
 _SMOOTHING_SHARE = 0.04
 

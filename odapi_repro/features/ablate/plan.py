@@ -13,8 +13,6 @@ from odapi_repro.trials.scales import Scaled
 from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.trial import Trial
 
-__all__ = ["Plan", "StudyData", "StudyRequest", "make_plan"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRequest(TrialConditions):

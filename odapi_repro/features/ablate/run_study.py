@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.command import EXIT_DONE
 from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.factors import TrainedFactor, factor_named
-from odapi_repro.features.ablate.plan import Plan, StudyData, StudyRequest, make_plan
+from odapi_repro.features.ablate.plan import Plan, StudyRequest, make_plan
 from odapi_repro.features.ablate.study_plan_page import study_plan_page
 from odapi_repro.features.ablate.study_record import STUDY_FILE, StudyRecord
 from odapi_repro.page.results_folder import Results
@@ -20,6 +20,7 @@ from odapi_repro.pipeline import Pipeline
 from odapi_repro.trials.cost import CostEstimate
 from odapi_repro.trials.progress import Progress
 from odapi_repro.trials.session import TrainingSession, seconds_each
+from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.study_flags import (
     check_name,
     conditions_of,

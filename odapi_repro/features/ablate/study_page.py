@@ -27,8 +27,6 @@ from odapi_repro.page.numbers import count_of, duration, number
 from odapi_repro.page.results_folder import Drawing, Results
 from odapi_repro.page.tables import csv_bytes
 
-__all__ = ["study_page", "study_results"]
-
 
 def study_page(report: StudyReport) -> Page:
     """Gives the whole report; a terminal shows the levels and the effects."""

@@ -14,8 +14,6 @@ from odapi_repro.reference import reference_of
 from odapi_repro.trials.cost import CostEstimate
 from odapi_repro.trials.trial import Trial
 
-__all__ = ["study_plan_page"]
-
 
 def study_plan_page(plan: Plan, *, study: str, todo: Sequence[Trial], cost: CostEstimate) -> Page:
     """Gives the plan of a study."""

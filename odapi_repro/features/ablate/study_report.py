@@ -14,8 +14,6 @@ from odapi_repro.factors.axes import Axis
 from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.proxies import ScaleNote
 
-__all__ = ["StudyReport"]
-
 
 @dataclass(frozen=True, eq=False)
 class StudyReport:

@@ -14,8 +14,6 @@ from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page.blocks import Table
 from odapi_repro.page.numbers import between, level_of, number, signed
 
-__all__ = ["effects_table", "levels_table", "mapping_table"]
-
 _SUMMARY_METRICS: Final = ("AP", "AP50", "APs", "APm", "APl", "AR100", "mask_AP")
 _EFFECT_METRICS: Final = ("AP50", "APs", "APm", "APl", "AR100", "mask_AP")
 

@@ -27,12 +27,9 @@ from odapi_repro.pipeline import Pipeline
 from odapi_repro.reference import reference_of
 
 if TYPE_CHECKING:
-    from odapi_repro.trials.evaluations.checkpoint_evaluation import (
-        EvaluationRequest,
-        EvaluationResult,
-    )
+    from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationResult
+    from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 
-__all__ = ["Found", "assemble_evaluation", "found_by_checkpoint"]
 
 AskedType = Literal["auto", "bbox", "segm", "both"]
 _FEW_IMAGES = 100

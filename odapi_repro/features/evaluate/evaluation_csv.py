@@ -11,9 +11,7 @@ from odapi_repro.evaluation.scoring.matching import AREA_RANGES
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
 from odapi_repro.features.evaluate.evaluation_tables import less, metric_name
-from odapi_repro.features.evaluate.mask_chain_text import chain_rows
-
-__all__ = ["csv_tables"]
+from odapi_repro.features.evaluate.mask_chain_page import chain_rows
 
 
 def csv_tables(report: EvaluationReport) -> dict[str, pd.DataFrame]:

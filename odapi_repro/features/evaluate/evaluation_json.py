@@ -12,12 +12,10 @@ from odapi_repro import __version__
 from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.evaluation.scoring.matching import AREA_RANGES
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval
+from odapi_repro.features.evaluate.evaluation_page import caveats, findings
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport, Model
 from odapi_repro.features.evaluate.evaluation_tables import less
-from odapi_repro.features.evaluate.evaluation_text import caveats, findings
-from odapi_repro.features.evaluate.mask_chain_text import chain_rows
-
-__all__ = ["SCHEMA", "evaluation_json", "render_json"]
+from odapi_repro.features.evaluate.mask_chain_page import chain_rows
 
 SCHEMA = 1
 _CHAIN_THRESHOLDS = (0.5, 0.75)

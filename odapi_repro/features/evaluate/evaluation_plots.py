@@ -14,8 +14,6 @@ from odapi_repro.features.evaluate.mask_chain_plot import render_chain
 from odapi_repro.page.plot_style import INK, MUTED, drawing, legible
 from odapi_repro.page.results_folder import Drawing
 
-__all__ = ["error_figure", "precision_recall_figure", "render_evaluation_plots"]
-
 _CURVES = (("at_50", "IoU .50", "#0072b2"), ("at_75", "IoU .75", "#d55e00"), ("mean", "mean", INK))
 _CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _AP50, _AP = "#0072b2", "#9ecae1"

@@ -9,8 +9,6 @@ from typing import Any, TextIO
 from odapi_repro.page.live_line import LiveLine
 from odapi_repro.page.numbers import duration
 
-__all__ = ["EvaluationProgress"]
-
 _QUIET_SECONDS = 20.0
 
 

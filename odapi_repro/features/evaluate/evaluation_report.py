@@ -15,7 +15,6 @@ from odapi_repro.reference import ReportedMetric
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["EvaluationReport", "Model", "ReadImages"]
 
 ReadImages = Callable[[Sequence[int]], "Mapping[int, Image.Image]"]
 """Gives the images (RGB) at some positions of the ground truth, without those it cannot read."""

@@ -8,22 +8,8 @@ from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
-from odapi_repro.page.numbers import number
-from odapi_repro.page.tables import Table
-
-__all__ = [
-    "TYPE_TITLES",
-    "class_table",
-    "confusion_table",
-    "error_table",
-    "less",
-    "metric_name",
-    "metric_table",
-    "points",
-    "range_text",
-    "recall_table",
-    "signed_points",
-]
+from odapi_repro.page.blocks import Table
+from odapi_repro.page.numbers import level_of, number, signed
 
 TYPE_TITLES: Final = {"bbox": "Boxes", "segm": "Masks"}
 
@@ -68,29 +54,18 @@ def less(mine: float | None, theirs: float | None) -> float | None:
     return None if mine is None or theirs is None else mine - theirs
 
 
-def points(value: float | None) -> str:
-    """A number in points, one decimal; "-" where there is nothing to score."""
-    return "-" if value is None else number(value, 1)
-
-
-def signed_points(value: float | None) -> str:
-    """A difference with its sign."""
-    text = points(value)
-    return f"+{text}" if text != "-" and float(text) > 0 else text
-
-
-def range_text(interval: Interval | None, *, signed: bool = False) -> str:
+def range_text(interval: Interval | None, *, with_sign: bool = False) -> str:
     """The ends of an interval, empty without one."""
     if interval is None or interval.low is None or interval.high is None:
         return ""
-    form = signed_points if signed else points
+    form = signed if with_sign else number
     return f"{form(interval.low)} to {form(interval.high)}"
 
 
 def metric_table(report: EvaluationReport, iou_type: str) -> Table:
     """The 12 metrics with intervals; what was reported, and what it is compared with, beside it."""
     own, against = _pair(report, iou_type)
-    percent = f"{100 * report.resampling.confidence:g} %"
+    percent = level_of(report.resampling.confidence)
     intervals = own.intervals is not None
     has_reported = any(report.reported_value(iou_type, name) is not None for name in METRIC_NAMES)
     header = ["metric", "IoU", "area", "max", report.model.label if against else "points"]
@@ -100,17 +75,17 @@ def metric_table(report: EvaluationReport, iou_type: str) -> Table:
         header += [report.against.label, "difference", *([percent] if intervals else [])]
     rows = []
     for name in METRIC_NAMES:
-        row = [name, *_MEANINGS[name], points(own.scores.metrics[name])]
+        row = [name, *_MEANINGS[name], number(own.scores.metrics[name])]
         row += [range_text(own.interval(name))] if intervals else []
         if has_reported:
             reported = report.reported_value(iou_type, name)
-            row.append("" if reported is None else points(reported))
+            row.append("" if reported is None else number(reported))
         if against is not None:
             other, mine = against.scores.metrics[name], own.scores.metrics[name]
-            row.append(points(other))
-            row.append(signed_points(less(mine, other)))
+            row.append(number(other))
+            row.append(signed(less(mine, other)))
             if intervals:
-                row.append(range_text(report.difference(iou_type, name), signed=True))
+                row.append(range_text(report.difference(iou_type, name), with_sign=True))
         rows.append(tuple(row))
     return Table(tuple(header), tuple(rows), numeric_from=1)
 
@@ -127,12 +102,12 @@ def error_table(report: EvaluationReport, iou_type: str) -> Table:
             _KINDS[one.kind] if against is None else one.kind.replace("_", " "),
             f"{one.count:,}",
             f"{one.count_at_best_f1:,}",
-            signed_points(one.gain_ap50),
-            signed_points(one.gain_ap),
+            signed(one.gain_ap50),
+            signed(one.gain_ap),
         ]
         if against is not None:
             other = (*against.errors.types, *against.errors.special)[position]
-            row.append(signed_points(other.gain_ap50))
+            row.append(signed(other.gain_ap50))
         rows.append(tuple(row))
     return Table(tuple(header), tuple(rows))
 
@@ -147,7 +122,7 @@ def recall_table(breakdown: Breakdown) -> Table:
         *(f"@{iou:.2f}".replace("0.", ".") for iou in recall.ious),
     )
     rows = tuple(
-        (one.size, f"{one.objects:,}", points(one.average), *map(points, one.by_iou))
+        (one.size, f"{one.objects:,}", number(one.average), *map(number, one.by_iou))
         for one in recall.sizes
     )
     return Table(header, rows)
@@ -171,11 +146,8 @@ def class_table(report: EvaluationReport, iou_type: str, *, most: int | None = N
             (
                 names[k],
                 f"{own.recall.classes[k].objects:,}",
-                *(points(scores[metric]) for metric in metrics),
-                *(
-                    "-" if value is None else number(value, 2)
-                    for value in (best.f1, best.score, best.precision, best.recall)
-                ),
+                *(number(scores[metric]) for metric in metrics),
+                *(number(value, 2) for value in (best.f1, best.score, best.precision, best.recall)),
             )
         )
     return Table(header, tuple(rows), widest=_WIDEST_NAME)

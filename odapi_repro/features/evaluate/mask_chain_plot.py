@@ -15,8 +15,6 @@ from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS
 from odapi_repro.page.plot_style import INK, MUTED, drawing, legible
 from odapi_repro.page.results_folder import Drawing
 
-__all__ = ["chain_figure", "render_chain"]
-
 _SIZE_COLOURS = dict(zip(SIZES[1:], ("#d55e00", "#e69f00", "#0072b2"), strict=True))
 _PANELS = ((0.5, "IoU 0.5"), (None, "average of IoU 0.5 to 0.95"))
 # Below this share (in percent) a number beside a bar would say nothing.

@@ -19,8 +19,6 @@ from odapi_repro.evaluation.error_analysis.permuted_classes import (
 )
 from odapi_repro.foreign_text import shortened_name
 
-__all__ = ["oddities_of_detections", "oddities_of_truth"]
-
 _MOST_MOVED = 5  # classes that are named
 _NAME = 40  # letters of a class in a sentence
 

@@ -2,55 +2,50 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from odapi_repro.evaluation.error_analysis.outcomes import Outcome
-from odapi_repro.features.evaluate.shown_images import DrawnDetection, DrawnObject, Page, Tile
-from odapi_repro.page.canvas import (
-    HALO,
-    Corners,
-    draw_dashed,
-    draw_framed,
-    fitted,
-    font,
-    room_for,
-)
+from odapi_repro.features.evaluate.shown_images import DrawnDetection, Page, Tile
+from odapi_repro.page.canvas import Canvas, Colour, Corners, Label, Mark, tinted
+from odapi_repro.page.contact_sheet import LegendEntry, Picture, Spacing, render_sheet
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw
+    from numpy.typing import NDArray
+    from PIL import Image
 
-__all__ = ["render_page"]
 
-_TILE: Final = 320
-_GAP: Final = 14
-_CAPTION: Final = 40
-_HEAD, _FOOT = 46, 70
-_PAPER, _INK, _MUTED = "#f5f5f5", "#1f2328", "#57606a"
-_TRUTH, _MISSED, _CROWD = "#ffffff", "#ffe14d", "#8a939c"
-_COLOURS: Final = {
-    Outcome.FOUND: "#00b37a",
-    Outcome.CLASSIFICATION: "#e86fc5",
-    Outcome.LOCALISATION: "#f0a000",
-    Outcome.BOTH: "#9b6bff",
-    Outcome.DUPLICATE: "#4db8ff",
-    Outcome.BACKGROUND: "#f2483a",
+_SIDE: Final = 320
+_NO_IMAGE: Final = (208, 212, 216)
+_DASHES: Final = (7.0, 12.0)
+_OBJECTS: Final = {
+    "found": Mark((255, 255, 255)),
+    "missed": Mark((255, 225, 77), _DASHES),
+    "crowd": Mark((138, 147, 156), _DASHES),
 }
-_LEGEND: Final = (
-    (Outcome.FOUND, "found"),
-    (Outcome.LOCALISATION, "wrong place"),
-    (Outcome.CLASSIFICATION, "wrong class"),
-    (Outcome.BOTH, "both"),
-    (Outcome.DUPLICATE, "duplicate"),
-    (Outcome.BACKGROUND, "background"),
+_COLOURS: Final[Mapping[Outcome, Colour]] = {
+    Outcome.FOUND: (0, 179, 122),
+    Outcome.LOCALISATION: (240, 160, 0),
+    Outcome.CLASSIFICATION: (232, 111, 197),
+    Outcome.BOTH: (155, 107, 255),
+    Outcome.DUPLICATE: (77, 184, 255),
+    Outcome.BACKGROUND: (242, 72, 58),
+}
+_WORDS: Final = ("found", "wrong place", "wrong class", "both", "duplicate", "background")
+_LEGEND: Final[tuple[LegendEntry, ...]] = (
+    (_OBJECTS["found"], "ground truth"),
+    (_OBJECTS["missed"], "missed"),
+    (_OBJECTS["crowd"], "crowd region"),
+    (None, "detections:"),
+    *((Mark(colour), word) for colour, word in zip(_COLOURS.values(), _WORDS, strict=True)),
+)
+_SPACING: Final = Spacing(
+    caption=40, above=5, line=17, foot=70, row=28, mark=(26, 18), after=7, between=20, edge=14
 )
 _MASK_OPACITY: Final = 0.45
-_MOST_LABELS: Final = 14
-"""Of one image; with more, nothing of the image is left to see."""
 
 
 def render_page(page: Page, images: Mapping[int, Image.Image], *, columns: int = 4) -> bytes:
@@ -61,132 +56,61 @@ def render_page(page: Page, images: Mapping[int, Image.Image], *, columns: int =
         images: by position; a tile whose image is not there shows its boxes on grey.
         columns: tiles side by side.
     """
-    from PIL import Image, ImageDraw
-
-    columns = max(3, min(columns, len(page.tiles)))
-    rows = math.ceil(len(page.tiles) / columns)
-    width = columns * (_TILE + _GAP) + _GAP
-    height = _HEAD + rows * (_TILE + _CAPTION + _GAP) + _FOOT
-    sheet = Image.new("RGB", (width, height), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _HEAD / 2), page.title, fill=_INK, font=font(18), anchor="lm")
-    for place, tile in enumerate(page.tiles):
-        row, column = divmod(place, columns)
-        left, top = _GAP + column * (_TILE + _GAP), _HEAD + row * (_TILE + _CAPTION + _GAP)
-        picture = _picture(tile, images.get(tile.image))
-        sheet.paste(picture, (left, top + _TILE - picture.height))
-        for line, (text, colour) in enumerate(((tile.title, _INK), (tile.note, _MUTED))):
-            shown = fitted(draw, text, _TILE, 13)
-            draw.text((left, top + _TILE + 5 + 17 * line), shown, fill=colour, font=font(13))
-    _draw_legend(draw, height - _FOOT + 8, width)
-    stream = io.BytesIO()
-    sheet.save(stream, format="PNG")
-    return stream.getvalue()
+    return render_sheet(
+        page.title,
+        "",
+        [Picture(_drawn(one, images.get(one.image)), one.title, one.note) for one in page.tiles],
+        columns=max(3, min(columns, len(page.tiles))),
+        side=_SIDE,
+        legend=_LEGEND,
+        spacing=_SPACING,
+    )
 
 
-def _picture(tile: Tile, image: Image.Image | None) -> Image.Image:
-    """The image in a square of the tile's size, with what is drawn on it."""
-    from PIL import Image, ImageDraw
+def _drawn(tile: Tile, image: Image.Image | None) -> Image.Image:
+    """The image as large as fits into its place, with what is drawn on it."""
+    from PIL import Image
 
-    boxes = [one.box for one in tile.objects] + [one.box for one in tile.detections]
     if image is None:
+        boxes = [one.box for one in tile.objects] + [one.box for one in tile.detections]
         ends = [max((box[i] + box[i + 2] for box in boxes), default=1.0) for i in (0, 1)]
         width, height = (max(1, math.ceil(end)) for end in ends)
     else:
-        image = _tinted(image, tile.detections)
         width, height = image.size
-    scale = _TILE / max(width, height)
+    scale = _SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     if image is None:
-        shown = Image.new("RGB", size, "#d0d4d8")
+        canvas = Canvas(Image.new("RGB", size, _NO_IMAGE))
     else:
-        shown = image.resize(size, Image.Resampling.BICUBIC)
-    draw = ImageDraw.Draw(shown)
+        pixels = np.asarray(image.convert("RGB"))
+        pixels = tinted(pixels, _masks(tile.detections, pixels.shape[:2]), _MASK_OPACITY)
+        canvas = Canvas(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    found: list[Label] = []
+    missed: list[Label] = []
     for one in tile.objects:
-        _draw_object(draw, _corners(one.box, scale, shown.size), one)
+        corners, mark = _corners(one.box, scale, size), _OBJECTS[one.state]
+        canvas.box(corners, mark)
+        if one.state != "found":
+            missed.append((corners, one.text, mark.colour))
     for detection in tile.detections:
-        colour = _COLOURS[detection.outcome]
-        corners = _corners(detection.box, scale, shown.size)
-        draw_framed(draw, corners, colour)
-    _draw_labels(draw, tile, scale, shown.size)
-    return shown
+        corners, colour = _corners(detection.box, scale, size), _COLOURS[detection.outcome]
+        canvas.box(corners, Mark(colour))
+        found.append((corners, detection.text, colour))
+    # The most confident detection first.
+    canvas.labels([*reversed(found), *missed], is_tight=True)
+    return canvas.picture
 
 
-def _draw_object(draw: ImageDraw.ImageDraw, corners: Corners, one: DrawnObject) -> None:
-    if one.state == "found":
-        draw_framed(draw, corners, _TRUTH)
-        return
-    colour = _MISSED if one.state == "missed" else _CROWD
-    draw_dashed(draw, corners, colour, dash=7, step=12)
-
-
-def _draw_labels(
-    draw: ImageDraw.ImageDraw, tile: Tile, scale: float, size: tuple[int, int]
-) -> None:
-    """Writes on detections and on missed objects, where no other label stands if there is room."""
-    face = font(12)
-    wanted = [
-        *((one.box, one.text, _COLOURS[one.outcome]) for one in reversed(tile.detections)),
-        *(
-            (one.box, one.text, _MISSED if one.state == "missed" else _CROWD)
-            for one in tile.objects
-            if one.state != "found"
-        ),
-    ]
-    taken: list[Corners] = []
-    for box, text, colour in wanted[:_MOST_LABELS]:
-        shown = fitted(draw, text, size[0] - 8, 12)
-        _, _, text_width, _ = draw.textbbox((0, 0), shown, font=face)
-        width, height = text_width + 6, 16
-        corners = _corners(box, scale, size)
-        room = room_for(corners, (width, height), size, taken, margin=2, beside=False)
-        taken.append(room)
-        draw.rectangle(room, fill=colour, outline=HALO)
-        draw.text(
-            (room[0] + 3, (room[1] + room[3]) / 2), shown, fill="black", font=face, anchor="lm"
-        )
-
-
-def _tinted(image: Image.Image, detections: Sequence[DrawnDetection]) -> Image.Image:
-    from PIL import Image, ImageColor
+def _masks(
+    detections: Sequence[DrawnDetection], size: tuple[int, ...]
+) -> Iterator[tuple[NDArray[np.bool_], Colour]]:
     from pycocotools import mask as mask_api
 
-    masked = [one for one in detections if one.mask is not None]
-    if not masked:
-        return image
-    pixels = np.asarray(image.convert("RGB")).astype(np.float32)
-    for one in masked:
+    for one in detections:
         # Its size first: decoded, it takes a byte a pixel, and it may be of any size.
-        if one.mask is not None and list(one.mask["size"]) == list(pixels.shape[:2]):
+        if one.mask is not None and tuple(one.mask["size"]) == size:
             mask: Any = mask_api.decode(one.mask)
-            colour = np.array(ImageColor.getrgb(_COLOURS[one.outcome])[:3], np.float32)
-            pixels[mask > 0] += _MASK_OPACITY * (colour - pixels[mask > 0])
-    return Image.fromarray(pixels.astype(np.uint8))
-
-
-def _draw_legend(draw: ImageDraw.ImageDraw, top: int, width: int) -> None:
-    face = font(13)
-    x, y = _GAP, top
-    truth = DrawnObject((0, 0, 0, 0), "", "found")
-    entries: list[tuple[str, DrawnObject | str | None]] = [
-        ("ground truth", truth),
-        ("missed", DrawnObject((0, 0, 0, 0), "", "missed")),
-        ("crowd region", DrawnObject((0, 0, 0, 0), "", "crowd")),
-        ("detections:", None),
-        *((text, _COLOURS[outcome]) for outcome, text in _LEGEND),
-    ]
-    for text, mark in entries:
-        shift = 0 if mark is None else 33
-        length = draw.textlength(text, font=face)
-        if x + shift + length > width - _GAP:
-            x, y = _GAP, y + 28
-        corners = (x, y, x + 26, y + 18)
-        if isinstance(mark, DrawnObject):
-            _draw_object(draw, corners, mark)
-        elif mark is not None:
-            draw_framed(draw, corners, mark)
-        draw.text((x + shift, y + 9), text, fill=_INK, font=face, anchor="lm")
-        x += round(shift + length + 20)
+            yield mask > 0, _COLOURS[one.outcome]
 
 
 def _corners(box: Sequence[float], scale: float, size: tuple[int, int]) -> Corners:

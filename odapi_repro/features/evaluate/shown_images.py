@@ -14,8 +14,6 @@ from odapi_repro.evaluation.coco_data import GroundTruth
 from odapi_repro.evaluation.error_analysis.outcomes import Outcome
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport, Model
 
-__all__ = ["DrawnDetection", "DrawnObject", "Page", "Tile", "pages"]
-
 Box = tuple[float, float, float, float]
 _WORDS = {
     Outcome.CLASSIFICATION: "wrong class",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from odapi_repro.errors import DamagedFile, UserError
 from odapi_repro.features.evaluate.evaluation_csv import csv_tables
 from odapi_repro.features.evaluate.evaluation_json import render_json
-from odapi_repro.features.evaluate.evaluation_page import CHAIN_FIGURE, evaluation_readme
+from odapi_repro.features.evaluate.evaluation_page import CHAIN_FIGURE, evaluation_page
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
 from odapi_repro.files import read_json
-from odapi_repro.page.results_folder import Drawing, write_results
+from odapi_repro.page.results_folder import Drawing, Results
 from odapi_repro.page.tables import csv_bytes
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from odapi_repro.features.evaluate.shown_images import Page
 
-__all__ = ["EVALUATION_FILE", "check_is_free", "write_evaluation"]
 
 EVALUATION_FILE = "evaluation.json"
 """By this file a folder in results/ is known to be an evaluation's, not a study's."""
@@ -59,16 +58,15 @@ def write_evaluation(
     """
     check_is_free(folder, report.digests)
     earlier = [f"pictures/{path.name}" for path in (folder / "pictures").glob("*.png")]
-    written = write_results(
-        folder,
-        tables={
-            **{name: csv_bytes(table) for name, table in csv_tables(report).items()},
-            EVALUATION_FILE: render_json(report, written=str(folder)).encode(),
-        },
+    tables = {name: csv_bytes(table) for name, table in csv_tables(report).items()}
+    record = {EVALUATION_FILE: render_json(report, written=str(folder)).encode()}
+    results = Results(
+        evaluation_page(report, tables=tables),
+        tables={**tables, **record},
         drawings=partial(_drawings, report, num_pictures),
-        pages=lambda files: {"README.md": evaluation_readme(report, files=files)},
         earlier=(*_FILES, *earlier),
     )
+    written = results.write(folder)
     with contextlib.suppress(OSError):
         (folder / "pictures").rmdir()  # Where nothing is left in it.
     return written

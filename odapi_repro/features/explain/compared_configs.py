@@ -12,8 +12,6 @@ from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.reference import nearest_reference, reference_named, reference_of
 from odapi_repro.reference.entry import Reference as CatalogueEntry
 
-__all__ = ["Reference", "named_reference", "user_pipeline"]
-
 
 @dataclass(frozen=True)
 class Reference:

@@ -21,15 +21,6 @@ from odapi_repro.features.explain.designs import (
 )
 from odapi_repro.features.explain.explanation import DesignChoice
 
-__all__ = [
-    "AUTO",
-    "EXPLAINING_DESIGNS",
-    "REORDERING_DESIGNS",
-    "chosen_design",
-    "design_of",
-    "race_of",
-]
-
 AUTO: Final = "auto"
 REORDERING_DESIGNS: Final = (AblationPath.name, Bisection.name)
 """Those that decide by replicates of their own."""

@@ -40,8 +40,6 @@ from odapi_repro.trials.groundwork import Groundwork, TrialConditions, lay_groun
 from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.trial import Trial
 
-__all__ = ["ExplainRequest", "ExplanationPlan", "plan_explanation"]
-
 _ALL_CORNERS = 64
 # A race looks again at two and at five replicates more.
 _RACE_STEPS = (0, 2, 5)

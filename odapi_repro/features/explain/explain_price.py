@@ -16,8 +16,6 @@ from odapi_repro.trials.history import expected_cost, model_part, readable_specs
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial import Trial, TrialSpec
 
-__all__ = ["ExplanationPrice", "ReplicateSpread", "price_explanation", "replicate_spread"]
-
 
 @dataclass(frozen=True)
 class ReplicateSpread:

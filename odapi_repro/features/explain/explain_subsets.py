@@ -17,8 +17,6 @@ from odapi_repro.evaluation.uncertainty.subsets import subset_scores
 from odapi_repro.features.explain.explain_runner import ExplanationTrials
 from odapi_repro.foreign_text import shown
 
-__all__ = ["EVALUATION_COLUMNS", "FEWEST_IMAGES", "subset_table"]
-
 EVALUATION_COLUMNS: Final = (
     *("cell", "seed", "trial_id", "share", "images", "draws", "mean_delta", "sd"),
 )

@@ -16,18 +16,6 @@ from odapi_repro.files import json_text
 from odapi_repro.trials.proxies import ScaleNote
 from odapi_repro.trials.record_file import RecordFile
 
-__all__ = [
-    "EXPLANATION_VERSION",
-    "UNVARIED_KINDS",
-    "ComparedField",
-    "DesignChoice",
-    "Explanation",
-    "MappedLevel",
-    "PublishedNumber",
-    "RaceChoice",
-    "UnvariedDeviation",
-]
-
 EXPLANATION_VERSION = 1
 UNVARIED_KINDS: Final = {
     "evaluation": "changes what is measured, not what is learned",

@@ -8,8 +8,6 @@ from odapi_repro.analysis.attribution import StudiedDeviation
 from odapi_repro.errors import UserError
 from odapi_repro.features.explain.varied import Varied
 
-__all__ = ["grouped"]
-
 
 def grouped(varied: Varied, groups: Sequence[Sequence[str]] | None) -> tuple[StudiedDeviation, ...]:
     """Gives the deviations of a study, a group named by its factors joined with `+`.

@@ -10,8 +10,6 @@ from odapi_repro.features.explain.level_rules import LevelRules
 from odapi_repro.features.explain.user_deviations import TRAINING, FactorDeviation
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["LevelMapping", "map_levels"]
-
 
 @dataclass(frozen=True)
 class LevelMapping:

@@ -21,8 +21,6 @@ from odapi_repro.features.explain.user_levels import AS_GIVEN
 from odapi_repro.pipeline import Pipeline, derive_quantities
 from odapi_repro.trials.proxies import proxy_for, shrink_augmentation
 
-__all__ = ["LONGEST_RUN", "SHORTEST_RUN", "LevelAtScale", "LevelRules"]
-
 SHORTEST_RUN = Fraction(1, 4)
 """Of the proxy's images: with fewer next to nothing is learned, and all effects look alike."""
 LONGEST_RUN = Fraction(2)

@@ -12,8 +12,6 @@ from odapi_repro.features.explain.explanation import UNVARIED_KINDS, Explanation
 from odapi_repro.page.blocks import Bullets, Facts, Headline, Page, Section
 from odapi_repro.page.numbers import duration
 
-__all__ = ["plan_page"]
-
 _SCALES: Final = {
     "full": "full: the pipelines as they are",
     "proxy": "proxy: the family shrunk to minutes; read differences only, not COCO AP",

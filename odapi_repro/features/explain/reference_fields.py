@@ -8,8 +8,6 @@ from odapi_repro.factors import FACTORS, Level
 from odapi_repro.pipeline import Pipeline, read_recipe, render_recipe
 from odapi_repro.pipeline.fields import field_differences
 
-__all__ = ["reference_fields"]
-
 _TRAIN_FILES = "train_input_reader.tf_record_input_reader.input_path"
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
-from odapi_repro.command import EXIT_DONE
 from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.features.explain.compared_configs import Reference, named_reference, user_pipeline
 from odapi_repro.features.explain.designs import check_budget

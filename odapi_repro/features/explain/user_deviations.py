@@ -37,16 +37,6 @@ from odapi_repro.pipeline import (
 )
 from odapi_repro.pipeline.binding import PLACEHOLDER
 
-__all__ = [
-    "EVALUATION",
-    "INERT",
-    "LEFT_OPEN",
-    "TRAINING",
-    "UNEXPRESSED",
-    "FactorDeviation",
-    "deviations_as_factors",
-]
-
 TRAINING = "training"
 """A training factor expresses it: it has levels, and a study can vary it."""
 UNEXPRESSED = "unexpressed"

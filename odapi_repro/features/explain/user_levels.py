@@ -9,16 +9,6 @@ from odapi_repro.factors import FACTORS, Level, Setting
 from odapi_repro.factors.augmentation import AUGMENTATIONS
 from odapi_repro.pipeline import Pipeline, Recipe, ShardCount, count_shards
 
-__all__ = [
-    "AS_GIVEN",
-    "Levels",
-    "both_told",
-    "recipe_levels",
-    "shard_levels",
-    "train_shards_of",
-    "typed_levels",
-]
-
 AS_GIVEN = "as_given"
 """Label of a level that has no name of its own and cannot be typed."""
 

@@ -21,8 +21,6 @@ from odapi_repro.features.explain.user_deviations import (
 )
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["AT_THIS_SCALE", "HELD", "Varied", "sort_deviations"]
-
 AT_THIS_SCALE = "at_this_scale"
 """A factor expresses it, and the study's scale or data cannot vary it."""
 HELD = "held"

@@ -17,14 +17,9 @@ from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.evaluation.uncertainty.bootstrap import difference, interval
 from odapi_repro.features.sanity.outcome import Change, Score
 from odapi_repro.pipeline import Pipeline
-from odapi_repro.trials.evaluations.checkpoint_evaluation import (
-    WORKER,
-    EvaluationRequest,
-    evaluate_checkpoint,
-)
+from odapi_repro.trials.evaluations.checkpoint_evaluation import evaluate_checkpoint
+from odapi_repro.trials.evaluations.evaluation_spec import WORKER, EvaluationRequest
 from odapi_repro.trials.study_data import StudyData
-
-__all__ = ["CheckpointScores", "box_ap", "change_of", "eval_images", "training_sample"]
 
 _AP = "AP"
 # Fewer training images than this say too little, however few the evaluation has.

@@ -16,8 +16,6 @@ from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import DataError
 from odapi_repro.trials.study_data import StudyData
 
-__all__ = ["FEW", "few_images"]
-
 FEW = 10
 """How many; so few that a model that learns at all learns them by heart."""
 

@@ -9,8 +9,6 @@ from odapi_repro.pipeline import Pipeline, read_recipe
 from odapi_repro.reference.matching import reference_of
 from odapi_repro.trials.proxies import proxy_for
 
-__all__ = ["HOLD_SHARE", "SAFE_SHARE", "KnownRate", "known_rate"]
-
 HOLD_SHARE = 1 / 25
 """The rate of a hold over the known one; docs/sanity.md has what was measured."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
 from odapi_repro.page.blocks import Page
 from odapi_repro.page.results_folder import Results

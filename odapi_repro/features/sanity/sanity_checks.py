@@ -23,9 +23,10 @@ from odapi_repro.features.sanity.sanity_job import SanityJob
 from odapi_repro.features.sanity.trainings import Training
 from odapi_repro.features.sanity.verdict import needs_safe_rate, nothing_to_hold
 from odapi_repro.pipeline import parse_pipeline
-from odapi_repro.trials.evaluations.checkpoint_evaluation import WORKER
-from odapi_repro.trials.store import FINISHED, TrialState, TrialStore
+from odapi_repro.trials.evaluations.evaluation_spec import WORKER
+from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial import Trial
+from odapi_repro.trials.trial_state import FINISHED, TrialState
 
 # Points of a curve between its start and its end; each takes an evaluation.
 _BETWEEN = 3

@@ -33,15 +33,6 @@ from odapi_repro.trials.groundwork import Groundwork, lay_groundwork
 from odapi_repro.trials.study_data import StudyData, unmade_embedded
 from odapi_repro.trials.study_flags import check_name, conditions_of, study_data_of
 
-__all__ = [
-    "SCHEDULE_FACTORS",
-    "ChosenRecords",
-    "chosen_records",
-    "embedded_data",
-    "sanity_data",
-    "sanity_job",
-]
-
 SCHEDULE_FACTORS = ("batch_size", "learning_rate", "lr_scaling", "warmup", "sync_replicas")
 """What `--at` may set: the schedule under test."""
 

@@ -14,8 +14,6 @@ from odapi_repro.features.sanity.trainings import HOLD, OVERFIT, OVERFIT_SAFE, T
 from odapi_repro.page.plot_style import INK, MUTED, drawing
 from odapi_repro.page.results_folder import Drawing
 
-__all__ = ["render_curves"]
-
 _COLOURS = {HOLD: "#0072b2", OVERFIT: "#d55e00", OVERFIT_SAFE: "#009e73"}
 _LEAST_TOP = 10.0
 _HEADROOM = 1.06

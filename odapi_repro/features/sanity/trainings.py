@@ -16,15 +16,6 @@ from odapi_repro.trials.groundwork import CHECKPOINT, Groundwork, TrialCondition
 from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.trial import Trial
 
-__all__ = [
-    "HOLD",
-    "OVERFIT",
-    "OVERFIT_SAFE",
-    "REFERENCE",
-    "SanityTrainings",
-    "Training",
-]
-
 # As training/extensions has it.
 FRESH_STEP = "fresh_step"
 

@@ -19,8 +19,6 @@ from odapi_repro.features.sanity.verdict_words import (
     untested,
 )
 
-__all__ = ["Cause", "Verdict", "judge", "learned", "needs_safe_rate", "nothing_to_hold"]
-
 Cause = Literal[
     "sound", "training_data", "evaluation_data", "training_input", "schedule", "undecided"
 ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from odapi_repro.features.sanity.outcome import Change, Run, Score
 
-__all__ = ["ap_text", "change_text", "course_of", "message_of", "untested"]
-
 _SURE = 1.96
 
 

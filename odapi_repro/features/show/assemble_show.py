@@ -22,8 +22,6 @@ from odapi_repro.features.show.show_report import (
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.anchors import anchor_design, read_matcher, read_resizer
 
-__all__ = ["anchor_report", "class_rows", "input_objects", "size_rows"]
-
 _SIZE_EDGES: Final = (0.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, float("inf"))
 
 

@@ -13,8 +13,6 @@ from odapi_repro.features.show.show_report import ClassRow, SplitReport
 from odapi_repro.page.numbers import percent
 from odapi_repro.page.plot_style import INK, encode, legible, plot_style
 
-__all__ = ["MOST_CLASSES", "classes_png"]
-
 MOST_CLASSES: Final = 120
 _BARS: Final = "#56b4e9"
 _FORCED, _LOST = "#e69f00", "#d55e00"

@@ -17,8 +17,6 @@ from odapi_repro.page.numbers import percent
 from odapi_repro.page.plot_style import INK, encode, plot_style
 from odapi_repro.pipeline.anchors import Matcher
 
-__all__ = ["histograms_png"]
-
 _BARS: Final = "#56b4e9"
 _GOOD, _FORCED, _LOST = "#009e73", "#e69f00", "#d55e00"
 _MARKS: Final = "#8250df"

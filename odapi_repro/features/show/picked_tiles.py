@@ -17,8 +17,6 @@ from odapi_repro.datasets.object_table import PickedRecord
 from odapi_repro.features.show.tiles import DrawnObject, Tile
 from odapi_repro.page.numbers import count_of
 
-__all__ = ["input_tile", "name_of", "record_tile"]
-
 _ABSOLUTE: Final = 2.0
 """Shares above this can be nothing but pixels."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.limits import IMAGE_PIXELS, TooLarge
@@ -15,23 +15,24 @@ from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord, Survey
 from odapi_repro.errors import DataError
 from odapi_repro.features.show.picked_tiles import input_tile, name_of, record_tile
-from odapi_repro.features.show.sheet import LEGEND, render_sheet
 from odapi_repro.features.show.show_report import DrawsReport
-from odapi_repro.features.show.tiles import Tile, render_tile
+from odapi_repro.features.show.tiles import CROWD_MARK, WARNING_MARK, Tile, render_tile
 from odapi_repro.foreign_text import shortened_name
+from odapi_repro.page.canvas import MUTED, Mark
+from odapi_repro.page.contact_sheet import LegendEntry, Picture, render_sheet
 from odapi_repro.page.results_folder import Drawing
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.trials.model_inputs import each_model_input
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-__all__ = ["InputSheets", "Look", "input_sheets", "png", "record_sheets"]
-
 _COLUMNS: Final = 4
 _ROWS: Final = 6
 _MOST_LETTERS: Final = 200
-_PADDING: Final = ("padding", "padding of the resizer")
+_LEGEND: Final[tuple[LegendEntry, ...]] = (
+    (Mark((86, 180, 233)), "object, a colour a class"),
+    (CROWD_MARK, "crowd region"),
+    (WARNING_MARK, "leaves the image, has no area, or a class that the label map lacks"),
+)
+_PADDING: Final = (Mark(MUTED, is_hatched=True), "padding of the resizer")
 
 OnDraw = Callable[[int, int], None]
 """Gets how many draws are done, and how many there are."""
@@ -72,16 +73,17 @@ def record_sheets(split: str, survey: Survey, look: Look) -> tuple[Drawing, ...]
     )
 
     def sheet(part: Sequence[PickedRecord]) -> bytes:
-        tiles = [
+        tiles = (
             record_tile(one, look.label_map, with_masks=look.with_masks, max_pixels=look.max_pixels)
             for one in part
-        ]
+        )
         return render_sheet(
             f"{split}: records as they are",
             about,
-            [(tile, drawn_tile(tile, look.side)) for tile in tiles],
+            [_picture_of(tile, look.side) for tile in tiles],
             columns=min(_COLUMNS, len(part)),
             side=look.side,
+            legend=_LEGEND,
         )
 
     pages = _paged(f"records_{split}", records, _COLUMNS * _ROWS)
@@ -132,13 +134,13 @@ def input_sheets(
         UserError, EnvironmentMissing: as `each_model_input`, and for an image of too many pixels.
     """
     _check_sizes(picked, look.max_pixels)
-    pictures: dict[tuple[int, int], tuple[Tile, Image.Image]] = {}
+    pictures: dict[tuple[int, int], Picture] = {}
     counts: list[tuple[int, int]] = []
     refused: list[str] = []
 
     def take(record: int, draw: int, one: ModelInput | RefusedInput) -> None:
         tile = input_tile(one, look.label_map, draw=draw, with_masks=look.with_masks)
-        pictures[record, draw] = (_without_pixels(tile), drawn_tile(tile, look.side))
+        pictures[record, draw] = _picture_of(tile, look.side)
         if isinstance(one, ModelInput):
             counts.append((one.boxes_in_record, len(one.boxes)))
         else:
@@ -161,7 +163,7 @@ def input_sheets(
             tile = record_tile(
                 one, look.label_map, with_masks=loads_masks, max_pixels=look.max_pixels
             )
-            row_by_row.append((tile, drawn_tile(tile, look.side)))
+            row_by_row.append(_picture_of(tile, look.side))
             row_by_row += [pictures[record, draw] for draw in range(draws)]
         return render_sheet(
             f"{split}: as the model gets them, the record on the left",
@@ -169,7 +171,7 @@ def input_sheets(
             row_by_row,
             columns=1 + draws,
             side=look.side,
-            legend=(*LEGEND, _PADDING),
+            legend=(*_LEGEND, _PADDING),
         )
 
     pages = _paged(f"model_input_{split}", list(enumerate(picked)), _ROWS)
@@ -191,21 +193,17 @@ def png(name: str, draw: Callable[[], bytes]) -> Drawing:
     return Drawing(name, lambda: {f"{name}.png": draw()})
 
 
-def drawn_tile(tile: Tile, side: int) -> Image.Image:
-    """Gives the tile's picture, or one that says why it cannot be drawn: the others still can."""
+def _picture_of(tile: Tile, side: int) -> Picture:
+    """Gives the tile drawn, or one that says why it cannot be: the others still can."""
     try:
-        return render_tile(tile, side)
+        image = render_tile(tile, side)
     except Exception as error:
         why = f"cannot be drawn: {type(error).__name__}: {error}"
-        return render_tile(Tile(None, message=shortened_name(why, _MOST_LETTERS)), side)
+        image = render_tile(Tile(None, message=shortened_name(why, _MOST_LETTERS)), side)
+    return Picture(image, tile.title, tile.warning or tile.note, bool(tile.warning))
 
 
 def _paged(stem: str, items: Sequence[_T], size: int) -> Iterator[tuple[str, Sequence[_T]]]:
     pages = [items[start : start + size] for start in range(0, len(items), size)]
     for number, part in enumerate(pages, start=1):
         yield (stem if len(pages) == 1 else f"{stem}_{number}"), part
-
-
-def _without_pixels(tile: Tile) -> Tile:
-    """What a sheet writes below a picture that is drawn already."""
-    return Tile(None, title=tile.title, note=tile.note, warning=tile.warning)

@@ -16,8 +16,6 @@ from odapi_repro.errors import DataError, UserError
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.binding import PLACEHOLDER
 
-__all__ = ["KINDS", "Shown", "image_filter", "shown_records"]
-
 _SMALL_AREA = 32.0**2
 _ROUNDING = 1e-3
 _FLAGS = {"train": "--train_records", "val": "--eval_records"}

@@ -5,30 +5,34 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from odapi_repro.features.show.show_report import AnchorReport, Reached, ShowReport, SplitReport
 
-__all__ = ["SCHEMA", "show_json"]
-
 SCHEMA = 1
 _IOU_BINS = 20
 
 
-def show_json(report: ShowReport) -> str:
-    """Gives the report as JSON; sizes are pixels, shares are from 0 to 1."""
+def show_json(report: ShowReport, pictures: Mapping[str, Sequence[str]]) -> str:
+    """Gives the report as JSON; sizes are pixels, shares are from 0 to 1.
+
+    Args:
+        report: what was found.
+        pictures: the names of the PNGs that are there, by split.
+    """
     fields: dict[str, Any] = {"schema": SCHEMA} | {
         field.name: getattr(report, field.name)
         for field in dataclasses.fields(report)
         if field.name != "splits"
     }
-    fields["splits"] = [_split(split) for split in report.splits]
+    fields["splits"] = [_split(one, pictures.get(one.split, ())) for one in report.splits]
     return json.dumps(fields, indent=1) + "\n"
 
 
-def _split(split: SplitReport) -> dict[str, Any]:
+def _split(split: SplitReport, pictures: Sequence[str]) -> dict[str, Any]:
     table = split.table
     return {
         "split": split.split,
@@ -63,7 +67,7 @@ def _split(split: SplitReport) -> dict[str, Any]:
         "draws": None if split.draws is None else dataclasses.asdict(split.draws),
         "images_matching": split.num_matching,
         "images_shown": split.num_shown,
-        "pictures": list(split.files_written),
+        "pictures": list(pictures),
         "notes": list(split.notes),
     }
 

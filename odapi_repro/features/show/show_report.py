@@ -1,9 +1,8 @@
-"""What `data show` found, as types: the text, README.md, show.json and the plots read them."""
+"""What `data show` found, as types: the page, show.json and the plots read them."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +11,6 @@ from numpy.typing import NDArray
 from odapi_repro.datasets.anchor_fit import AnchorFit, InputObjects
 from odapi_repro.datasets.object_table import ObjectTable
 from odapi_repro.pipeline.anchors import AnchorDesign
-
-__all__ = [
-    "AnchorReport",
-    "ClassRow",
-    "DrawsReport",
-    "LevelRow",
-    "Reached",
-    "ShowReport",
-    "SizeRow",
-    "SplitReport",
-    "reached_of",
-    "values_of",
-]
 
 
 @dataclass(frozen=True)
@@ -149,7 +135,6 @@ class SplitReport:
         sizes: by rising size.
         anchors: None without a pipeline, or where it has none.
         draws: None where the augmented sheets were not made.
-        files_written: names of the PNGs.
         notes: what could not be done, and why.
     """
 
@@ -165,12 +150,7 @@ class SplitReport:
     sizes: tuple[SizeRow, ...]
     anchors: AnchorReport | None
     draws: DrawsReport | None
-    files_written: tuple[str, ...]
     notes: tuple[str, ...]
-
-    def with_files(self, names: Iterable[str]) -> SplitReport:
-        """The report, with the names of its pictures."""
-        return dataclasses.replace(self, files_written=tuple(names))
 
     @property
     def num_outside(self) -> int:

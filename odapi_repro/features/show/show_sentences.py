@@ -11,8 +11,6 @@ from odapi_repro.features.show.show_words import listed
 from odapi_repro.page.numbers import count_of, percent
 from odapi_repro.pipeline.anchors import Border
 
-__all__ = ["anchor_sentences", "count_sentences", "draw_sentences"]
-
 _BORDERS = {
     Border.KEPT: "anchors that leave the input are kept",
     Border.DROPPED: "anchors that leave the input are not trained with",
@@ -26,8 +24,10 @@ def count_sentences(report: SplitReport) -> Iterator[str]:
     per_image = table.objects_per_image
     empty = int((per_image == 0).sum())
     yield (
-        f"{table.num_images:,} images in {report.files:,} files, {table.num_objects:,} objects "
-        f"({int(table.is_crowd.sum()):,} crowd regions), {empty:,} images without any"
+        f"{count_of(table.num_images, 'image')} in {count_of(report.files, 'file')}, "
+        f"{count_of(table.num_objects, 'object')} "
+        f"({count_of(int(table.is_crowd.sum()), 'crowd region')}), "
+        f"{count_of(empty, 'image')} without any"
     )
     if len(per_image):
         yield (
@@ -108,12 +108,10 @@ def draw_sentences(report: SplitReport) -> Iterator[str]:
     draws = report.draws
     if draws is None:
         return
+    lost = count_of(draws.draws_without_objects, "draw")
     share = draws.objects_left / draws.objects_in_records if draws.objects_in_records else 1.0
     yield (
         f"as the model gets {draws.images} of the images, {count_of(draws.draws, 'draw')} of each: "
         f"{draws.objects_left:,} of {draws.objects_in_records:,} objects are left "
-        f"({percent(share)}); {draws.draws_without_objects} draws lost all of theirs"
+        f"({percent(share)}); {lost} lost all of theirs"
     )
-    if draws.refused:
-        yield f"training would stop at {draws.refused} of these draws:"
-        yield from (f"  {message}" for message in draws.messages)

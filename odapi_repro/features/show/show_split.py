@@ -28,12 +28,10 @@ from odapi_repro.features.show.pictures import (
     record_sheets,
 )
 from odapi_repro.features.show.show_report import SplitReport
+from odapi_repro.page.live_line import LiveLine
+from odapi_repro.page.numbers import count_of
 from odapi_repro.page.results_folder import Drawing
 from odapi_repro.pipeline import Pipeline
-
-__all__ = ["Showing", "ShownSplit", "show_split"]
-
-_TOLD_EVERY = 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Showing:
         draws: of each, as the model gets it; 0 for none.
         seed: of every choice.
         boxes_limit: objects to compare with the anchors; None for all.
-        tell: gets what is going on.
+        progress: tells what is going on.
     """
 
     pipeline: Pipeline | None
@@ -66,7 +64,7 @@ class Showing:
     draws: int
     seed: int
     boxes_limit: int | None
-    tell: Callable[[str], None]
+    progress: LiveLine
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,6 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
         sizes=size_rows(objects, fit),
         anchors=anchors,
         draws=None if inputs is None else inputs.draws,
-        files_written=(),
         notes=tuple(filter(None, notes)),
     )
     if drawings:
@@ -145,19 +142,16 @@ def _not_found(survey: Survey, source_ids: Sequence[str]) -> str:
 
 
 def _survey(split: str, files: Sequence[Path], showing: Showing) -> Survey:
-    def told(count: int) -> None:
-        if count % _TOLD_EVERY == 0:
-            showing.tell(f"{split}: {count:,} records read")
-
     survey = survey_records(
         files,
         showing.look.label_map,
         pick=showing.images,
         seed=showing.seed,
         wanted=showing.is_wanted,
-        on_record=told,
+        on_record=lambda count: showing.progress.update(
+            f"{split}: {count_of(count, 'record')} read"
+        ),
     )
-    showing.tell("")
     if not survey.table.num_images and not survey.num_broken:
         raise DataError(
             "there is no image to show",
@@ -192,7 +186,7 @@ def _draw(
 ) -> tuple[InputSheets | None, UserError | None]:
     """Gives the sheets of model inputs, or why not; without augmentation one draw says all."""
     augmented = bool(pipeline.proto.train_config.data_augmentation_options)
-    showing.tell(f"{split}: TensorFlow starts to draw what the model gets")
+    showing.progress.update(f"{split}: TensorFlow starts to draw what the model gets", news=True)
     try:
         return input_sheets(
             split,
@@ -202,9 +196,9 @@ def _draw(
             showing.look,
             draws=showing.draws if augmented else 1,
             seed=showing.seed,
-            on_draw=lambda done, total: showing.tell(f"{split}: {done} of {total} draws"),
+            on_draw=lambda done, total: showing.progress.update(
+                f"{split}: {done} of {total} draws"
+            ),
         ), None
     except UserError as error:
         return None, error
-    finally:
-        showing.tell("")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["listed", "size_name"]
-
 
 def size_name(low: float, high: float) -> str:
     """Gives an interval of sizes."""

@@ -10,31 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.page.canvas import (
-    HALO,
-    MUTED,
+    DASHES,
+    OUTSIDE,
     WARNING,
+    Canvas,
     Corners,
+    Label,
+    Mark,
     class_colour,
-    draw_dashed,
-    draw_framed,
-    draw_label,
-    fitted,
-    font,
+    overlap,
+    tinted,
 )
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-__all__ = ["DrawnObject", "Tile", "render_tile"]
 
 _MASK_OPACITY: Final = 0.5
 _MARGIN: Final = 0.16
 """Of the tile on each side, where boxes leave the image."""
-_OUTSIDE: Final = (222, 226, 230)
 _BROKEN: Final = (208, 212, 216)
-_CROWD: Final = (190, 197, 204)
-_MOST_LABELS: Final = 14
-"""Of one image; with more, nothing of the image is left to see."""
+WARNING_MARK: Final = Mark(WARNING, DASHES)
+CROWD_MARK: Final = Mark((190, 197, 204), DASHES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,63 +88,59 @@ class Tile:
 
 def render_tile(tile: Tile, side: int) -> Image.Image:
     """Gives the tile's picture, `side` x `side` pixels, without the lines below it."""
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-    canvas = Image.new("RGB", (side, side), _BROKEN if tile.image is None else _OUTSIDE)
-    draw = ImageDraw.Draw(canvas)
+    ground = _BROKEN if tile.image is None else OUTSIDE
+    canvas = Canvas(Image.new("RGB", (side, side), ground))
     if tile.image is None:
-        _write_message(draw, tile.message, side)
-        return canvas
+        canvas.message(tile.message)
+        return canvas.picture
     overruns = any(one.overruns for one in tile.objects)
     room = side * (1 - 2 * _MARGIN) if overruns else side
     scale = room / max(tile.image.shape[:2])
     height, width = (max(1, round(length * scale)) for length in tile.image.shape[:2])
     left, top = (side - width) // 2, (side - height) // 2
-    shown = Image.fromarray(_tinted(tile.image, tile.objects)).resize(
+    masks = (
+        (one.mask, class_colour(one.class_id))
+        for one in tile.objects
+        if one.mask is not None and one.mask.shape == tile.image.shape[:2]
+    )
+    shown = Image.fromarray(tinted(tile.image, masks, _MASK_OPACITY)).resize(
         (width, height), Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
     )
-    canvas.paste(shown, (left, top))
+    canvas.picture.paste(shown, (left, top))
+    inside = (left, top, left + width - 1, top + height - 1)
     if tile.unpadded is not None:
-        _hatch_padding(draw, tile, (left, top, left + width, top + height), scale)
+        _hatch_padding(canvas, tile.unpadded, inside, scale)
     if overruns:
-        draw.rectangle((left, top, left + width - 1, top + height - 1), outline=MUTED)
-    _draw_objects(draw, tile.objects, (left, top, width, height), side)
-    return canvas
+        canvas.outline(inside)
+    _draw_objects(canvas, tile.objects, (left, top, width, height))
+    return canvas.picture
 
 
 def _draw_objects(
-    draw: ImageDraw.ImageDraw,
-    objects: Sequence[DrawnObject],
-    place: tuple[int, int, int, int],
-    side: int,
+    canvas: Canvas, objects: Sequence[DrawnObject], place: tuple[int, int, int, int]
 ) -> None:
-    labels = []
+    labels: list[Label] = []
     left, top, width, height = place
-    inside = (float(left), float(top), left + width - 1.0, top + height - 1.0)
+    inside = (left, top, left + width - 1.0, top + height - 1.0)
     for one in objects:
         # float64 of a box in absolute pixels may be far from the picture; it ends at its border.
         y, x = (sorted((one.box[axis], one.box[axis + 2])) for axis in (0, 1))
         corners = _within(
             (left + x[0] * width, top + y[0] * height, left + x[1] * width, top + y[1] * height),
-            (0.0, 0.0, side - 1.0, side - 1.0),
+            (0.0, 0.0, canvas.picture.width - 1.0, canvas.picture.height - 1.0),
         )
-        colour = class_colour(one.class_id)
+        own = Mark(class_colour(one.class_id))
+        mark = CROWD_MARK if one.is_crowd else own
         if one.is_wrong or one.overruns:
-            draw_dashed(draw, corners, WARNING)
-            colour = WARNING
-            if one.overruns and not one.is_wrong and _meet(corners, inside):
-                draw_framed(draw, _within(corners, inside), class_colour(one.class_id))
-        elif one.is_crowd:
-            draw_dashed(draw, corners, _CROWD)
-            colour = _CROWD
-        else:
-            draw_framed(draw, corners, colour)
-        labels.append((one, corners, colour))
-    taken: list[Corners] = []
+            mark = WARNING_MARK
+        canvas.box(corners, mark)
+        if one.overruns and not one.is_wrong and overlap(corners, inside):
+            canvas.box(_within(corners, inside), own)
+        labels.append((corners, one.text, mark.colour))
     # The wrong ones first: they are what is looked for.
-    labels.sort(key=lambda label: label[2] != WARNING)
-    for one, corners, colour in labels[:_MOST_LABELS]:
-        draw_label(draw, corners, one.text, colour, (side, side), taken)
+    canvas.labels(sorted(labels, key=lambda label: label[2] != WARNING))
 
 
 def _within(corners: Corners, bounds: Corners) -> Corners:
@@ -159,56 +152,13 @@ def _within(corners: Corners, bounds: Corners) -> Corners:
     return left, top, right, bottom
 
 
-def _meet(one: Corners, other: Corners) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _tinted(image: NDArray[np.uint8], objects: Sequence[DrawnObject]) -> NDArray[np.uint8]:
-    masks = [(one.mask, one.class_id) for one in objects if one.mask is not None]
-    if not masks:
-        return image
-    tinted = image.astype(np.float32)
-    for mask, class_id in masks:
-        if mask.shape == image.shape[:2]:
-            tinted[mask] += _MASK_OPACITY * (np.array(class_colour(class_id)) - tinted[mask])
-    return tinted.astype(np.uint8)
-
-
 def _hatch_padding(
-    draw: ImageDraw.ImageDraw, tile: Tile, place: tuple[int, int, int, int], scale: float
+    canvas: Canvas, unpadded: tuple[int, int], inside: tuple[int, int, int, int], scale: float
 ) -> None:
     """Hatches what the resizer has added at the bottom and on the right."""
-    assert tile.unpadded is not None
-    left, top, right, bottom = place
-    edge_x = left + round(tile.unpadded[1] * scale)
-    edge_y = top + round(tile.unpadded[0] * scale)
-    for corners in ((edge_x, top, right, bottom), (left, edge_y, edge_x, bottom)):
-        x0, y0, x1, y1 = corners
-        if x1 - x0 < 2 or y1 - y0 < 2:
-            continue
-        draw.rectangle((x0, y0, x1 - 1, y1 - 1), fill=_OUTSIDE)
-        for start in range(x0 - (y1 - y0), x1, 8):
-            # At 45 degrees from (start, y1) up to (start + height, y0), cut off at the sides.
-            begin = max(start, x0)
-            end = min(start + (y1 - y0), x1 - 1)
-            if end > begin:
-                heights = [y1 - 1 - (x - start) for x in (begin, end)]
-                draw.line((begin, heights[0], end, heights[1]), fill=MUTED)
-
-
-def _write_message(draw: ImageDraw.ImageDraw, message: str, side: int) -> None:
-    lines = _wrapped(draw, message, side - 24)[:8]
-    top = side / 2 - 9 * len(lines)
-    for number, line in enumerate(lines):
-        draw.text((side / 2, top + 18 * number + 9), line, fill=HALO, font=font(13), anchor="mm")
-
-
-def _wrapped(draw: ImageDraw.ImageDraw, text: str, width: float) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and draw.textlength(longer, font=font(13)) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(fitted(draw, word, width, 13))
-    return lines
+    left, top, right, bottom = inside
+    edge_x = left + round(unpadded[1] * scale)
+    edge_y = top + round(unpadded[0] * scale)
+    for x0, y0, x1, y1 in ((edge_x, top, right, bottom), (left, edge_y, edge_x - 1, bottom)):
+        if x1 > x0 and y1 > y0:
+            canvas.hatch((x0, y0, x1, y1))

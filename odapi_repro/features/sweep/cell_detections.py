@@ -16,8 +16,6 @@ from odapi_repro.evaluation.post_processing.fusion import (
 from odapi_repro.evaluation.post_processing.suppression import keep_best, soft_nms
 from odapi_repro.features.sweep.sweep_cells import PostHocCell, Source
 
-__all__ = ["Load", "best_member", "detections_of_cell"]
-
 Load = Callable[[Source], Detections]
 
 

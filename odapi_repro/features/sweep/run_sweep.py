@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odapi_repro.command import EXIT_DONE, EXIT_FAILED
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.source import EMBEDDED
-from odapi_repro.ending import say
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED, say
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.checkpoint import (
     CheckpointSource,

@@ -24,10 +24,8 @@ from odapi_repro.features.sweep.sweep_cells import PassPlan, PostHocCell
 from odapi_repro.features.sweep.sweep_plan import PostHocPlan
 from odapi_repro.files import read_record, write_record
 from odapi_repro.pipeline import Pipeline, flatten_fields
-from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationRequest
+from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 from odapi_repro.trials.groundwork import installed_stack
-
-__all__ = ["CellResult", "CellStore", "Sweep", "checkpoint_label"]
 
 SWEEP_VERSION = 2
 CELL_VERSION = 1

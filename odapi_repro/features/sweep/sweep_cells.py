@@ -19,16 +19,6 @@ from odapi_repro.factors.post_hoc import (
 )
 from odapi_repro.pipeline import descend
 
-__all__ = [
-    "AS_IS",
-    "CANDIDATES_PER_KEPT",
-    "CANDIDATE_SCORE",
-    "PassPlan",
-    "PostHocCell",
-    "Source",
-    "make_cell",
-]
-
 CANDIDATES_PER_KEPT = 5
 """Detections before NMS that are kept for each one after it. Those of low score have next to no
 vote; and 5,000 images with 500 detections each are what memory allows."""

@@ -8,8 +8,8 @@ from typing import Final
 
 import pandas as pd
 
-from odapi_repro.analysis.effects import Verdict
 from odapi_repro.analysis.image_effects import ImageEffect, image_effects_table
+from odapi_repro.analysis.verdicts import Verdict
 from odapi_repro.features.report_sections import (
     again_section,
     caveats_section,

@@ -15,8 +15,6 @@ from odapi_repro.features.sweep.sweep_report import PostHocReport
 from odapi_repro.page.plot_style import INK, MUTED, drawing, legible
 from odapi_repro.page.results_folder import Drawing
 
-__all__ = ["post_hoc_figure", "render_post_hoc_plots"]
-
 _COLOURS: Final = {
     "gain": "#009e73",
     "loss": "#d55e00",

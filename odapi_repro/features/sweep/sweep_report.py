@@ -13,8 +13,6 @@ from odapi_repro.analysis.image_effects import ImageEffect
 from odapi_repro.analysis.trials import check_trials, order_columns
 from odapi_repro.factors.axes import Axis
 
-__all__ = ["CheckpointLine", "ForwardPass", "PostHocReport"]
-
 
 class CheckpointLine(NamedTuple):
     """A checkpoint of the sweep: what was named, its training step and its digest."""

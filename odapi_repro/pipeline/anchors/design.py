@@ -21,8 +21,6 @@ from odapi_repro.pipeline.anchors.grids import AnchorLevel, AnchorSet, Border
 from odapi_repro.pipeline.anchors.input_size import Resizer, read_resizer
 from odapi_repro.pipeline.parse import Pipeline
 
-__all__ = ["AnchorDesign", "anchor_design"]
-
 _FIELDS = {"ssd": "anchor_generator", "faster_rcnn": "first_stage_anchor_generator"}
 _ONE = {"ssd": "an ssd", "faster_rcnn": "a faster_rcnn"}
 # SSD's lowest layer where it is reduced (multiple_grid_anchor_generator.create_ssd_anchors).

@@ -12,8 +12,6 @@ from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.fields import descend
 from odapi_repro.pipeline.parse import Pipeline
 
-__all__ = ["feature_map_shapes"]
-
 _SSD_PYRAMID = (3, 7)
 _FASTER_RCNN_PYRAMID = (2, 6)
 _FASTER_RCNN_PYRAMID_MULTIPLE = 32

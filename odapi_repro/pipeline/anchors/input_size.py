@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.parse import Pipeline
 
-__all__ = ["InputSizes", "Resizer", "read_resizer"]
-
 Sizes = NDArray[np.int64]
 
 

@@ -19,8 +19,6 @@ from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.anchors.grids import AnchorLevel, AnchorSet, Border, Floats
 from odapi_repro.pipeline.parse import Pipeline
 
-__all__ = ["BestAnchors", "Matcher", "best_anchors", "read_matcher"]
-
 _RPN_MATCHED, _RPN_UNMATCHED = 0.7, 0.3
 _CHUNK = 1 << 16
 _DENSE_CHUNK = 64

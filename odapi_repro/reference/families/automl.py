@@ -13,8 +13,6 @@ from odapi_repro.reference.entry import Dispute, Reference, ReportedMetric, Unex
 from odapi_repro.reference.families.efficientdet import MEMBERS, Member, architecture_parameters
 from odapi_repro.reference.template import ConfigSource
 
-__all__ = ["references"]
-
 _README = "google/automl, efficientdet/README.md"
 _VAL = "COCO val2017, one scale, no test-time augmentation"
 _TEST_DEV = "COCO test-dev2017, one scale, no test-time augmentation"

@@ -6,8 +6,6 @@ from odapi_repro.reference.entry import Dispute, Reference, ReportedMetric
 from odapi_repro.reference.families.sources import HEAD, ZOO, archive_url, in_head, in_zoo
 from odapi_repro.reference.template import ConfigSource
 
-__all__ = ["references"]
-
 _BATCH = 128
 _KEYPOINT_STEPS = 250_000
 _FIVE_RUNS = "the head of the config says mean of 5 runs, +/- 0.16"

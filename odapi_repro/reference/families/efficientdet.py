@@ -8,8 +8,6 @@ from odapi_repro.reference.entry import Dispute, Reference
 from odapi_repro.reference.families.sources import ARCHIVE_COPIES, ZOO, archive_url, in_zoo
 from odapi_repro.reference.template import ConfigSource
 
-__all__ = ["MEMBERS", "Member", "architecture_parameters", "references"]
-
 _WORDS = {3: "three", 4: "four", 5: "five"}
 
 

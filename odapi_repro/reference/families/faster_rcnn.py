@@ -6,8 +6,6 @@ from odapi_repro.reference.entry import Dispute, Reference
 from odapi_repro.reference.families.sources import HEAD, ZOO, archive_url, in_head, in_zoo
 from odapi_repro.reference.template import ConfigSource
 
-__all__ = ["references"]
-
 _CORES = 8
 # By depth: what the zoo says at 640x640, 1024x1024 and 800x1333.
 _RESNETS = {50: (29.3, 31.0, 31.6), 101: (31.8, 37.1, 36.6), 152: (32.4, 37.6, 37.4)}

@@ -13,8 +13,6 @@ from odapi_repro.reference.families.sources import (
 )
 from odapi_repro.reference.template import ConfigSource
 
-__all__ = ["references"]
-
 _GPUS = 8
 
 

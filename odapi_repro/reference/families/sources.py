@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from odapi_repro.reference.entry import ReportedMetric
 
-__all__ = ["ARCHIVE_COPIES", "HEAD", "PROTOCOL", "ZOO", "archive_url", "in_head", "in_zoo"]
-
 ZOO = "TF2 detection zoo (research/object_detection/g3doc/tf2_detection_zoo.md)"
 HEAD = "comment at the head of the config"
 # The zoo's page says COCO mAP and no more; images, scale and augmentation are the OD API's own

@@ -6,8 +6,6 @@ from odapi_repro.reference.entry import Dispute, Reference
 from odapi_repro.reference.families.sources import HEAD, ZOO, archive_url, in_head, in_zoo
 from odapi_repro.reference.template import ConfigSource
 
-__all__ = ["references"]
-
 _CORES = 8
 _RESNETS = {50: (34.3, 38.3), 101: (35.6, 39.5), 152: (35.4, 39.6)}
 # Head of the config where it is not the zoo's number.

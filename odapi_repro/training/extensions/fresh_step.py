@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["enable"]
-
 
 def enable() -> None:
     """Lets a variable of no consequence take what would be restored into the global step."""

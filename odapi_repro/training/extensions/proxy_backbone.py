@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PROXY_EFFICIENTNET", "PROXY_RESNET", "enable"]
-
 PROXY_EFFICIENTNET = "odapi_repro_efficientnet-proxy_bifpn_keras"
 PROXY_RESNET = "odapi_repro_resnet10_keras"
 """The names under which the backbones are registered."""

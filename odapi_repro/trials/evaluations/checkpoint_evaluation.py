@@ -41,8 +41,6 @@ from odapi_repro.trials.evaluations.evaluation_store import (
 from odapi_repro.trials.executors.local import check_worker_environment
 from odapi_repro.trials.hardware import check_disk_space, check_writable
 
-__all__ = ["WORKER", "EvaluationRequest", "EvaluationResult", "evaluate_checkpoint"]
-
 LOG = "evaluate.log"
 OnEvent = Callable[[dict[str, Any]], None]
 

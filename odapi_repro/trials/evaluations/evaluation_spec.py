@@ -29,8 +29,6 @@ from odapi_repro.pipeline import Pipeline
 from odapi_repro.trials.groundwork import installed_stack
 from odapi_repro.trials.hardware import count_gpus
 
-__all__ = ["WORKER", "EvaluationRequest", "Key", "filled_request", "specs_of"]
-
 WORKER = (sys.executable, "-m", "odapi_repro.trials.evaluations.evaluation_worker")
 # Of what decides detections and is in no spec: the code that makes them.
 _VERSION = 1

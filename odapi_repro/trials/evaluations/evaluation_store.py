@@ -33,8 +33,6 @@ from odapi_repro.files import (
     write_whole,
 )
 
-__all__ = ["DETECTIONS", "IMAGES", "STAGES", "EvaluationStore", "evaluation_id"]
-
 DETECTIONS = "detections.json.gz"
 STAGES = "stages.npz"
 IMAGES = "images.json"

@@ -18,8 +18,6 @@ from odapi_repro.evaluation.inference.job import EvaluationJob, read_job
 from odapi_repro.trials.events import EventWriter
 from odapi_repro.trials.in_child import die_with_parent, peak_memory_mib, work_and_exit
 
-__all__ = ["main"]
-
 
 def main(argv: list[str]) -> NoReturn:
     """Runs the job in `argv[0]`; the outcome is told by events, the exit code is 0 if it was."""

@@ -19,9 +19,10 @@ from odapi_repro.training.job import Job, is_chief, write_job
 from odapi_repro.trials.attempts import DETECTIONS
 from odapi_repro.trials.child import ChildEnd, run_child
 from odapi_repro.trials.history import memory_advice
-from odapi_repro.trials.store import FINISHED, TRAINED_ONLY, Attempt, TrialState, TrialStore
+from odapi_repro.trials.store import Attempt, TrialStore
 from odapi_repro.trials.trial import Trial
 from odapi_repro.trials.trial_loop import OnEvent
+from odapi_repro.trials.trial_state import FINISHED, TRAINED_ONLY, TrialState
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ from odapi_repro.trials.child import ChildEnd, run_child
 from odapi_repro.trials.executors.local import check_worker_environment
 from odapi_repro.trials.model_inputs.refusals import explained_refusal
 
-__all__ = ["OnInput", "draw_model_inputs", "each_model_input", "model_inputs"]
-
 OnInput = Callable[[int, int, ModelInput | RefusedInput], None]
 """Gets the record's index, the draw, and what the model gets of it."""
 

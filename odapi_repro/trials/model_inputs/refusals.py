@@ -10,8 +10,6 @@ from odapi_repro.datasets.example import ParsedExample
 from odapi_repro.errors import DataError
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["explained_refusal"]
-
 _SHORT = re.compile(r"indices\[\d+\] = (-?\d+) is not in \[0, (\d+)\)")
 _RAGGED = re.compile(
     r"tensor with (\d+) values, but the requested shape requires a multiple of (\d+)"

@@ -17,8 +17,6 @@ from odapi_repro.training.model_input_job import ModelInputJob, read_input_job, 
 from odapi_repro.trials.events import EventWriter
 from odapi_repro.trials.in_child import die_with_parent, work_and_exit
 
-__all__ = ["main"]
-
 
 def main(argv: list[str]) -> NoReturn:
     """Runs the job in `argv[0]`; the outcome is told by events, the exit code is 0 if it was."""

@@ -8,66 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from split_reports import split_report
 
-from odapi_repro.datasets.label_map import LabelMap
-from odapi_repro.datasets.object_table import ObjectTable
 from odapi_repro.features.show import class_plots as classes
-from odapi_repro.features.show.assemble_show import (
-    anchor_report,
-    class_rows,
-    input_objects,
-    size_rows,
-)
 from odapi_repro.features.show.class_plots import classes_png
 from odapi_repro.features.show.histograms import histograms_png
-from odapi_repro.features.show.show_report import SplitReport
 from odapi_repro.features.show.show_words import size_name
 from odapi_repro.page.numbers import percent
-from odapi_repro.pipeline import Pipeline, load_pipeline
-
-
-def _report(pipeline: Pipeline | None, count: int, num_classes: int = 3) -> SplitReport:
-    rng = np.random.default_rng(0)
-    low = rng.random((count, 2)) * 0.5
-    table = ObjectTable(
-        image_heights=np.full(7, 200),
-        image_widths=np.full(7, 300),
-        image_index=np.sort(rng.integers(0, 7, count)),
-        boxes=np.concatenate([low, low + 0.02 + 0.4 * rng.random((count, 2))], 1).astype(
-            np.float32
-        ),
-        class_ids=rng.integers(1, num_classes + 1, count),
-        is_crowd=np.zeros(count, np.bool_),
-    )
-    label_map = LabelMap(
-        {i: f"class {i} with a rather long name" for i in range(1, 1 + num_classes)}
-    )
-    objects, _ = input_objects(table, pipeline)
-    anchors, note = None, ""
-    if pipeline is not None:
-        anchors, note = anchor_report(objects, pipeline, limit=None, seed=0)
-    fit = anchors.fit if anchors else None
-    return SplitReport(
-        split="train",
-        files=1,
-        table=table,
-        objects=objects,
-        num_broken=0,
-        num_matching=7,
-        num_shown=7,
-        max_number_of_boxes=None if pipeline is None else 20,
-        classes=class_rows(table, label_map, objects, fit),
-        sizes=size_rows(objects, fit),
-        anchors=anchors,
-        draws=None,
-        files_written=(),
-        notes=(note,),
-    )
+from odapi_repro.pipeline import load_pipeline
 
 
 @pytest.mark.parametrize("count", [0, 400])
 def test_pages_are_drawn_for_few_objects_and_for_many(count: int) -> None:
-    report = _report(None, count)
+    report = split_report(None, count)
     for page in (histograms_png(report), classes_png(report)):
         with Image.open(io.BytesIO(page)) as image:
             assert image.format == "PNG"
@@ -78,7 +31,7 @@ def test_a_class_has_a_row_until_there_are_too_many(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(classes, "MOST_CLASSES", 30)
     heights = []
     for num_classes in (10, 20, 99):
-        with Image.open(io.BytesIO(classes_png(_report(None, 400, num_classes)))) as image:
+        with Image.open(io.BytesIO(classes_png(split_report(None, 400, num_classes)))) as image:
             heights.append(image.height)
     # 0.2 inches of 160 pixels a class.
     assert heights[1] - heights[0] == pytest.approx(10 * 32, abs=2)
@@ -86,7 +39,7 @@ def test_a_class_has_a_row_until_there_are_too_many(monkeypatch: pytest.MonkeyPa
 
 
 def test_rows_by_class_and_size_add_up_to_all_objects(repository: Path) -> None:
-    report = _report(load_pipeline(repository / "pipelines" / "mask_rcnn.config"), 300)
+    report = split_report(load_pipeline(repository / "pipelines" / "mask_rcnn.config"), 300)
     assert report.anchors is not None
     for rows in (report.classes, report.sizes):
         assert sum(row.objects for row in rows) == 300
@@ -103,7 +56,7 @@ def test_rows_by_class_and_size_add_up_to_all_objects(repository: Path) -> None:
 
 
 def test_without_objects_there_is_nothing_to_compare(repository: Path) -> None:
-    report = _report(load_pipeline(repository / "pipelines" / "effdet_d0.config"), 0)
+    report = split_report(load_pipeline(repository / "pipelines" / "effdet_d0.config"), 0)
     assert report.anchors is None
     assert report.notes == ("no object to compare with anchors",)
 

@@ -15,9 +15,8 @@ from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord
 from odapi_repro.features.show.picked_tiles import input_tile, record_tile
-from odapi_repro.features.show.sheet import render_sheet
 from odapi_repro.features.show.tiles import DrawnObject, Tile, render_tile
-from odapi_repro.page.canvas import WARNING, class_colour, room_for
+from odapi_repro.page.canvas import WARNING, class_colour
 
 _LABELS = LabelMap({1: "cat", 2: "dog"})
 _SIDE = 200
@@ -167,29 +166,3 @@ def test_a_model_input_says_how_many_objects_are_left_and_hatches_padding() -> N
 def test_a_class_beyond_num_classes_is_no_class() -> None:
     tile = input_tile(_input(class_ids=np.array([0])), _LABELS, draw=0, with_masks=True)
     assert tile.objects[0].text == "id 0?"
-
-
-def test_labels_find_a_free_place_inside_the_picture() -> None:
-    taken = []
-    for _ in range(5):
-        room = room_for((0.0, 0.0, 60.0, 60.0), (50, 16), (200, 200), taken)
-        assert room[0] >= 0
-        assert room[1] >= 0
-        assert room[2] < 200
-        assert room[3] < 200
-        assert not any(
-            room[0] < one[2] and one[0] < room[2] and room[1] < one[3] and one[1] < room[3]
-            for one in taken
-        )
-        taken.append(room)
-
-
-def test_the_same_tiles_give_the_same_bytes() -> None:
-    tile = _tile(_record([[0.2, 0.2, 0.8, 0.8]]))
-    pages = [
-        render_sheet("a", "b", [(tile, render_tile(tile, _SIDE))] * 3, columns=2, side=_SIDE)
-        for _ in range(2)
-    ]
-    assert pages[0] == pages[1]
-    with Image.open(io.BytesIO(pages[0])) as sheet:
-        assert sheet.width == 2 * (_SIDE + 14) + 14

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.rules.schedule.comparison import number, start_of
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["BatchnormImages"]
-
 
 class BatchnormImages(Rule):
     """Batch norm takes its statistics over too few images.

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import number, start_of
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["BatchnormMode"]
-
 _SSD = "model.ssd.freeze_batchnorm"
 _FASTER_RCNN = "model.faster_rcnn.feature_extractor.batch_norm_trainable"
 

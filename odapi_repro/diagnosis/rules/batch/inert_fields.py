@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.inert import inert_paths
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["InertFields"]
-
 
 class InertFields(Rule):
     """A field was changed that has no effect under model_main_tf2.

@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["Normalisation"]
-
 _EXTRACTOR = "feature_extractor.conv_hyperparams"
 _TOWER = "box_predictor.weight_shared_convolutional_box_predictor"
 

@@ -14,8 +14,6 @@ from odapi_repro.diagnosis.rules.config.feature_extractor import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CheckpointOfOtherArchitecture"]
-
 _PATH = "train_config.fine_tune_checkpoint"
 
 

@@ -14,8 +14,6 @@ from typing import Literal
 
 from odapi_repro.diagnosis.named_paths import parts_of
 
-__all__ = ["Archive", "archive_of", "backbone_of", "base_name", "spelt"]
-
 Kind = Literal["detection", "classification", "tf1"]
 
 _RESNETS = "(50|101|152)"

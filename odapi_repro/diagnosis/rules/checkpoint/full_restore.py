@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["FullRestoreOfOtherClasses"]
-
 _TYPE = "train_config.fine_tune_checkpoint_type"
 # Every detection model of the zoo was trained on COCO, with its ids up to 90.
 _ZOO_CLASSES = 90

@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CheckpointKind"]
-
 _PATH, _TYPE = "train_config.fine_tune_checkpoint", "train_config.fine_tune_checkpoint_type"
 _NUMBERED = re.compile(r"^ckpt-(\d+)$")
 

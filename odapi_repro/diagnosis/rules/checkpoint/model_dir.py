@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CheckpointInModelDir"]
-
 _PATH = "train_config.fine_tune_checkpoint"
 # train_loop saves ckpt-1 before the first step; nobody starts from that.
 _SAVED_BY_TRAINING = re.compile(r"^ckpt-(?:[2-9]|[1-9]\d{1,8})$")

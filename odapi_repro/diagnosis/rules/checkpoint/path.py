@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CheckpointPath"]
-
 _FIELD = "train_config.fine_tune_checkpoint"
 _SUFFIX = re.compile(r"\.(?:index|meta|data(?:-\d+(?:-of-\d+)?)?)$")
 _OTHER = re.compile(

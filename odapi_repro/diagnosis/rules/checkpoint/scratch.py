@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["TrainedFromScratch"]
-
 # He et al. 2018 (arXiv 1811.08883): 90,000 steps of 16 images are one schedule.
 _SCHEDULE_IMAGES = 90_000 * 16
 _FEW_IMAGES = 10_000

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CheckpointTypeUnsupported"]
-
 _TYPES = ("classification", "detection", "full")
 _FIELD = "train_config.fine_tune_checkpoint_type"
 

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CheckpointVersion"]
-
 
 class CheckpointVersion(Rule):
     """The checkpoint is read as TensorFlow 1's, which training refuses.

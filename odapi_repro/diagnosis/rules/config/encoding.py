@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["NotInUtf8"]
-
 
 class NotInUtf8(Rule):
     """The config is not UTF-8, so that nothing starts, whatever the letters stand in.

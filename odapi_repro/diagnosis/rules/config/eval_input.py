@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.named_paths import input_patterns, is_placeholder, is
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["EvalInputNotConfigured"]
-
 
 class EvalInputNotConfigured(Rule):
     """The training records are set and the evaluation's are not, so that nothing is measured.

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["TF1_FEATURE_EXTRACTORS", "TF2_FEATURE_EXTRACTORS", "FeatureExtractorUnknown"]
-
 _RESNETS = ("resnet50", "resnet101", "resnet152")
 # The class maps of builders/model_builder.py, by meta-architecture.
 TF2_FEATURE_EXTRACTORS: dict[str, frozenset[str]] = {

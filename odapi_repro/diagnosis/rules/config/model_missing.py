@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["ModelMissing"]
-
 _BUILT = ("ssd", "faster_rcnn", "center_net")
 
 

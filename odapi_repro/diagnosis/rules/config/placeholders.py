@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.named_paths import is_placeholder, is_upstreams_slip,
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["PlaceholderPath"]
-
 
 class PlaceholderPath(Rule):
     """Paths still are placeholders, which no file has for a name.

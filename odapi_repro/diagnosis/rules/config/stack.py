@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["ModelOnThisStack"]
-
 _SMALL_RESNETS = ("resnet_v1_18_fpn", "resnet_v1_34_fpn")
 _DOWNLOADING = ("mobilenet_v2", "mobilenet_v2_fpn", "mobilenet_v2_fpn_sep_conv")
 _FIRST_WITHOUT_RESNET = (2, 13)

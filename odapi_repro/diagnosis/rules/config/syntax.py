@@ -13,8 +13,6 @@ from odapi_repro.diagnosis.subject import Subject
 if TYPE_CHECKING:
     from odapi_repro.pipeline.text_repeats import Repeat
 
-__all__ = ["SyntaxErrors", "places", "where"]
-
 
 def where(text: ConfigText, problem: ParseProblem) -> str:
     """Gives `file:line:column` of a problem."""

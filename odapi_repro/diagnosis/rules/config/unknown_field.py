@@ -15,8 +15,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.config.syntax import places, where
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["UnknownProtoField"]
-
 _MOST_FINDINGS = 5
 
 

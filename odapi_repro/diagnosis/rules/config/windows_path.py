@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.config.syntax import places, where
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["WindowsPathEscape"]
-
 # What the escapes of a C string stand for, as somebody typed them.
 _TYPED = {"\a": "/a", "\b": "/b", "\f": "/f", "\n": "/n", "\r": "/r", "\t": "/t", "\v": "/v"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["MaxBoxesTruncates"]
-
 # The proto's default, and what configs/tf2 keep on COCO.
 _DEFAULT = 100
 # COCO has 860,000 boxes on 118,000 images, 7 an image: 5 leave out most of them, 20 those of

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.named_paths import input_patterns, is_placeholder
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["NumClassesMismatch"]
-
 _COCO_IDS = 90
 _COCO = re.compile(r"coco|(?:train|val|test)[_-]?20(?:14|17)", re.IGNORECASE)
 

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CrowdTrainedAsPositive"]
-
 
 class CrowdTrainedAsPositive(Rule):
     """COCO's crowd regions are trained as if each were one object.

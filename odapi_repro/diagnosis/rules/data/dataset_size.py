@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["DatasetTooSmall"]
-
 # From ImageNet's backbone on COCO, He et al. 2018: 10,000 images 26 AP, 1,000 images 10 AP.
 _FEW, _VERY_FEW = 10_000, 1_000
 # After COCO (`detection`) much less will do; a judgement, from what custom data sets get by with.

@@ -13,8 +13,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.data.record_files import not_records
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["InputPatterns"]
-
 
 class InputPatterns(Rule):
     """Records or a label map are not there, and training or evaluation stops, or reads less.

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.data.keypoint_labels import keypoint_items
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["KeypointDeviations"]
-
 _PATH = "model.center_net.keypoint_label_map_path"
 
 

@@ -14,8 +14,6 @@ from odapi_repro.diagnosis.named_paths import folder_of
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["KeypointLabels", "keypoint_items"]
-
 _PATH = "model.center_net.keypoint_label_map_path"
 _TASK = "model.center_net.keypoint_estimation_task"
 _MOST_BYTES = 5_000_000

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["KeypointsRead"]
-
 # Records of COCO's people may hold keypoints; 90 is the ids of COCO.
 _COCO = re.compile(r"coco|20(14|17)|keypoint|kpts|pose", re.IGNORECASE)
 _COCO_CLASSES = 90

@@ -19,8 +19,6 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
 from odapi_repro.page.numbers import count_of
 
-__all__ = ["LabelMaps"]
-
 _TRAIN, _EVAL = "train_input_reader.label_map_path", "eval_input_reader[0].label_map_path"
 _KEYPOINTS = "model.center_net.keypoint_label_map_path"
 _STOPS = "The OD API stops when it reads the label map."

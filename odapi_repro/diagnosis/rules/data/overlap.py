@@ -13,8 +13,6 @@ from odapi_repro.diagnosis.named_paths import folder_of, input_patterns, is_plac
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["TrainEqualsEval"]
-
 _FIELDS = (
     "eval_input_reader[0].tf_record_input_reader.input_path",
     "train_input_reader.tf_record_input_reader.input_path",

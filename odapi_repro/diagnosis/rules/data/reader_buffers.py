@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["ReaderBuffers"]
-
 # A record of COCO has about 160 kB.
 _RECORD_BYTES = 100_000
 # tf.data makes an empty slot of the buffer with the buffer (measured on TF 2.20: 4.6 GB for 2e8).

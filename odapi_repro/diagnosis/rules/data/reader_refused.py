@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["InputReaderRefused"]
-
 # field: (what tf.data makes of 0, whether only with shuffle). Each was run on TF 2.15 and 2.20.
 _REFUSES_0 = {
     "num_readers": ("`cycle_length` must be > 0", False),

@@ -13,8 +13,6 @@ from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, unopena
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["RecordFiles", "not_records"]
-
 _OTHER = re.compile(
     r"\.(?:csv|tsv|jsonl?|xml|ya?ml|txt|pbtxt|config|names|jpe?g|png|bmp|gif|tiff?|parquet|xlsx?"
     r"|npz|npy|pkl|h5|hdf5|mp4|avi|mov|mkv|webp|pb|l?mdb|db|sqlite3?|feather|arrow|lst|html?"

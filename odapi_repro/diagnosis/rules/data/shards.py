@@ -15,8 +15,6 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import count_shards
 from odapi_repro.pipeline.quantities import COCO_TRAIN_IMAGES, COCO_VAL_IMAGES
 
-__all__ = ["ShardsRead", "loss_of_share"]
-
 # Share of train2017 and what it cost, at the keys named below.
 _PUBLISHED = (
     (0.3, "data_30_percent"),

@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["ShuffleDisabled"]
-
 # The default is 2,048 serialised examples; under this a buffer holds a few batches at most.
 _SMALL_BUFFER = 64
 

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.evaluation.final_nms import FinalNms, final_nms
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["DetectionsCapped"]
-
 # COCO's AP and AR look at 100 detections an image (pycocotools Params.maxDets).
 _COCO_DETECTIONS = 100
 _CENTERNET = "object_center_params.max_box_predictions"

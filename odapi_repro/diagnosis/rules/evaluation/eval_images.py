@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline.quantities import COCO_VAL_IMAGES
 
-__all__ = ["EvalImagesDropped", "EvalShuffled", "EvalSubsampled"]
-
 _READER = "eval_input_reader[0]"
 
 

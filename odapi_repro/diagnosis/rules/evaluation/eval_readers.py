@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["EvalReaderIgnored"]
-
 
 class EvalReaderIgnored(Rule):
     """Only the first eval_input_reader is evaluated.

@@ -7,8 +7,6 @@ from typing import Any
 
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["FinalNms", "final_nms"]
-
 _WHERE = {"ssd": "post_processing", "faster_rcnn": "second_stage_post_processing"}
 
 

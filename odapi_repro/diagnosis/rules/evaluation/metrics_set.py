@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["WrongMetricsSet"]
-
 _PATH = "eval_config.metrics_set"
 _COCO, _MASKS = "coco_detection_metrics", "coco_mask_metrics"
 # eval_util.EVAL_METRICS_CLASS_DICT

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.rules.evaluation.final_nms import FinalNms, final_nms
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["NmsChanged"]
-
 
 class NmsChanged(Rule):
     """Duplicates are suppressed by other rules than the reference's.

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.reference import Dispute
 
-__all__ = ["ReferenceNotFromThisRecipe", "ReferenceNumberDisputed"]
-
 # Disputes of these words are about the number; the others are about the recipe beside it.
 _OF_NUMBER = ("the zoo says", "AP changed", "Achieves", "stands at the head")
 

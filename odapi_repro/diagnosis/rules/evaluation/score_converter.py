@@ -13,8 +13,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import classification_loss, r
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["ScoreConverterMismatch"]
-
 _SOFTMAX_LOSSES = ("weighted_softmax", "weighted_logits_softmax")
 _NAMES = ("IDENTITY", "SIGMOID", "SOFTMAX")
 

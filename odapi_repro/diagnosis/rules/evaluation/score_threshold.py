@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.rules.evaluation.final_nms import final_nms
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["ScoreThresholdHigh"]
-
 # (threshold, AP lost): published at 0.05, 0.3 and 0.5 (the last as AP50), none at 0.001 or below.
 _LOSSES = ((0.001, 0.0), (0.05, 0.9), (0.3, 3.2), (0.5, 13.5), (1.0, 45.0))
 

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.image.augmentation_steps import steps
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["AugmentationBreaksInput"]
-
 # kind: (severity, what it does). Each was read in core/preprocessor and what follows it.
 _BROKEN = {
     "": (

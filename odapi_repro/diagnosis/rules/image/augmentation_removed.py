@@ -16,8 +16,6 @@ from odapi_repro.diagnosis.rules.image.augmentation_steps import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["AugmentationRemoved"]
-
 _PATH = "train_config.data_augmentation_options"
 # Scale jitter that the reference's long schedule was tuned for.
 _STRONG = ("random_scale_crop_and_pad_to_square",)

@@ -9,8 +9,6 @@ from typing import Any
 from odapi_repro.diagnosis.rules.model.model_parts import image_resizer
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["COLOUR", "GEOMETRY", "MIRRORS", "Step", "kinds", "steps", "undone"]
-
 #: Augmentations that change scale or position: crops, padding, resizing.
 GEOMETRY = frozenset(
     {

@@ -17,8 +17,6 @@ from odapi_repro.diagnosis.rules.image.augmentation_steps import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["AugmentationTooStrong"]
-
 # Below so many epochs over its data, a run has not seen enough views to need more of them.
 _SHORT_EPOCHS = 24.0
 # Ranges beyond which colours stop looking like photographs; the protos' defaults are 0.02 (hue),

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.image.augmentation_steps import GEOMETRY, kinds, undone
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["AugmentationUndone"]
-
 
 class AugmentationUndone(Rule):
     """An image is scaled as a whole, and the resizer scales it back.

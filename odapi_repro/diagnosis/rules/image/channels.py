@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import image_resizer
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["ImageChannels"]
-
 # The one extractor whose backbone is built for the channels that come.
 _ANY_CHANNELS = "ssd_mobilenet_v2_fpn_keras"
 _FIELD = "num_additional_channels"

@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import Part, image_resizer
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Quantities
 
-__all__ = ["ImageSizeChanged"]
-
 # AP lost to halving both sides, SSD MobileNet v2 FPNLite 640 -> 320 in the OD API's own zoo.
 _HALVING_AP = 6.0
 

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.image.input_limits import InputLimits, input_li
 from odapi_repro.diagnosis.rules.model.model_parts import Part, image_resizer
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["ImageSizeUnsupported"]
-
 _CROP = "random_scale_crop_and_pad_to_square"
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["InputLimits", "input_limits"]
-
 
 @dataclass(frozen=True)
 class InputLimits:

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.image.augmentation_steps import Step, steps
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["KeypointPermutation"]
-
 _FIELDS = {
     "random_horizontal_flip": "keypoint_flip_permutation",
     "random_vertical_flip": "keypoint_flip_permutation",

@@ -9,8 +9,6 @@ from typing import Any
 from odapi_repro.diagnosis.rules.model.model_parts import anchor_generator
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["AnchorGrid", "read_anchors"]
-
 _MOST_LAYERS = 64
 
 

@@ -20,8 +20,6 @@ from odapi_repro.diagnosis.rules.model.restoring import restoring
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["AnchorsChanged"]
-
 
 @dataclass(frozen=True)
 class _Change:

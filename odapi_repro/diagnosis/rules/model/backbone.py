@@ -14,8 +14,6 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 from odapi_repro.reference import REFERENCES, Reference
 
-__all__ = ["BackboneChanged"]
-
 
 @dataclass(frozen=True)
 class _Width:

@@ -14,8 +14,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import rounded
 from odapi_repro.diagnosis.rules.schedule.comparison import number, run_steps, start_of
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["BatchnormDecay"]
-
 _DECAY = re.compile(r"^model\..*batch_norm\.decay$")
 _USUAL = 0.99
 _SHORT = 0.5  # below it, an average is of less than two batches

@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import Part, choice, rounded
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["BoxCoderDiffers"]
-
 _PATH = "model.ssd.box_coder"
 _SCALES = ("y_scale", "x_scale", "height_scale", "width_scale")
 

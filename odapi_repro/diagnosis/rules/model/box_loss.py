@@ -15,8 +15,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["LocalizationLossReplaced"]
-
 _WORDS = {
     "weighted_l2": "L2",
     "weighted_smooth_l1": "smooth L1",

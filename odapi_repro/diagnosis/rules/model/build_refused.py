@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.model.center_net_refused import refused_of_cent
 from odapi_repro.diagnosis.rules.model.model_parts import rounded
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["ModelSettingsRefused"]
-
 # (field, found, expected, why, value that mends it)
 _Refusal = tuple[str, str, str, str, object]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["refused_of_center_net"]
-
 _BUILDING = "The OD API stops while it builds the model: "
 # center_net_meta_arch.refine_keypoints, and prediction_to_keypoints_argmax.
 _RANKINGS = (

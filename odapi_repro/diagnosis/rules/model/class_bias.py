@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import box_predictor, classif
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["ClassBiasPriorMissing"]
-
 _CONVOLUTIONAL = ("convolutional_box_predictor", "weight_shared_convolutional_box_predictor")
 # -log((1 - p) / p) for the published prior, p = 0.01 (Lin et al. 2017, section 4.1).
 _PRIOR_BIAS = -4.6

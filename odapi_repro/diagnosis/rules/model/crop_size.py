@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["CropSizeMismatch"]
-
 _SQUARE = "random_scale_crop_and_pad_to_square"
 # Augmentations that give every image one size: (height, width) fields.
 _SIZES = {

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.schedule.comparison import number
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["HardExampleMinerInTwoStages"]
-
 _PATH = "model.faster_rcnn.hard_example_miner"
 
 

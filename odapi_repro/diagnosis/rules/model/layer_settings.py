@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.model.model_parts import rounded
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["LayerSettings"]
-
 _LAYER = re.compile(
     r"hyperparams\.(activation|force_use_bias|initializer|regularizer|regularize_depthwise)"
     r"|\.(use_dropout|dropout_keep_probability|override_base_feature_extractor_hyperparams)$"

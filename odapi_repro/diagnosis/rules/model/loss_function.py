@@ -17,8 +17,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import (
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["ClassificationLossReplaced"]
-
 _FOCAL = "weighted_sigmoid_focal"
 _WORDS = {
     _FOCAL: "sigmoid focal loss",

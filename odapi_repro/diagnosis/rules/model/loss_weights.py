@@ -13,8 +13,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import localization_loss, rat
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["LossWeightsChanged"]
-
 
 @dataclass(frozen=True)
 class _Pair:

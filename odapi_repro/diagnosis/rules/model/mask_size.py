@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline
 
-__all__ = ["MaskSize"]
-
 _PATH = "model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor"
 _SIDES = ("mask_height", "mask_width")
 

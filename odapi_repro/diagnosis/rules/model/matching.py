@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import rounded
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["MatchingChanged"]
-
 _PATH = "model.ssd.matcher.argmax_matcher"
 _FIELDS = (
     "matched_threshold",

@@ -10,19 +10,6 @@ from google.protobuf.message import Message
 
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = [
-    "Part",
-    "anchor_generator",
-    "box_predictor",
-    "choice",
-    "classification_loss",
-    "image_resizer",
-    "is_smaller_part",
-    "localization_loss",
-    "ratio",
-    "rounded",
-]
-
 
 @dataclass(frozen=True)
 class Part:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["restoring"]
-
 _REACH = {"detection": ("`detection`",), "full": ("`detection`", "`full`")}
 
 

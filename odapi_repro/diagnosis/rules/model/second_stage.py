@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import rounded
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["SecondStage"]
-
 _PREFIX = "model.faster_rcnn."
 _CROPS = ("initial_crop_size", "maxpool_kernel_size", "maxpool_stride")
 _COMPARED = (

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.model.model_parts import box_predictor
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["NumberOfStages"]
-
 _PATH = "model.faster_rcnn.number_of_stages"
 
 

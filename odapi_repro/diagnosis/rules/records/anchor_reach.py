@@ -21,8 +21,6 @@ from odapi_repro.diagnosis.rules.records.poor_reach import (
     poor_reach,
 )
 
-__all__ = ["AnchorsDoNotFit"]
-
 _ALMOST_ALL = 0.9
 # By the kind of anchors: what gives larger, smaller, and more of them.
 _FIELDS = {

@@ -10,8 +10,6 @@ from odapi_repro.datasets.census.box_kinds import WELL
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["AreasDiffer"]
-
 # An outline lies within its box, but for the pixel that rounding takes on each side.
 _ROUNDING = 1.0
 _SHARE = 0.02

@@ -17,8 +17,6 @@ from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.anchors import AnchorDesign, anchor_design, read_resizer
 
-__all__ = ["LEAST_OBJECTS", "LEAST_OF_CLASS", "AtInput", "at_input", "classes_told"]
-
 #: Fewer say nothing about a data set.
 LEAST_OBJECTS = 10
 #: Fewer say nothing about a class.

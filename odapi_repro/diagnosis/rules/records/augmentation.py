@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["BoxesLostInAugmentation"]
-
 # EfficientDet-D3's own augmentation leaves 935 of 1,002 boxes of 100 embedded images, drawn three
 # times each; one that throws away more than half trains mostly on what is left over.
 _MANY_LOST, _MOST_LOST = 0.5, 0.8

@@ -12,8 +12,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 from odapi_repro.diagnosis.rules.records.class_shares import classes_apart
 
-__all__ = ["ClassBalance", "CrowdShare", "EmptyImages"]
-
 # train2017 has 262,465 people and 198 hair driers, 1,300 to 1, and its references are trained so.
 _RATIO = 1000.0
 _FEW_OBJECTS = 10

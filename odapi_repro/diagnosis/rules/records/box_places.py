@@ -9,8 +9,6 @@ from odapi_repro.datasets.census.box_kinds import OFF_MASK, RESIZED, ResizedBoxe
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 
-__all__ = ["BoxesAlreadyResized", "BoxesOffMasks"]
-
 # box_list_ops.to_absolute_coordinates asserts that no coordinate is above this.
 _MOST_COORDINATE = 1.1
 

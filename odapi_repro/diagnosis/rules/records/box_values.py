@@ -19,8 +19,6 @@ from odapi_repro.datasets.census.box_kinds import (
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 
-__all__ = ["BoxCorners", "BoxesNotNormalized"]
-
 # box_list_ops.to_absolute_coordinates asserts that no coordinate is above this.
 _MOST_COORDINATE = 1.1
 # Boxes overrun the border by rounding only.

@@ -13,8 +13,6 @@ from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["ClassNames"]
-
 _MOST_NAMED = 4
 
 

@@ -12,8 +12,6 @@ from odapi_repro.datasets.census import Census
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["ClassPair", "ClassShares", "classes_apart"]
-
 _MUCH_LARGER, _FAR_LARGER = 3.0, 10.0
 # The chance that equal splits differ so, of all classes together.
 _CHANCE = 1e-3

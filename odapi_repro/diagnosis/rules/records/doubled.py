@@ -11,8 +11,6 @@ from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 
-__all__ = ["BoxesDoubled"]
-
 # Judgements: the share bounds what recall can be, and nobody published what it costs.
 _MANY, _MOST = 0.01, 0.1
 

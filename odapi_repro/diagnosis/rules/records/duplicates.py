@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 
-__all__ = ["DuplicateImages", "EvalImagesInTraining", "SourceIdsRepeated"]
-
 # A judgement: nobody published what a share costs.
 _MANY = 0.05
 

@@ -8,8 +8,6 @@ from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["UnreadableRecords"]
-
 
 class UnreadableRecords(RecordRule):
     """A record file is truncated, corrupt, empty or no record file at all.

@@ -11,8 +11,6 @@ from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["BrokenImages"]
-
 # Sides that differ by a pixel or two were rounded; boxes are shares, and move by less than that.
 _ROUNDING = 0.01
 

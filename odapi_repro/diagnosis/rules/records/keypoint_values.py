@@ -12,8 +12,6 @@ from odapi_repro.datasets.census.columns import UNKNOWN_COUNT, images_told
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["KeypointValues"]
-
 # keypoint_ops.to_absolute_coordinates asserts that no coordinate is above this.
 _MOST_COORDINATE = 1.01
 # A share above this is no share: such keypoints are in pixels.

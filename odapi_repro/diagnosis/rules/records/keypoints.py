@@ -13,8 +13,6 @@ from odapi_repro.datasets.census.columns import UNKNOWN_COUNT, images_told
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["KeypointsUnfit"]
-
 Where = NDArray[np.bool_]
 
 

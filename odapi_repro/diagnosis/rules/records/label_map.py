@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["ClassesBeyondModel", "LabelMapUnusable"]
-
 
 class LabelMapUnusable(RecordRule):
     """The label map cannot be used, or is not there.

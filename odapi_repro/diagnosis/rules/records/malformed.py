@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["MalformedRecords"]
-
 _TOLD = {
     "not_example": (
         "are no tf.train.Example",

@@ -17,8 +17,6 @@ from odapi_repro.datasets.census.columns import MASK_NUMERICAL
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 
-__all__ = ["MasksUnfit"]
-
 _PNG = 2  # InstanceMaskType.PNG_MASKS in protos/input_reader.proto
 
 

@@ -9,8 +9,6 @@ import numpy as np
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 
-__all__ = ["BoxesBeyondMost"]
-
 
 class BoxesBeyondMost(RecordRule):
     """Images have more boxes than their reader keeps.

@@ -20,8 +20,6 @@ from odapi_repro.diagnosis.rules.records.at_input import (
 )
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = ["ObjectsTooSmall", "is_too_small"]
-
 # An object of a quarter of the stride covers a sixteenth of one cell of the finest feature map, and
 # one of two pixels is four of them.
 _INVISIBLE_SHARE, _INVISIBLE_PIXELS = 0.25, 2.0

@@ -15,17 +15,6 @@ from odapi_repro.diagnosis.rules.records.object_sizes import is_too_small
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.anchors import Border, read_matcher
 
-__all__ = [
-    "ELONGATED",
-    "GOOD_OVERLAP",
-    "LARGER",
-    "SMALLER",
-    "Mask",
-    "PoorReach",
-    "anchor_shapes",
-    "poor_reach",
-]
-
 Mask = NDArray[np.bool_]
 
 # An overlap that teaches an anchor. Faster R-CNN's first stage asks for 0.7, and its second stage

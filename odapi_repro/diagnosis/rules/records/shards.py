@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
 from odapi_repro.diagnosis.rules.data.shards import loss_of_share
 
-__all__ = ["ShardsMissing"]
-
 # Images are dealt out by turns, so shards differ by one record; sizes of one class each, or an
 # interrupted last shard, differ by far more. A judgement: nobody published a price.
 _UNBALANCED = 2.0

@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
 from odapi_repro.diagnosis.rules.data.shards import loss_of_share
 
-__all__ = ["AnnotationsDiffer", "NotOfManifest"]
-
 _ATTRIBUTE_WHY = {
     "class": "Objects are trained, and scored, as something that they are not.",
     "crowd": "The metric leaves crowd regions out: it scores other objects.",

@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.finished_run import RunHistory, best_and_last
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 
-__all__ = ["BestCheckpointNotLast"]
-
 # Runs of one config differ by 0.15 AP (standard deviation, 3 to 15 runs of published models);
 # the best of many evaluations of one run lies above its last by as much, by chance.
 _NOISE_AP = 0.5

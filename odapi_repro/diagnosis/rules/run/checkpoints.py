@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 
-__all__ = ["CheckpointIncomplete"]
-
 
 class CheckpointIncomplete(RunRule):
     """A checkpoint of the run is not whole: its data or its index is missing, short or damaged.

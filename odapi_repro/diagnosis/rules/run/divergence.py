@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finished_run import RunHistory, divergence
 from odapi_repro.diagnosis.rule import published
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 
-__all__ = ["RunDiverged"]
-
 # What a detector with NaN weights has: nothing. Ranks it before all that costs a part.
 _ALL_AP = 100.0
 

@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 from odapi_repro.pipeline.quantities import COCO_VAL_IMAGES
 
-__all__ = ["EvaluationIncomplete"]
-
 # It says nothing about AP lost; it makes the number itself unsafe, which ranks it high.
 _UNSAFE_AP = 20.0
 

@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.finished_run import applied_lr_mismatch
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 
-__all__ = ["AppliedLearningRateDiffers"]
-
 # What it costs is unknown; that every other finding may be about another training ranks it.
 _DOUBT_AP = 15.0
 

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finished_run import steps_missing, steps_not_saved
 from odapi_repro.diagnosis.rule import published
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 
-__all__ = ["RunStoppedEarly"]
-
 # Below these shares the loss is small beside what a rerun costs.
 _TELLING_SHARE = 0.02
 _MOST_SHARE = 0.5

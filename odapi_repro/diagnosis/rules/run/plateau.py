@@ -8,8 +8,6 @@ from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.finished_run import best_and_last, divergence, loss_plateau
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 
-__all__ = ["LossPlateau"]
-
 # An AP from here on is proof that something was learnt, whatever the logged losses look like.
 _LEARNT_AP = 5.0
 # What a detector of this kind of data reaches is unknown; a reference's typical AP ranks it.

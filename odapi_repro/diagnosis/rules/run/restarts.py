@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 
-__all__ = ["RunRestarted"]
-
 
 class RunRestarted(RunRule):
     """The training was started more than once in this folder.

@@ -13,25 +13,6 @@ from odapi_repro.diagnosis.finding import FieldFix
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 
-__all__ = [
-    "BLOCK",
-    "PeakComparison",
-    "compare_peaks",
-    "epsilon_of",
-    "fitting_warmup",
-    "is_adaptive",
-    "learning_rate_path",
-    "number",
-    "peak_field",
-    "rate_fields",
-    "rounded",
-    "run_steps",
-    "scaled_rates",
-    "start_of",
-    "steps_fix",
-    "trains_on_coco",
-]
-
 # model_lib_v2.NUM_STEPS_PER_ITERATION: steps run in blocks, so a run is rounded up to them.
 BLOCK = 100
 

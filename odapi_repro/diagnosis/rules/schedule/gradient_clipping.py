@@ -10,8 +10,6 @@ from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.rules.schedule.comparison import compare_peaks, number
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["GradientClipping"]
-
 _FIELD = "train_config.gradient_clipping_by_norm"
 
 

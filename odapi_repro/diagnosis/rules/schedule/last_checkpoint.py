@@ -15,8 +15,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["LastCheckpoint"]
-
 
 class LastCheckpoint(Rule):
     """The run ends between two checkpoints, and what it trained last is lost.

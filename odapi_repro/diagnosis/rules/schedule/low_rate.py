@@ -23,8 +23,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import read_schedule
 
-__all__ = ["LowRate"]
-
 # A share counts as under a bound from 5 % below it: recipes name round shares.
 _SLACK = 0.95
 # A reference with a higher peak is taken at this one: ssd_mobilenet_v2_320 has 0.8, 2.5 times the

@@ -11,8 +11,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import number
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["MomentumAndDecay"]
-
 _REGULARIZATION = "train_config.add_regularization_loss"
 
 

@@ -9,8 +9,6 @@ from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["MovingAverage"]
-
 _USE = "train_config.optimizer.use_moving_average"
 _EVALUATE = "eval_config.use_moving_averages"
 

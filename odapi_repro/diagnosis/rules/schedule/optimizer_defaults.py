@@ -18,8 +18,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["OptimizerDefaults"]
-
 
 @dataclass(frozen=True)
 class _Default:

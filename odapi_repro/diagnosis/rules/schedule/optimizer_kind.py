@@ -18,8 +18,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["OptimizerKind"]
-
 _NAMES = {"momentum": "SGD with momentum", "adam": "Adam", "rms_prop": "RMSprop"}
 # Keras's default rate for Adam; detectors are trained with Adam at 1e-5 to 1e-3 (CenterNet's
 # configs in the zoo: 1e-3 at batch 128).

@@ -18,8 +18,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["PeakRate"]
-
 # From here on the linear rule is broken by more than the spread of public configs that train well.
 _HIGH = 3.9
 

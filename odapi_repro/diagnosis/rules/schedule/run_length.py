@@ -18,8 +18,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["RunLength"]
-
 # Images, at full rate, under which a training is called short. Judged: a detector fine-tuned with
 # 16,000 images ended at 7.7 AP (EfficientDet-D1), one with 8,000 at 61 mAP (MobileNet, 4 classes).
 _FEW = {"detector": (0, 20_000), "backbone": (16_000, 100_000), "nothing": (100_000, 400_000)}

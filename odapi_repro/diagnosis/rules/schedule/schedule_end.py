@@ -21,8 +21,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import descend
 
-__all__ = ["ScheduleEnd"]
-
 _CONSTANT = Evidence(
     -1.5,
     "https://github.com/gau-nernst/centernet-lightning/blob/"

@@ -19,8 +19,6 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
 )
 from odapi_repro.diagnosis.subject import Subject
 
-__all__ = ["WarmupLength"]
-
 # Share of a run; the reference configs have 0 to 0.1.
 _LONGEST = 0.25
 _FIELDS = {"cosine": "warmup_steps", "exponential": "burnin_steps", "manual_step": "warmup"}

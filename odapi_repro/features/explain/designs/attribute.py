@@ -13,8 +13,6 @@ from odapi_repro.features.explain.designs.racing import (
     evidence_of,
 )
 
-__all__ = ["DesignResult", "attribute"]
-
 
 @dataclass(frozen=True)
 class DesignResult:

@@ -27,8 +27,6 @@ from odapi_repro.analysis.attribution import (
 from odapi_repro.analysis.power import smallest_effect
 from odapi_repro.errors import UserError
 
-__all__ = ["Design", "Price", "Seeds", "WantedCell", "check_budget", "in_rounds"]
-
 Seeds = tuple[int, ...]
 
 

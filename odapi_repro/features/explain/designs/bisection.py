@@ -27,8 +27,6 @@ from odapi_repro.analysis.attribution import (
 )
 from odapi_repro.features.explain.designs.base import Design, Price, Seeds
 
-__all__ = ["Bisection", "BisectionState"]
-
 
 class _MissingError(Exception):
     """A cell is needed that has no outcome yet."""

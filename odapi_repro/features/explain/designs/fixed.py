@@ -32,17 +32,6 @@ from odapi_repro.analysis.attribution import (
 from odapi_repro.errors import UserError
 from odapi_repro.features.explain.designs.base import Design, Price, Seeds
 
-__all__ = [
-    "MOST_EXACT",
-    "BothEnds",
-    "FixedDesign",
-    "FractionalFactorial",
-    "FullFactorial",
-    "Grid",
-    "SampledShapley",
-    "Shapley",
-]
-
 MOST_EXACT: Final = 5
 """Exact Shapley values take 2^k cells: up to this many deviations."""
 

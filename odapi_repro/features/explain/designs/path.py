@@ -27,8 +27,6 @@ from odapi_repro.analysis.attribution import (
 )
 from odapi_repro.features.explain.designs.base import Design, Price, Seeds
 
-__all__ = ["DIRECTIONS", "AblationPath", "Direction", "PathState"]
-
 Direction = Literal["from_user", "from_reference"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("from_user", "from_reference")
 

@@ -32,8 +32,6 @@ from odapi_repro.analysis.attribution import (
 from odapi_repro.analysis.sequential import look_levels
 from odapi_repro.features.explain.designs.base import Design, Seeds, WantedCell
 
-__all__ = ["RACE_CONFIDENCE", "Race", "RaceState", "evidence_of", "trials_within"]
-
 RACE_CONFIDENCE: Final = 0.95
 """At which a race computes the intervals that it states as 95 %: with a boundary that is strict
 early, stopping costs them nothing that could be measured."""

@@ -25,8 +25,6 @@ from odapi_repro.features.explain.report.wording import change_text, returned_te
 from odapi_repro.page.blocks import code
 from odapi_repro.page.numbers import joined
 
-__all__ = ["MOST_REPLICATES", "Advice", "Change", "Replicates", "change_lines"]
-
 MOST_REPLICATES: Final = 50
 """More replicates of a cell than this are not recommended: the effect is told to be too small."""
 

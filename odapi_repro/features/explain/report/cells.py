@@ -14,8 +14,6 @@ from odapi_repro.features.explain.report.wording import cell_text
 from odapi_repro.page.blocks import Table
 from odapi_repro.page.numbers import number
 
-__all__ = ["CellSummary", "cell_summaries", "cells_table"]
-
 
 @dataclass(frozen=True)
 class CellSummary:

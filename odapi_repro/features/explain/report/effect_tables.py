@@ -20,15 +20,6 @@ from odapi_repro.features.explain.report.wording import sized, unknown_text
 from odapi_repro.page.blocks import Table
 from odapi_repro.page.numbers import between, percent, signed
 
-__all__ = [
-    "effect_table",
-    "effects_frame",
-    "estimands_table",
-    "estimate_cells",
-    "parts_table",
-    "with_interval",
-]
-
 _PART_TITLES: Final = {
     "evaluation": "published number - our evaluation of the published checkpoint",
     "environment": "published checkpoint - our training of the reference",

@@ -23,8 +23,6 @@ from odapi_repro.features.explain.report.next_steps import run_lines
 from odapi_repro.features.explain.report.notes import caveats, design_notes
 from odapi_repro.features.explain.report.wording import headline
 
-__all__ = ["SCHEMA", "explanation_json", "render"]
-
 SCHEMA = 1
 
 

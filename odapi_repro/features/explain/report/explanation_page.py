@@ -39,8 +39,6 @@ from odapi_repro.page.blocks import (
 )
 from odapi_repro.page.numbers import count_of, duration
 
-__all__ = ["explanation_page", "report_command"]
-
 
 def explanation_page(report: ExplanationReport) -> Page:
     """Gives the whole report; a terminal shows it as far as what to run next."""

@@ -39,8 +39,6 @@ from odapi_repro.features.explain.designs import (
 from odapi_repro.features.explain.explanation import Explanation, MappedLevel
 from odapi_repro.page.tables import csv_bytes, read_trials
 
-__all__ = ["ExplainedEffect", "ExplanationReport"]
-
 _CONFIDENCE: Final = 0.95
 """Of all intervals; a race computes them a little wider, so that they hold it."""
 

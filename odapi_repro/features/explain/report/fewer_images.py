@@ -10,8 +10,6 @@ from odapi_repro.features.explain.report.explanation_report import ExplanationRe
 from odapi_repro.page.blocks import Paragraph, Section, Table
 from odapi_repro.page.numbers import number, signed
 
-__all__ = ["SubsetScores", "fewer_images", "fewer_images_section"]
-
 _LARGEST_FRACTION: Final = 1000
 
 

@@ -19,8 +19,6 @@ from odapi_repro.features.explain.report.waterfall import draw_waterfall, has_wa
 from odapi_repro.page.plot_style import INK, captioned, drawing, legible
 from odapi_repro.page.results_folder import Drawing
 
-__all__ = ["draw_ends", "draw_figures", "render_figures"]
-
 _COLOURS: Final = ("#0072b2", "#d55e00")
 _MARKERS: Final = ("o", "s")
 _RESOLVED: Final = frozenset({"gain", "loss", "equivalent"})

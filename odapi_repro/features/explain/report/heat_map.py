@@ -16,8 +16,6 @@ from odapi_repro.features.explain.report.explanation_report import ExplanationRe
 from odapi_repro.page.numbers import between, signed
 from odapi_repro.page.plot_style import INK, MUTED, captioned, legible
 
-__all__ = ["draw_interactions", "has_heat_map"]
-
 # Brown: together they cost more than the sum; teal: less. Told apart by colour-blind readers.
 _COLOURS: Final = "BrBG"
 _DARK: Final = 0.62

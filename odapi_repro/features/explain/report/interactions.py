@@ -23,14 +23,6 @@ from odapi_repro.features.explain.report.explanation_report import (
 from odapi_repro.page.blocks import Table
 from odapi_repro.page.numbers import between, count_of, joined, number, signed
 
-__all__ = [
-    "end_effects",
-    "interaction_lines",
-    "interaction_table",
-    "path_table",
-    "what_would_tell",
-]
-
 # So many cells of a full factorial are still worth naming.
 _MOST_CELLS: Final = 64
 

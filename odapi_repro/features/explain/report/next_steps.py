@@ -15,8 +15,6 @@ from odapi_repro.foreign_text import command_line
 from odapi_repro.page.blocks import code
 from odapi_repro.page.numbers import count_of, joined, number
 
-__all__ = ["run_lines", "seeds_for"]
-
 # The last part of a field -> the factor that needs no training.
 _EVALUATION_FIELDS: Final = {
     "score_threshold": "score_threshold",

@@ -11,8 +11,6 @@ from odapi_repro.features.explain.report.wording import SHARE_KINDS
 from odapi_repro.page.blocks import code
 from odapi_repro.page.numbers import count_of, joined, number
 
-__all__ = ["caveats", "design_notes", "shares_notes"]
-
 
 def shares_notes(report: ExplanationReport) -> list[str]:
     """How to read the table of shares."""

@@ -27,8 +27,6 @@ from odapi_repro.features.explain.report.wording import (
 from odapi_repro.page.numbers import joined, number, signed
 from odapi_repro.page.plot_style import INK, MUTED, captioned, legible
 
-__all__ = ["WaterfallBar", "draw_waterfall", "has_waterfall", "waterfall_bars"]
-
 # A difference in the share of diverged trainings that is worth a mark.
 _MARKED_SHARE: Final = 0.1
 

@@ -17,17 +17,6 @@ from odapi_repro.features.explain.report.explanation_report import (
 from odapi_repro.page.claims import scored
 from odapi_repro.page.numbers import between, count_of, joined, number, signed
 
-__all__ = [
-    "SHARE_KINDS",
-    "cell_text",
-    "change_text",
-    "headline",
-    "returned_text",
-    "sized",
-    "unknown_text",
-    "verdict_of_mending",
-]
-
 _MOST_NAMED: Final = 3
 
 SHARE_KINDS: Final = {

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pandas as pd
 
 from odapi_repro.evaluation.mask_chain.chain import SIZES, ChainReport
 from odapi_repro.evaluation.mask_chain.stages import ChainStage
 from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS
-from odapi_repro.page.tables import Table
-
-__all__ = [
-    "chain_findings",
-    "chain_rows",
-    "chain_section",
-    "chain_table",
-    "chain_text",
-    "proposal_table",
-]
+from odapi_repro.page.blocks import Bullets, Figure, Paragraph, Section, Table, code
+from odapi_repro.page.numbers import number
 
 _COLUMNS = (
     ("IoU .50", "all", 0.5),
@@ -29,39 +19,33 @@ _COLUMNS = (
     ("medium", "medium", None),
     ("large", "large", None),
 )
-_WIDTH = 100
 
 
-def chain_section(report: ChainReport, *, figure: str = "") -> str:
-    """The chain as Markdown, from its heading on.
+def chain_section(report: ChainReport, *, figure: str = "") -> Section:
+    """The chain, from its heading on.
 
     Args:
         report: the chain.
-        figure: file name of the picture that lies beside the text; none without it.
+        figure: name of the plot's file.
     """
-    parts = [
-        f"## Where {_objects(report)} are lost",
-        *([f"![Share of the objects lost at each stage]({figure})"] if figure else []),
-        chain_table(report, reasons=True).markdown(),
-        _note(report),
-        "\n".join(f"- {line}" for line in chain_findings(report)),
-        f"{proposal_table(report).markdown()}\n\nShare of the objects that the first so many"
-        " proposals of an image overlap, of whatever class, in %.",
-    ]
-    return "\n\n".join(parts)
-
-
-def chain_text(report: ChainReport) -> str:
-    """The chain as a terminal shows it."""
-    parts = [
-        f"Where {_objects(report)} are lost, in % of them (*: to change it takes a training)",
-        textwrap.indent(chain_table(report).text(), "  "),
-        *(
-            textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="  ")
-            for line in chain_findings(report)
-        ),
-    ]
-    return "\n\n".join(parts[:2]) + "\n\n" + "\n".join(parts[2:])
+    proposals = (
+        "Share of the objects that the first so many proposals of an image overlap, of whatever "
+        "class, in %."
+    )
+    return Section(
+        f"Where {int(report.objects[0]):,} objects are lost",
+        [
+            Figure(figure, "Share of the objects lost at each stage"),
+            Section("", [chain_table(report, reasons=True), Paragraph(_note(report))], "file"),
+            Section(
+                "",
+                [chain_table(report), Paragraph("In %; *: to change it takes a training.")],
+                "terminal",
+            ),
+            Bullets(tuple(chain_findings(report))),
+            Section("", [proposal_table(report), Paragraph(proposals)], "file"),
+        ],
+    )
 
 
 def chain_table(report: ChainReport, *, reasons: bool = False) -> Table:
@@ -80,11 +64,11 @@ def chain_table(report: ChainReport, *, reasons: bool = False) -> Table:
         (
             stage.name,
             *_words(stage, reasons=reasons),
-            *(_percent(report.share_lost(stage.name, size, iou)) for _, size, iou in _COLUMNS),
+            *(number(report.share_lost(stage.name, size, iou)) for _, size, iou in _COLUMNS),
         )
         for stage in report.stages
     ]
-    found = tuple(_percent(report.share_found(size, iou)) for _, size, iou in _COLUMNS)
+    found = tuple(number(report.share_found(size, iou)) for _, size, iou in _COLUMNS)
     rows.append(("found", *[""] * (len(header) - 1), *found))
     return Table((*header, *names), tuple(rows), numeric_from=len(header))
 
@@ -94,8 +78,8 @@ def proposal_table(report: ChainReport) -> Table:
     rows = tuple(
         (
             str(one.num_proposals),
-            _percent(one.at_50[0]),
-            *(_percent(value) for value in one.average),
+            number(one.at_50[0]),
+            *(number(value) for value in one.average),
         )
         for one in report.proposals
     )
@@ -106,12 +90,12 @@ def chain_findings(report: ChainReport) -> list[str]:
     """What the chain says, in a few sentences."""
     if not report.objects[0]:
         return ["There is no object to find."]
-    at_50, at_75, average = (_percent(report.share_found(iou=iou)) for iou in (0.5, 0.75, None))
+    at_50, at_75, average = (number(report.share_found(iou=iou)) for iou in (0.5, 0.75, None))
     lines = [f"Found: {average} % of the objects on average ({at_50} % at 0.5, {at_75} % at 0.75)."]
     for iou, where in ((0.5, "at IoU 0.5"), (None, "on average")):
         worst = report.largest_loss(iou=iou)
         if worst is not None:
-            share = _percent(report.share_lost(worst.name, iou=iou))
+            share = number(report.share_lost(worst.name, iou=iou))
             lines.append(
                 f"Most are lost, {where}, at {worst.name} ({share} %: {worst.lost});"
                 f" {_owned(worst)}."
@@ -122,19 +106,19 @@ def chain_findings(report: ChainReport) -> list[str]:
         if not stage.owned_by_training
     )
     lines.append(
-        f"{_percent(owned)} % are lost on average where a setting of the trained checkpoint owns"
+        f"{number(owned)} % are lost on average where a setting of the trained checkpoint owns"
         " the stage; the stages of the rest take a training."
     )
     refined = 100.0 * float(report.refined[0, 0]) / int(report.objects[0])
     lines.append(
-        f"{_percent(refined)} % are found at IoU 0.5 although no proposal overlaps them by 0.5."
+        f"{number(refined)} % are found at IoU 0.5 although no proposal overlaps them by 0.5."
     )
     perfect = report.perfect_masks
     if perfect is not None:
         height, width = perfect.mask_size
         lines.append(
-            f"A mask head without error would find {_percent(perfect.recall[0])} % of the objects"
-            f" with its grid of {height}x{width} (mean IoU {_percent(perfect.mean_iou[0])} %) if"
+            f"A mask head without error would find {number(perfect.recall[0])} % of the objects"
+            f" with its grid of {height}x{width} (mean IoU {number(perfect.mean_iou[0])} %) if"
             " every box were the object's own."
         )
     return lines
@@ -164,11 +148,11 @@ def chain_rows(report: ChainReport) -> pd.DataFrame:
 def _note(report: ChainReport) -> str:
     masks = "masks" if report.perfect_masks is not None else "boxes"
     return (
-        "In % of the objects; sizes on average over the IoU thresholds .50:.95, as the third"
-        " column. Every object that is not found is lost at exactly one stage: the columns sum to"
-        f" 100. `found` is what COCO's matching of {masks} finds, over all objects at once (AR100"
-        " averages over the classes). `by settings` can be changed on a trained checkpoint, `by"
-        f" training` takes one, the nearest first.{_not_factors(report)}"
+        "In % of the objects; sizes on average over the IoU thresholds .50:.95, as the third "
+        "column. Every object that is not found is lost at exactly one stage: the columns sum to "
+        f"100. {code('found')} is what COCO's matching of {masks} finds, over all objects at once "
+        f"(AR100 averages over the classes). {code('by settings')} can be changed on a trained "
+        f"checkpoint, {code('by training')} takes one, the nearest first.{_not_factors(report)}"
     )
 
 
@@ -185,18 +169,12 @@ def _not_factors(report: ChainReport) -> str:
     names = [one for one in dict.fromkeys(every) if not (one in FACTORS or one in POST_HOC_FACTORS)]
     if not names:
         return ""
-    return f" `run --ablate` has no factor for {', '.join(names)}: edit the config for these."
+    return (
+        f" {code('run --ablate')} has no factor for {', '.join(names)}: edit the config for these."
+    )
 
 
 def _words(stage: ChainStage, *, reasons: bool) -> tuple[str, ...]:
     if reasons:
         return stage.lost, ", ".join(stage.settings), ", ".join(stage.training)
     return (f"{stage.owner} *" if stage.owned_by_training else stage.owner,)
-
-
-def _objects(report: ChainReport) -> str:
-    return f"{int(report.objects[0]):,} objects"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share + 0.0:.1f}"
