@@ -89,7 +89,7 @@ def test_text_goes_to_stdout_and_names_the_folder(
     truth, detections = files
     out = run(capsys, detections, "--ground_truth", truth, "--name", "mine", *QUICK)
     assert "30 images of instances.json" in out
-    assert "Where the points went" in out
+    assert "where the points went" in out
     assert out.splitlines()[-1] == "results/mine/README.md"
     command = f"python -m odapi_repro.evaluate {detections} --ground_truth {truth} --name mine"
     assert command in Path("results/mine/README.md").read_text()
@@ -125,7 +125,7 @@ def test_no_report_writes_nothing(
     out = run(capsys, detections, "--ground_truth", truth, "--no_report", "--resamples", 0)
     assert "README" not in out
     assert {path.name for path in Path().iterdir()} == {"instances.json", "mine.json"}
-    assert "%" not in out.split("Where the points went")[0]
+    assert "%" not in out.split("where the points went")[0]
 
 
 def test_markdown_is_the_readme_without_links_to_files_that_are_not_there(

@@ -204,8 +204,9 @@ CALLS = (
         says=(
             "30 images of truth.json",
             "against other",
-            "scored by pycocotools; 80 % intervals from 20 resamples of the images, seed 3",
-            "Classes, the worst first",
+            "scored by pycocotools",
+            "Intervals of 80 % from 20 resamples of the images (seed 3)",
+            "classes, the worst first",
         ),
     ),
     Call(f"{SCORED} --sample_1_of_n_eval_examples=3 --detections=some.json", says=("10 images",)),

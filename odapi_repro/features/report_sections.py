@@ -76,7 +76,11 @@ def scale_section(scale: str, notes: Sequence[ScaleNote]) -> Section:
 
 
 def reported_section(
-    reference: str, reported: Sequence[ReportedMetric], *, scale: str = "full"
+    reference: str,
+    reported: Sequence[ReportedMetric],
+    *,
+    scale: str = "full",
+    place: Place = "file",
 ) -> Section:
     """The published numbers; nothing of a smaller scale is compared with them."""
     rows = tuple((one.metric, f"{one.value:g}", one.source, one.protocol) for one in reported)
@@ -90,7 +94,7 @@ def reported_section(
             Table(("metric", "reported", "source", "protocol"), rows, numeric_from=4),
             warning if rows and scale != "full" else None,
         ],
-        "file",
+        place,
     )
 
 

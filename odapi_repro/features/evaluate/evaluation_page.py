@@ -24,6 +24,7 @@ from odapi_repro.features.evaluate.evaluation_tables import (
 from odapi_repro.features.evaluate.mask_chain_page import chain_section
 from odapi_repro.features.report_sections import again_section, caveats_section, reported_section
 from odapi_repro.page.blocks import (
+    Block,
     Facts,
     Figure,
     Headline,
@@ -78,7 +79,7 @@ def evaluation_page(
             *([chain_section(chain, figure=CHAIN_FIGURE)] if chain is not None else []),
             Section("Plots", figures),
             Section("Pictures", pictures, about=_PICTURES),
-            reported_section(report.reference_name, report.reported),
+            reported_section(report.reference_name, report.reported, place="everywhere"),
             caveats_section(caveats(report)),
             again_section(report.command),
         ),
@@ -150,11 +151,12 @@ def _of_type(
         f"class on an image; AR100 is the mean over the thresholds.{also('By class', 'recall.csv')}"
     )
     note = Paragraph(f"{_metrics_note(report, own)}{also('For programs', 'metrics.csv')}")
-    lost = [
+    lost: list[Block | None] = [
         error_table(report, iou_type),
         Paragraph(found),
         _in_file(gains),
-        *([confused, confusions] if confusions else []),
+        confused if confusions else None,
+        confusions,
     ]
     return [
         Section(title, [metric_table(report, iou_type), note]),
@@ -252,7 +254,7 @@ def _difference(report: EvaluationReport, iou_type: str) -> str:
     mine, theirs = (model.breakdowns[iou_type].scores.metrics["AP"] for model in both)
     text = f", {signed(less(mine, theirs))} against {report.against.label}"
     interval = report.difference(iou_type, "AP")
-    ends = range_text(interval, signed=True)
+    ends = range_text(interval, with_sign=True)
     if interval is None or interval.low is None or interval.high is None:
         return text
     if mine == theirs and interval.se == 0:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
-from odapi_repro.features.evaluate.evaluation_tables import TYPE_TITLES, points
+from odapi_repro.features.evaluate.evaluation_tables import TYPE_TITLES
 from odapi_repro.features.evaluate.mask_chain_plot import render_chain
+from odapi_repro.page.numbers import number
 from odapi_repro.page.plot_style import INK, MUTED, drawing, legible
 from odapi_repro.page.results_folder import Drawing
 
@@ -93,7 +94,7 @@ def error_figure(report: EvaluationReport) -> Figure:
         axes.set_xlim(left=0)
         axes.set_xlabel("points gained if mended, all else as it is")
         axes.set_title(
-            f"{TYPE_TITLES[iou_type]}: AP50 {points(errors.ap50)}, AP {points(errors.ap)}"
+            f"{TYPE_TITLES[iou_type]}: AP50 {number(errors.ap50)}, AP {number(errors.ap)}"
         )
     panels[-1].legend(loc="lower right", fontsize=9)
     return figure

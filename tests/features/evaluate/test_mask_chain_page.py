@@ -9,17 +9,29 @@ from chain_scenes import FAR, OBJECT, SETTINGS, Scene, chain_of, filled
 
 from odapi_repro.evaluation.mask_chain.chain import ChainReport
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS
-from odapi_repro.features.evaluate.mask_chain_plot import render_chain
-from odapi_repro.features.evaluate.mask_chain_text import (
+from odapi_repro.features.evaluate.mask_chain_page import (
     chain_findings,
     chain_rows,
     chain_section,
     chain_table,
-    chain_text,
     proposal_table,
 )
+from odapi_repro.features.evaluate.mask_chain_plot import render_chain
+from odapi_repro.page.blocks import Page
+from odapi_repro.page.markdown_page import markdown_page
+from odapi_repro.page.terminal_page import terminal_page
 
 MASKS = dataclasses.replace(SETTINGS, mask_size=(15, 15))
+
+
+def page_of(report: ChainReport) -> Page:
+    return Page("x", (chain_section(report, figure="recall_chain.png"),))
+
+
+def written(report: ChainReport, *files: str) -> str:
+    return markdown_page(page_of(report), files)
+
+
 STAGES = [
     *("anchor", "rpn_nms", "proposal", "refined_box", "score", "class", "nms", "detection"),
     *("own_detection", "mask_grid", "mask_box", "mask"),
@@ -63,15 +75,15 @@ def test_a_factor_that_takes_a_training_is_marked(report: ChainReport) -> None:
 
 
 def test_the_section_says_why_and_by_what(report: ChainReport) -> None:
-    section = chain_section(report, figure="recall_chain.png")
-    assert section.startswith("## Where 4 objects are lost\n\n![")
+    section = written(report, "recall_chain.png")
+    assert section.startswith("# x\n\n## Where 4 objects are lost\n\n![")
     assert "(recall_chain.png)" in section
     assert "| detection | its boxes came after the last detection kept | detections_per_" in section
-    assert "![" not in chain_section(report)
+    assert "![" not in written(report)
 
 
 def test_the_terminal_gets_the_same_numbers_and_no_line_is_too_long(report: ChainReport) -> None:
-    text = chain_text(report)
+    text = terminal_page(page_of(report))
     assert text.startswith("Where 4 objects are lost")
     assert max(map(len, text.splitlines())) <= 100
     assert text.isascii()
@@ -88,7 +100,7 @@ def test_the_findings_name_the_stage_and_its_factor(report: ChainReport) -> None
 
 def test_without_masks_nothing_is_said_of_them() -> None:
     report = chain_of(Scene())
-    assert "mask" not in chain_section(report)
+    assert "mask" not in written(report)
     assert "Most are lost" not in " ".join(chain_findings(report))
 
 
@@ -129,7 +141,7 @@ def test_what_is_no_factor_of_run_is_not_called_one_until_it_is(
     assert factors <= {*FACTORS, *POST_HOC_FACTORS}
     anchor = rows[rows["stage"] == "anchor"]
     assert (set(anchor["set_by"]), set(anchor["factor"])) == ({"anchors"}, {""})
-    assert "no factor for anchors, image_size" in chain_section(report)
+    assert "no factor for anchors, image_size" in written(report)
     monkeypatch.setitem(FACTORS, "anchors", FACTORS["batch_size"])
     assert "its factor is anchors" in " ".join(chain_findings(report))
-    assert "no factor for image_size" in chain_section(report)
+    assert "no factor for image_size" in written(report)
