@@ -100,7 +100,7 @@ def _run(positional: list[str]) -> int:
     if request.workers > 1:
         # It imports while this process does; whether there is one is for the pool to say.
         with contextlib.suppress(OSError):
-            start_server("odapi_repro.datasets.conversion.pool")
+            start_server("odapi_repro.datasets.conversion.convert")
     from odapi_repro.datasets.conversion.convert import convert
     from odapi_repro.datasets.conversion.report import conversion_text
 

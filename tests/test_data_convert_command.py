@@ -135,7 +135,7 @@ def test_ctrl_c_and_a_closed_terminal_are_left_to_the_parent_from_the_first_mome
     code = (
         "import multiprocessing.forkserver as f, signal\n"
         "from odapi_repro.datasets.workers.worker_pool import start_server\n"
-        "start_server('odapi_repro.datasets.conversion.pool')\n"
+        "start_server('odapi_repro.datasets.conversion.convert')\n"
         "print(f._forkserver._forkserver_pid, signal.pthread_sigmask(signal.SIG_BLOCK, set()))\n"
         "print(open(f'/proc/{f._forkserver._forkserver_pid}/status').read())\n"
     )

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from odapi_repro.training.devices import make_strategy
 from odapi_repro.training.job import Job
-from odapi_repro.training.last_step import last_step_saved
 from odapi_repro.training.observer import StepReport, observe_training
 from odapi_repro.training.seeds import ops_in_fixed_order
+
+_STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@contextlib.contextmanager
+def last_step_saved(strategy: Any) -> Iterator[None]:
+    """Saves once more after a `train_loop` inside has ended well, unless it has just saved.
+
+    Args:
+        strategy: that the loop trains under; its workers save together.
+    """
+    import tensorflow as tf
+    from object_detection import model_lib_v2
+
+    train = model_lib_v2.tf.compat.v2.train
+    original = train.CheckpointManager
+    managers: list[Any] = []
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        managers.append(original(*args, **kwargs))
+        return managers[-1]
+
+    train.CheckpointManager = recorded
+    try:
+        yield
+    finally:
+        train.CheckpointManager = original
+    for manager in managers:
+        latest = manager.latest_checkpoint
+        saved = tf.train.load_variable(latest, _STEP) if latest else -1
+        # A loop that had no step left has not built its model, and must not save what there is.
+        if int(saved) < int(manager.checkpoint.step.value()):
+            manager.save()
+            # The loop has removed the folder of a worker that is not the chief before.
+            model_lib_v2.clean_temporary_directories(strategy, manager.directory)
 
 
 def train(job: Job, on_step: Callable[[StepReport], None]) -> int:

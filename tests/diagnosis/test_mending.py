@@ -24,8 +24,8 @@ from odapi_repro.diagnosis.mending import (
     kept_factor,
     mend_config,
 )
+from odapi_repro.diagnosis.mending.bench import all_shards
 from odapi_repro.diagnosis.mending.cost import EXAMPLE_SPEED, cost_of
-from odapi_repro.diagnosis.mending.shards import all_shards
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import UserError

@@ -11,7 +11,7 @@ def test_colours_are_those_of_opencv() -> None:
     import cv2
     import numpy as np
 
-    from odapi_repro.training.lab_colors import rgb_to_lab
+    from odapi_repro.training.compat import rgb_to_lab
 
     rgb = np.random.default_rng(0).uniform(size=(2, 40, 30, 3)).astype(np.float32)
     rgb[0, 0] *= 0.01
@@ -29,7 +29,7 @@ def test_black_white_and_red_are_where_cie_has_them(
 ) -> None:
     import numpy as np
 
-    from odapi_repro.training.lab_colors import rgb_to_lab
+    from odapi_repro.training.compat import rgb_to_lab
 
     assert rgb_to_lab(np.array(rgb, np.float64)).numpy() == pytest.approx(lab, abs=0.02)
 
@@ -37,7 +37,7 @@ def test_black_white_and_red_are_where_cie_has_them(
 def test_black_has_a_finite_gradient() -> None:
     import tensorflow as tf
 
-    from odapi_repro.training.lab_colors import rgb_to_lab
+    from odapi_repro.training.compat import rgb_to_lab
 
     black = tf.zeros([1, 3])
     with tf.GradientTape() as tape:

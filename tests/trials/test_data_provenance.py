@@ -18,7 +18,7 @@ from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.source import resolve_data_source
 from odapi_repro.features.ablate.plan import make_plan
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.trials.data_provenance import data_provenance
+from odapi_repro.trials.groundwork import data_provenance
 from odapi_repro.trials.study_data import StudyData
 
 

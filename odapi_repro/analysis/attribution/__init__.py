@@ -22,8 +22,13 @@ from odapi_repro.analysis.attribution.definitions import (
     path_effects,
 )
 from odapi_repro.analysis.attribution.estimate import attribution_table, attributions
-from odapi_repro.analysis.attribution.factorial import factorial_effects, fractional_effects
-from odapi_repro.analysis.attribution.fractions import GENERATORS, Fraction, fraction_of
+from odapi_repro.analysis.attribution.factorial import (
+    GENERATORS,
+    Fraction,
+    factorial_effects,
+    fraction_of,
+    fractional_effects,
+)
 from odapi_repro.analysis.attribution.gap import (
     GAP_PARTS,
     GapPart,

@@ -19,8 +19,8 @@ from odapi_repro.diagnosis.mending.restore import (
     restore_factors,
     restore_model,
 )
-from odapi_repro.diagnosis.mending.shards import shard_edits
 from odapi_repro.diagnosis.mending.training import fitting_batch, plan_training
+from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, set_field
@@ -32,6 +32,28 @@ _TRAINING = re.compile(r"^train_config\.(batch_size|num_steps|optimizer)\b")
 _RATES = re.compile(r"^train_config\.optimizer\b(?!\.(use_)?moving_average)")
 # What a finding may blame, apart from a field of its own.
 _LENGTH, _TRAINING_RATES, _WHOLE_STEPS = "length", "rates", "whole steps"
+
+
+_INDEX = re.compile(r"-[\d?*\[\]\-]+(?=-of-(?P<total>\d+))")
+_CAUSES = ("single_train_shard", "single_eval_shard", "partial_shards")
+
+
+def all_shards(patterns: Sequence[str]) -> list[str]:
+    """Gives one pattern for each sharded data set that is named, other files as they are."""
+    whole = [_INDEX.sub(lambda match: "-" + "?" * len(match["total"]), one) for one in patterns]
+    return list(dict.fromkeys(whole))
+
+
+def shard_edits(finding: Finding, pipeline: Pipeline) -> tuple[FieldFix, ...]:
+    """Gives the edits for a finding about shards that are left out; none for another one."""
+    field = finding.fields[0] if finding.fields else ""
+    if finding.cause == "train_subsampled":
+        return (FieldFix(field, None),)
+    if finding.cause not in _CAUSES:
+        return ()
+    patterns = input_patterns(pipeline, evaluation=field.startswith("eval"))
+    whole = all_shards(patterns)
+    return (FieldFix(field, whole),) if whole != patterns else ()
 
 
 class Bench:

@@ -14,7 +14,6 @@ from typing import Any
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.inference.job import Pass, Variant
 from odapi_repro.evaluation.inference.model_edits import post_processing_of
-from odapi_repro.evaluation.inference.narrowed_nms import can_be_narrowed, narrowed
 
 STAGES = "stages"
 IS_COMPLETE = "is_complete"
@@ -22,6 +21,57 @@ _KEYS = ("detection_boxes", "detection_scores", "detection_classes", "num_detect
 _MASKS = "detection_masks"
 
 Forward = Callable[[Any, Any], dict[str, dict[str, Any]]]
+
+
+# Anchors whose best class is looked at; more pairs of anchor and class than that come along.
+MOST_ANCHORS = 2048
+
+Suppress = Callable[..., tuple[Any, ...]]
+
+
+def can_be_narrowed(processing: Any) -> bool:
+    """Whether a `PostProcessing` proto asks for plain NMS class by class."""
+    nms = processing.batch_non_max_suppression
+    return not (
+        # It lowers scores, so the order of candidates changes on the way.
+        nms.soft_nms_sigma > 0
+        or nms.use_class_agnostic_nms
+        or nms.use_combined_nms
+        or nms.use_partitioned_nms
+        or nms.use_static_shapes
+    )
+
+
+def narrowed(suppress: Suppress, processing: Any, on_complete: Callable[[Any], None]) -> Suppress:
+    """Gives an NMS function that leaves out candidates with low scores.
+
+    Args:
+        suppress: of `post_processing_builder.build`, for a proto that can be narrowed.
+        processing: the `PostProcessing` proto.
+        on_complete: gets a bool tensor [batch]: whether the detections of each image are those of
+            `suppress` itself, to the last bit; not called where there are few anchors anyway.
+    """
+    import tensorflow as tf
+
+    nms = processing.batch_non_max_suppression
+
+    def suppress_best(boxes: Any, scores: Any, **options: Any) -> tuple[Any, ...]:
+        anchors = scores.shape[1]
+        if anchors is not None and anchors <= MOST_ANCHORS:
+            return suppress(boxes, scores, **options)
+        best = tf.reduce_max(scores, axis=2)
+        rank = tf.minimum(MOST_ANCHORS, tf.shape(best)[1]) - 1
+        least = tf.raw_ops.NthElement(input=best, n=rank, reverse=True)
+        # All of equal scores stay, so that ties are broken as ever.
+        is_kept = scores >= least[:, tf.newaxis, tf.newaxis]
+        nothing = tf.constant(nms.score_threshold - 1.0, scores.dtype)
+        found = suppress(boxes, tf.where(is_kept, scores, nothing), **options)
+        loses = tf.reduce_any(~is_kept & (scores > nms.score_threshold), axis=[1, 2])
+        most = min(nms.max_total_detections, nms.max_detections_per_class * scores.shape[2])
+        on_complete(~loses | (found[-1] >= most))
+        return found
+
+    return suppress_best
 
 
 def variant_key(variant: Variant) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.evaluation.inference.averaging import average_checkpoints
+from odapi_repro.datasets.example import make_example
+from odapi_repro.errors import DataError, UserError
 from odapi_repro.evaluation.inference.forward import (
     IS_COMPLETE,
     Forward,
@@ -22,13 +24,126 @@ from odapi_repro.evaluation.inference.images import batches, decode, encoded_ima
 from odapi_repro.evaluation.inference.job import EvaluationJob, Pass
 from odapi_repro.evaluation.inference.model_edits import check_passes, model_of_pass
 from odapi_repro.evaluation.inference.network import build_model, input_size, restore
-from odapi_repro.evaluation.inference.saved_model import SavedDetector
 from odapi_repro.pipeline import load_pipeline
 
 # Batches of a pass that may be computed twice, on few candidates for NMS and on all.
 MOST_LOST = 4
 
 _Arrays = dict[str, dict[str, NDArray[Any]]]
+
+
+_SIGNATURE = "serving_default"
+_OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+_MASKS = "detection_masks"
+
+
+class SavedDetector:
+    """A SavedModel that was loaded, whatever of the exporter's inputs it takes.
+
+    Args:
+        folder: holds `saved_model.pb`.
+
+    Raises:
+        DataError: no SavedModel there, or not one of a detector.
+    """
+
+    def __init__(self, folder: str) -> None:
+        import tensorflow as tf
+
+        if not (Path(folder) / "saved_model.pb").is_file():
+            raise DataError(
+                "there is no saved_model.pb",
+                expected="the folder saved_model/ that exporter_main_v2 writes",
+                where=folder,
+            )
+        try:
+            # Its variables go with the last reference to it.
+            self._loaded = tf.saved_model.load(folder)
+            self._signature = self._loaded.signatures[_SIGNATURE]
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise DataError(
+                f"the SavedModel does not load: {str(error).splitlines()[0]}",
+                expected=f"a SavedModel with the signature {_SIGNATURE}",
+                mend="export it again with exporter_main_v2",
+                where=folder,
+            ) from error
+        inputs = self._signature.structured_input_signature[1]
+        outputs = self._signature.structured_outputs
+        if len(inputs) != 1 or not set(_OUTPUTS) <= set(outputs):
+            raise DataError(
+                f"this SavedModel takes {', '.join(inputs) or 'nothing'} and gives "
+                f"{', '.join(sorted(outputs))}",
+                expected=f"one input, and the outputs {', '.join(_OUTPUTS)}",
+                mend="export a detector with exporter_main_v2, without side inputs",
+                where=folder,
+            )
+        ((self._name, spec),) = inputs.items()
+        self._dtype = spec.dtype
+        self._takes_examples = _parses_examples(self._signature)
+
+    def detect(self, encoded: Any, image: Any, *, with_masks: bool) -> dict[str, NDArray[Any]]:
+        """Gives the detections of one image as `forward.compile_forward` does.
+
+        Args:
+            encoded: the encoded image, a string tensor.
+            image: the decoded one, uint8 [H, W, 3].
+            with_masks: whether masks are given, where the model has some.
+        """
+        import tensorflow as tf
+
+        if self._dtype == tf.string:
+            if self._takes_examples:
+                encoded = tf.constant(make_example({"image/encoded": encoded.numpy()}))
+            given = encoded[tf.newaxis]
+        else:
+            given = tf.cast(image, self._dtype)[tf.newaxis]
+        outputs = self._signature(**{self._name: given})
+        found = {key: outputs[key][0].numpy() for key in _OUTPUTS}
+        # The exporter counts classes from 1 (exporter_lib_v2.py, `label_id_offset`).
+        found["detection_classes"] = np.rint(found["detection_classes"]).astype(np.int64) - 1
+        if with_masks and _MASKS in outputs:
+            found[_MASKS] = outputs[_MASKS][0].numpy()
+        return found
+
+
+def _parses_examples(signature: Any) -> bool:
+    graph = signature.graph.as_graph_def()
+    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+    return any(node.op.startswith(("ParseExample", "ParseSingleExample")) for node in nodes)
+
+
+def average_checkpoints(prefixes: Sequence[str], model: Any) -> None:
+    """Sets the variables of a model to the mean of several checkpoints, with equal weights.
+
+    As stochastic weight averaging does (Izmailov et al. 2018, arXiv:1803.05407, algorithm 1), with
+    one difference: batch-norm moving means and variances are averaged like the weights; the paper
+    computes them anew by a pass over the training set. Means are taken in float64. What is no
+    float (counters) is taken from the last checkpoint.
+
+    Args:
+        prefixes: of checkpoints of one architecture (`.../ckpt-7`); at least one.
+        model: an OD API model that was built and called, so that its variables exist.
+
+    Raises:
+        UserError: no prefix.
+        DataError: a variable that a checkpoint lacks or holds in another shape; names both.
+    """
+    import tensorflow as tf
+
+    if not prefixes:
+        raise UserError("no checkpoint to average", expected="at least one prefix")
+    # Everything that a checkpoint of the model would hold: `model.variables` misses what Keras
+    # does not track.
+    nodes = tf.train.TrackableView(model).descendants()
+    variables = list({id(node): node for node in nodes if isinstance(node, tf.Variable)}.values())
+    floats = [variable for variable in variables if variable.dtype.is_floating]
+    sums: list[NDArray[np.float64]] = [np.zeros(variable.shape, np.float64) for variable in floats]
+    for prefix in prefixes:
+        restore(model, prefix)
+        for total, variable in zip(sums, floats, strict=True):
+            np.add(total, variable.numpy(), out=total)
+    for total, variable in zip(sums, floats, strict=True):
+        variable.assign((total / len(prefixes)).astype(variable.dtype.as_numpy_dtype))
 
 
 class BatchOutputs(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from odapi_repro.analysis.attribution import (
@@ -32,10 +32,16 @@ from odapi_repro.features.explain.explanation import (
     RaceChoice,
 )
 from odapi_repro.features.explain.grouping import grouped
-from odapi_repro.features.explain.reference_fields import reference_fields
 from odapi_repro.features.explain.user_deviations import FactorDeviation, deviations_as_factors
 from odapi_repro.features.explain.varied import Varied, sort_deviations
-from odapi_repro.pipeline import Circumstances, Pipeline, derive_quantities
+from odapi_repro.pipeline import (
+    Circumstances,
+    Pipeline,
+    derive_quantities,
+    read_recipe,
+    render_recipe,
+)
+from odapi_repro.pipeline.fields import field_differences
 from odapi_repro.trials.groundwork import Groundwork, TrialConditions, lay_groundwork
 from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.trial import Trial
@@ -43,6 +49,58 @@ from odapi_repro.trials.trial import Trial
 _ALL_CORNERS = 64
 # A race looks again at two and at five replicates more.
 _RACE_STEPS = (0, 2, 5)
+
+
+_TRAIN_FILES = "train_input_reader.tf_record_input_reader.input_path"
+
+
+def reference_fields(
+    reference: Pipeline,
+    levels: Mapping[str, tuple[Level, Level]],
+    factors: Collection[str],
+    *,
+    num_replicas: int = 1,
+) -> tuple[tuple[str, str], ...]:
+    """Gives field and value, as text, that bring some factors to the reference's level.
+
+    What they move along is among them: at a user's smaller batch the reference's number of images
+    takes more steps.
+
+    Args:
+        reference: at its own scale.
+        levels: factor -> (reference's, user's) level of every deviation that a factor expresses.
+        factors: those to mend, together.
+        num_replicas: of the reference.
+    """
+    before = _rendered(reference, levels, (), num_replicas)
+    after = _rendered(reference, levels, factors, num_replicas)
+    files = (
+        [(_TRAIN_FILES, f"the pattern that names all {levels['train_shards'][0].label} files")]
+        if "train_shards" in factors
+        else []
+    )
+    changed = field_differences(after.proto, before.proto)
+    return (*files, *((path, _text(value)) for path, value, _ in changed))
+
+
+def _rendered(
+    reference: Pipeline,
+    levels: Mapping[str, tuple[Level, Level]],
+    mended: Collection[str],
+    num_replicas: int,
+) -> Pipeline:
+    recipe = read_recipe(reference, num_replicas=num_replicas)
+    for name, (_, user) in levels.items():
+        # Which shards are read is a matter of files, which the reference leaves open.
+        if name not in mended and name != "train_shards":
+            recipe = FACTORS[name].edit(recipe, user)
+    return render_recipe(recipe, reference)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "left out"
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)

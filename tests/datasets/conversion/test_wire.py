@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from odapi_repro.datasets.conversion.wire import serialised
+from odapi_repro.datasets.conversion.shard import serialised
 from odapi_repro.datasets.example import make_example
 
 VALUES = (

@@ -62,7 +62,7 @@ def saved(tf: Any, tmp_path: Path) -> tuple[list[Any], list[str]]:
 
 
 def test_every_float_is_the_mean_and_a_counter_is_the_last_ones(tf: Any, saved: Any) -> None:
-    from odapi_repro.evaluation.inference.averaging import average_checkpoints
+    from odapi_repro.evaluation.inference.networks import average_checkpoints
 
     models, prefixes = saved
     model = make_model(tf, 9)
@@ -81,7 +81,7 @@ def test_every_float_is_the_mean_and_a_counter_is_the_last_ones(tf: Any, saved: 
 
 
 def test_the_average_of_one_checkpoint_is_the_checkpoint(tf: Any, saved: Any) -> None:
-    from odapi_repro.evaluation.inference.averaging import average_checkpoints
+    from odapi_repro.evaluation.inference.networks import average_checkpoints
 
     models, prefixes = saved
     model = make_model(tf, 9)
@@ -91,7 +91,7 @@ def test_the_average_of_one_checkpoint_is_the_checkpoint(tf: Any, saved: Any) ->
 
 
 def test_checkpoints_of_another_shape_are_refused(tf: Any, saved: Any, tmp_path: Path) -> None:
-    from odapi_repro.evaluation.inference.averaging import average_checkpoints
+    from odapi_repro.evaluation.inference.networks import average_checkpoints
 
     _, prefixes = saved
     wider = tf.train.Checkpoint(model=make_model(tf, 4, units=5)).save(str(tmp_path / "wide"))

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from object_detection.protos import post_processing_pb2
 
-from odapi_repro.evaluation.inference import narrowed_nms
-from odapi_repro.evaluation.inference.forward import IS_COMPLETE
-from odapi_repro.evaluation.inference.narrowed_nms import can_be_narrowed, narrowed
+from odapi_repro.evaluation.inference import forward as narrowed_nms
+from odapi_repro.evaluation.inference.forward import IS_COMPLETE, can_be_narrowed, narrowed
 from odapi_repro.evaluation.inference.networks import MOST_LOST, FallingBack
 
 ANCHORS, CLASSES = 4000, 3

@@ -26,7 +26,8 @@ from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
-from odapi_repro.evaluation.inference import narrowed_nms, networks
+from odapi_repro.evaluation.inference import forward as narrowed_nms
+from odapi_repro.evaluation.inference import networks
 from odapi_repro.evaluation.inference.forward import compile_forward
 from odapi_repro.evaluation.inference.job import (
     EvaluationJob,

@@ -15,9 +15,9 @@ from odapi_repro.features.explain.explain_plan import (
     ExplainRequest,
     ExplanationPlan,
     plan_explanation,
+    reference_fields,
 )
 from odapi_repro.features.explain.explanation import EXPLANATION_FILE
-from odapi_repro.features.explain.reference_fields import reference_fields
 from odapi_repro.features.explain.user_deviations import deviations_as_factors
 from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Pipeline, load_pipeline

@@ -16,8 +16,8 @@ from odapi_repro.evaluation.post_processing.fusion import (
 )
 from odapi_repro.evaluation.post_processing.suppression import nms
 from odapi_repro.factors.post_hoc import FusionStep
-from odapi_repro.features.sweep.cell_detections import detections_of_cell
 from odapi_repro.features.sweep.sweep_cells import PostHocCell, Source
+from odapi_repro.features.sweep.sweep_runner import detections_of_cell
 
 NAMES = ("a", "b", "c")
 
