@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
 from odapi_repro.ending import EXIT_DONE, EXIT_USAGE, guarded
 from odapi_repro.errors import UserError
-from odapi_repro.foreign_text import shown
+from odapi_repro.foreign_text import command_line, shown
 
 _HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "-helpfull", "--helpshort", "-helpshort"}
 
@@ -79,28 +81,48 @@ def _check_signs(argv: Sequence[str]) -> None:
             )
 
 
-def run_command(
-    main: Callable[[list[str]], int],
-    flag_values: flags.FlagValues,
-    argv: Sequence[str],
-    *,
-    name: str,
-    summary: str,
-) -> int:
-    """Runs one command and gives its exit code (docs/run.md#exit-codes).
+class Command:
+    """One command: its flags, and how it is run.
 
-    `main` gets the positional arguments after the flags were parsed. Whatever it raises is told in
-    one message on stderr: no exception leaves this function.
+    Args:
+        name: behind `odapi-repro`, e.g. `data show`.
+        summary: what it does, in one line.
     """
 
-    def run() -> int:
-        if _HELP_FLAGS.intersection(argv):
-            help_text = flag_values.get_help()
-            print(f"python -m odapi_repro.{name}: {summary}\n\nflags:\n{help_text}", flush=True)
-            return EXIT_DONE
-        return main(parse_flags(flag_values, argv))
+    def __init__(self, name: str, summary: str) -> None:
+        self.flags = flags.FlagValues()
 
-    return guarded(run, name=name)
+        def of(define: Callable[..., object], **fixed: Any) -> Callable[..., object]:
+            return functools.partial(define, flag_values=self.flags, **fixed)
+
+        self.string, self.strings = of(flags.DEFINE_string), of(flags.DEFINE_multi_string)
+        self.list, self.enum = of(flags.DEFINE_list), of(flags.DEFINE_enum)
+        self.boolean, self.alias = of(flags.DEFINE_bool), of(flags.DEFINE_alias)
+        self.number, self.integer = of(flags.DEFINE_float), of(flags.DEFINE_integer)
+        self.count = of(flags.DEFINE_integer, lower_bound=1)
+        self._name, self._summary = name, summary
+
+    def run(self, main: Callable[[list[str], str], int], argv: Sequence[str] | None) -> int:
+        """Runs the command and gives its exit code (docs/run.md#exit-codes).
+
+        Args:
+            main: gets the positional arguments, after the flags were parsed, and the command as it
+                is typed. Whatever it raises is told in one message on stderr: no exception leaves
+                this function.
+            argv: what was typed behind the name; by default what this program was called with.
+        """
+        arguments = sys.argv[1:] if argv is None else argv
+        module, *rest = self._name.split()
+
+        def run() -> int:
+            if _HELP_FLAGS.intersection(arguments):
+                typed = f"python -m odapi_repro.{self._name}"
+                print(f"{typed}: {self._summary}\n\nflags:\n{self.flags.get_help()}", flush=True)
+                return EXIT_DONE
+            typed = command_line(["python", "-m", f"odapi_repro.{module}", *rest, *arguments])
+            return main(parse_flags(self.flags, arguments), typed)
+
+        return guarded(run, name=self._name)
 
 
 def dispatch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -10,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags
-
-from odapi_repro.command import run_command
+from odapi_repro.command import Command
 from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import EnvironmentMissing, UserError
@@ -30,43 +27,41 @@ FAIL_ON = ("fatal", "critical", "warning", "info", NEVER)
 _NAMED = ("train_records", "eval_records", "label_map")
 _DRAWS = 3
 
-FLAGS = flags.FlagValues()
-_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
-_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string("pipeline", None, "pipeline.config that is to read the records (also without the flag)")
-flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
-_string(
+_cli = Command("data check", SUMMARY)
+FLAGS = _cli.flags
+_cli.string("pipeline", None, "pipeline.config that is to read the records (also without the flag)")
+_cli.alias("pipeline_config_path", "pipeline")
+_cli.string(
     "data",
     "",
     "embedded, or a folder of records and a label map, also without the flag, as record files and "
     "globs are; without any data the records that the config names",
 )
-_string("train_records", "", "globs of training records, comma-separated; go before --data")
-_string("eval_records", "", "globs of evaluation records, comma-separated; go before --data")
-_string("label_map", "", "label map of the records")
-_string("annotations", "", "COCO json that the training records were made from: box by box")
-_string("eval_annotations", "", "the same for the evaluation records")
-_integer(
+_cli.string("train_records", "", "globs of training records, comma-separated; go before --data")
+_cli.string("eval_records", "", "globs of evaluation records, comma-separated; go before --data")
+_cli.string("label_map", "", "label map of the records")
+_cli.string("annotations", "", "COCO json that the training records were made from: box by box")
+_cli.string("eval_annotations", "", "the same for the evaluation records")
+_cli.integer(
     "augmented_images",
     100,
     "with a config: images sent through its own augmentation, which needs TensorFlow; 0: none",
     lower_bound=0,
 )
-_integer("seed", 0, "of the choice of these images, and of augmentation", lower_bound=0)
-_integer("workers", None, "processes; as many as there are cores by default", lower_bound=1)
-_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
-_enum("format", "text", FORMATS, "how to print it")
-_enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least this severe")
+_cli.integer("seed", 0, "of the choice of these images, and of augmentation", lower_bound=0)
+_cli.integer("workers", None, "processes; as many as there are cores by default", lower_bound=1)
+_cli.integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
+_cli.enum("format", "text", FORMATS, "how to print it")
+_cli.enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least this severe")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    return run_command(_run, FLAGS, arguments, name="data check", summary=SUMMARY)
+    return _cli.run(_run, argv)
 
 
-def _run(positional: list[str]) -> int:
+def _run(positional: list[str], command: str) -> int:
+    del command
     from odapi_repro.datasets.census.source_annotations import read_source_annotations
     from odapi_repro.datasets.workers.worker_pool import available_cores
     from odapi_repro.diagnosis.checked_data import (

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags
-
-from odapi_repro.command import run_command
+from odapi_repro.command import Command
 from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import ConfigError, UserError
-from odapi_repro.foreign_text import command_line
 
 if TYPE_CHECKING:
     from odapi_repro.pipeline import Pipeline
@@ -23,48 +19,42 @@ if TYPE_CHECKING:
 SUMMARY = "contact sheets, histograms and anchors; also after the pipeline's own augmentation"
 SPLITS = ("train", "val", "both")
 
-FLAGS = flags.FlagValues()
-_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
-_string("pipeline", None, "pipeline.config: its augmentation, its input size and its anchors")
-flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
-_string(
+_cli = Command("data show", SUMMARY)
+FLAGS = _cli.flags
+_cli.string("pipeline", None, "pipeline.config: its augmentation, its input size and its anchors")
+_cli.alias("pipeline_config_path", "pipeline")
+_cli.string(
     "data",
     None,
     "embedded, or a folder with train* and val* records and a label map; without any data flag the "
     "config's own readers are followed",
 )
-_string("train_records", None, "globs of training records, comma-separated")
-_string("eval_records", None, "globs of evaluation records, comma-separated")
-_string("label_map", None, "label map of the records")
-flags.DEFINE_enum("split", None, SPLITS, "which records; those named, or train", flag_values=FLAGS)
-_integer("images", 24, "images on the contact sheets", lower_bound=1, upper_bound=1000)
-_integer("draws", 3, "augmented draws of each; 0: none, no TensorFlow", lower_bound=0)
-flags.DEFINE_list(
+_cli.string("train_records", None, "globs of training records, comma-separated")
+_cli.string("eval_records", None, "globs of evaluation records, comma-separated")
+_cli.string("label_map", None, "label map of the records")
+_cli.enum("split", None, SPLITS, "which records; those named, or train")
+_cli.integer("images", 24, "images on the contact sheets", lower_bound=1, upper_bound=1000)
+_cli.integer("draws", 3, "augmented draws of each; 0: none, no TensorFlow", lower_bound=0)
+_cli.list(
     "only",
     [],
     "which images: crowd, empty, small (an object below 32 x 32 pixels), wrong (a box that leaves "
     "the image or has no area, an unknown class), or names of classes; any of those named",
-    flag_values=FLAGS,
 )
-flags.DEFINE_list("source_ids", [], "show these images", flag_values=FLAGS)
-flags.DEFINE_bool("masks", True, "tint the masks", flag_values=FLAGS)
-_integer("tile", 320, "side of an image on the sheets, in pixels", lower_bound=96, upper_bound=2048)
-_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
-_integer("boxes_limit", None, "compare at most so many objects with the anchors", lower_bound=1)
-_integer("seed", 0, "of the choice of images and of augmentation", lower_bound=0)
-_string("output_dir", "data_show", "where pictures, README.md and show.json go")
+_cli.list("source_ids", [], "show these images")
+_cli.boolean("masks", True, "tint the masks")
+_cli.integer(
+    "tile", 320, "side of an image on the sheets, in pixels", lower_bound=96, upper_bound=2048
+)
+_cli.integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image may have", lower_bound=1)
+_cli.integer("boxes_limit", None, "compare at most so many objects with the anchors", lower_bound=1)
+_cli.integer("seed", 0, "of the choice of images and of augmentation", lower_bound=0)
+_cli.string("output_dir", "data_show", "where pictures, README.md and show.json go")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-
-    def run(positional: list[str]) -> int:
-        given = ["python", "-m", "odapi_repro.data", "show", *arguments]
-        return _run(positional, command_line(given))
-
-    return run_command(run, FLAGS, arguments, name="data show", summary=SUMMARY)
+    return _cli.run(_run, argv)
 
 
 def _run(positional: list[str], command: str) -> int:

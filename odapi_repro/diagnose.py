@@ -5,16 +5,13 @@ from __future__ import annotations
 from odapi_repro.startup import loaded
 
 # isort: split
-import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags
-
-from odapi_repro.command import run_command
+from odapi_repro.command import Command
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.outcome import Diagnosis, examine, examine_run
 from odapi_repro.diagnosis.render.diagnosis_page import print_diagnoses
@@ -41,54 +38,53 @@ _MOST_STEPS = 2**32 - 1
 _MOST_IMAGES = 10**12
 _MOST_REPLICAS = 10**6
 
-FLAGS = flags.FlagValues()
-_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
-_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string(
+_cli = Command("diagnose", SUMMARY)
+FLAGS = _cli.flags
+_cli.string(
     "pipeline",
     None,
     "pipeline.config to diagnose (also without the flag, and several); - is standard input",
 )
-flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
-_string("reference", None, "what to compare with; the nearest of the catalogue by default")
-_enum("format", "text", FORMATS, "how to print it")
-_enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least this severe")
-_integer(
+_cli.alias("pipeline_config_path", "pipeline")
+_cli.string("reference", None, "what to compare with; the nearest of the catalogue by default")
+_cli.enum("format", "text", FORMATS, "how to print it")
+_cli.enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least this severe")
+_cli.count(
     "num_train_steps",
     None,
     "steps of the run where model_main_tf2 is told so: overrides num_steps, not the schedule",
     upper_bound=_MOST_STEPS,
 )
-_integer("train_images", None, "images in the training records", upper_bound=_MOST_IMAGES)
-_integer("replicas", None, "replicas that share a batch", upper_bound=_MOST_REPLICAS)
-_integer("checkpoint_every_n", 1000, "as given to model_main_tf2", upper_bound=_MOST_STEPS)
-_string("run", None, "model_dir of a training: its losses, rates, evaluations and checkpoints too")
-flags.DEFINE_bool(
+_cli.count("train_images", None, "images in the training records", upper_bound=_MOST_IMAGES)
+_cli.count("replicas", None, "replicas that share a batch", upper_bound=_MOST_REPLICAS)
+_cli.count("checkpoint_every_n", 1000, "as given to model_main_tf2", upper_bound=_MOST_STEPS)
+_cli.string(
+    "run", None, "model_dir of a training: its losses, rates, evaluations and checkpoints too"
+)
+_cli.boolean(
     "check_data",
     False,
     "read every record that the config names, too, and rank what is wrong with it among the "
     "findings; `data check` tells more",
-    flag_values=FLAGS,
 )
-_string(
+_cli.string(
     "explain",
     None,
     "a rule's code, its name, a cause, `all` or `quantities`: print the page, and what the rule "
     "found if a config is given",
 )
-_string(
+_cli.string(
     "plot", None, "FILE.png or FILE.svg: the learning rate over images seen, beside the reference's"
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    return run_command(_run, FLAGS, arguments, name="diagnose", summary=SUMMARY)
+    return _cli.run(_run, argv)
 
 
-def _run(positional: list[str]) -> int:
+def _run(positional: list[str], command: str) -> int:
+    del command
     configs = [*positional, *([FLAGS.pipeline] if FLAGS.pipeline else [])]
     _check_flags(configs)
     if FLAGS.explain and not configs and not FLAGS.run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
@@ -10,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from absl import flags
-
-from odapi_repro.command import run_command
+from odapi_repro.command import Command
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.page.blocks import Facts, Headline, Page, code
@@ -33,27 +30,26 @@ _MOST_STEPS = 2**32 - 1
 _MOST_IMAGES = 10**12
 _MOST_REPLICAS = 10**6
 
-FLAGS = flags.FlagValues()
-_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
-_string(
+_cli = Command("diff", SUMMARY)
+FLAGS = _cli.flags
+_cli.string(
     "pipeline",
     None,
     "first config (also without the flag); a file, - for stdin, or a name of the catalogue",
 )
-flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
-_string("reference", None, "second config by its name in the catalogue; by default the nearest")
-flags.DEFINE_enum("format", "text", FORMATS, "how to print it", flag_values=FLAGS)
-_integer(
+_cli.alias("pipeline_config_path", "pipeline")
+_cli.string("reference", None, "second config by its name in the catalogue; by default the nearest")
+_cli.enum("format", "text", FORMATS, "how to print it")
+_cli.count(
     "num_train_steps",
     None,
     "steps of the files where model_main_tf2 is told so: overrides num_steps, not the schedule",
     upper_bound=_MOST_STEPS,
 )
-_integer(
+_cli.count(
     "train_images", None, "images in the training records of the files", upper_bound=_MOST_IMAGES
 )
-_integer("replicas", None, "replicas that share a batch of the files", upper_bound=_MOST_REPLICAS)
+_cli.count("replicas", None, "replicas that share a batch of the files", upper_bound=_MOST_REPLICAS)
 
 
 @dataclass(frozen=True)
@@ -75,11 +71,11 @@ class _Side:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code: 0 whether or not the two differ."""
-    arguments = sys.argv[1:] if argv is None else argv
-    return run_command(_run, FLAGS, arguments, name="diff", summary=SUMMARY)
+    return _cli.run(_run, argv)
 
 
-def _run(positional: list[str]) -> int:
+def _run(positional: list[str], command: str) -> int:
+    del command
     a, b = _sides(positional)
     # Only a comparison needs the rest; a wrong name is answered before it is imported.
     from odapi_repro.diagnosis.deviations import find_deviations

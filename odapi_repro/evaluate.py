@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags
-
-from odapi_repro.command import run_command
+from odapi_repro.command import Command
 from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.coco_data import detections_of
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.subject import Subject, labels
-from odapi_repro.foreign_text import command_line, shown
+from odapi_repro.foreign_text import shown
 from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.results_folder import README
 from odapi_repro.page.terminal_page import Terminal, terminal_page
@@ -36,67 +33,65 @@ SUMMARY = "COCO's metrics of a checkpoint or a results file, with intervals and 
 FORMATS = ("text", "json", "markdown")
 IOU_TYPES = ("auto", "bbox", "segm", "both")
 
-FLAGS = flags.FlagValues()
-_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
-_bool = functools.partial(flags.DEFINE_bool, flag_values=FLAGS)
-_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string(
+_cli = Command("evaluate", SUMMARY)
+FLAGS = _cli.flags
+_cli.string(
     "detections", None, "results file in COCO's format (.json or .json.gz), instead of --checkpoint"
 )
-_string(
+_cli.string(
     "checkpoint",
     None,
     "what to evaluate: a training folder, a ckpt-N prefix, an unpacked zoo archive, a SavedModel "
     "or a trial's folder runs/<id>",
 )
-_string(
+_cli.string(
     "against",
     None,
     "a second results file or checkpoint, on the same images: differences with paired intervals",
 )
-_string("pipeline", None, "pipeline.config of the checkpoint; by default the one that lies with it")
-flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
-_string("ground_truth", None, "COCO instances file (.json or .json.gz)")
-_string("images", None, "folder of the images that --ground_truth names")
-_string(
+_cli.string(
+    "pipeline", None, "pipeline.config of the checkpoint; by default the one that lies with it"
+)
+_cli.alias("pipeline_config_path", "pipeline")
+_cli.string("ground_truth", None, "COCO instances file (.json or .json.gz)")
+_cli.string("images", None, "folder of the images that --ground_truth names")
+_cli.string(
     "data",
     None,
     "embedded, or a folder with train* and val* records and a label map; without any data flag the "
     "config's own eval_input_reader is followed",
 )
-_string("eval_records", None, "globs of records to evaluate on, comma-separated")
-_string("label_map", None, "label map of the records")
-_enum("iou_type", "auto", IOU_TYPES, "boxes, masks or both; auto: all that there is")
-_enum("engine", "hotcoco", ("hotcoco", "pycocotools"), "what scores; the numbers are the same")
-_integer("resamples", 1000, "resamples of the images for the intervals; 0: none", lower_bound=0)
-flags.DEFINE_float(
-    "confidence", 0.95, "of the intervals", lower_bound=0.5, upper_bound=0.999, flag_values=FLAGS
+_cli.string("eval_records", None, "globs of records to evaluate on, comma-separated")
+_cli.string("label_map", None, "label map of the records")
+_cli.enum("iou_type", "auto", IOU_TYPES, "boxes, masks or both; auto: all that there is")
+_cli.enum("engine", "hotcoco", ("hotcoco", "pycocotools"), "what scores; the numbers are the same")
+_cli.integer("resamples", 1000, "resamples of the images for the intervals; 0: none", lower_bound=0)
+_cli.number("confidence", 0.95, "of the intervals", lower_bound=0.5, upper_bound=0.999)
+_cli.integer("seed", 0, "of the resamples", lower_bound=0)
+_cli.boolean(
+    "stages", True, "of a Faster or Mask R-CNN checkpoint: the stages at which objects are lost"
 )
-_integer("seed", 0, "of the resamples", lower_bound=0)
-_bool("stages", True, "of a Faster or Mask R-CNN checkpoint: the stages at which objects are lost")
-_bool("per_class", False, "print the table of classes, too")
-_enum("format", "text", FORMATS, "what is printed")
-_string("name", None, "name of the folder in --results_dir; made of what is evaluated by default")
-_string("results_dir", "results", "where tables, plots and pictures go")
-_bool("no_report", False, "print only, write nothing to --results_dir")
-_integer("pictures", 12, "images on each page of pictures; 0: no pictures", lower_bound=0)
-_integer("max_image_pixels", IMAGE_PIXELS, "pixels that an image or a mask may have", lower_bound=1)
-_integer("max_unpacked_bytes", JSON_BYTES, "bytes that a .json.gz may unpack to", lower_bound=1)
-_string("runs_dir", "runs", "where detections are kept, so that they are not made again")
-_enum("device", "auto", ("auto", "cpu", "gpu"), "where the checkpoint runs")
-_integer("batch_size", None, "images in a batch of the checkpoint", lower_bound=1)
-_integer("sample_1_of_n_eval_examples", None, "evaluate one image of n", lower_bound=1)
+_cli.boolean("per_class", False, "print the table of classes, too")
+_cli.enum("format", "text", FORMATS, "what is printed")
+_cli.string(
+    "name", None, "name of the folder in --results_dir; made of what is evaluated by default"
+)
+_cli.string("results_dir", "results", "where tables, plots and pictures go")
+_cli.boolean("no_report", False, "print only, write nothing to --results_dir")
+_cli.integer("pictures", 12, "images on each page of pictures; 0: no pictures", lower_bound=0)
+_cli.integer(
+    "max_image_pixels", IMAGE_PIXELS, "pixels that an image or a mask may have", lower_bound=1
+)
+_cli.integer("max_unpacked_bytes", JSON_BYTES, "bytes that a .json.gz may unpack to", lower_bound=1)
+_cli.string("runs_dir", "runs", "where detections are kept, so that they are not made again")
+_cli.enum("device", "auto", ("auto", "cpu", "gpu"), "where the checkpoint runs")
+_cli.integer("batch_size", None, "images in a batch of the checkpoint", lower_bound=1)
+_cli.integer("sample_1_of_n_eval_examples", None, "evaluate one image of n", lower_bound=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-
-    def run(positional: list[str]) -> int:
-        return _run(positional, command_line(["python", "-m", "odapi_repro.evaluate", *arguments]))
-
-    return run_command(run, FLAGS, arguments, name="evaluate", summary=SUMMARY)
+    return _cli.run(_run, argv)
 
 
 def _run(positional: list[str], command: str) -> int:

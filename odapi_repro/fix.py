@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from absl import flags
-
-from odapi_repro.command import run_command
+from odapi_repro.command import Command
 from odapi_repro.diagnosis.config_text import read_config_text
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import GOALS, Constraints, kept_factor, mend_config
@@ -24,7 +21,7 @@ from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.files import write_whole
-from odapi_repro.foreign_text import command_line, shown, shown_lines
+from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.page.terminal_page import print_page, print_text
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.edit_text import rewrite_text
@@ -42,63 +39,54 @@ STDOUT = "-"
 _MOST_STEPS = 2**32 - 1
 _MOST_BATCH = 2**31 - 1
 
-FLAGS = flags.FlagValues()
-_string = functools.partial(flags.DEFINE_string, flag_values=FLAGS)
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS, lower_bound=1)
-_float = functools.partial(flags.DEFINE_float, flag_values=FLAGS)
-_bool = functools.partial(flags.DEFINE_bool, flag_values=FLAGS)
-_enum = functools.partial(flags.DEFINE_enum, flag_values=FLAGS)
-_string(
+_cli = Command("fix", SUMMARY)
+FLAGS = _cli.flags
+_cli.string(
     "pipeline",
     None,
     "pipeline.config to mend (may be given without the flag, too); - is standard input",
 )
-flags.DEFINE_alias("pipeline_config_path", "pipeline", flag_values=FLAGS)
-_string("reference", None, "what to reach; the nearest of the catalogue by default")
-flags.DEFINE_list(
-    "keep", [], "what stays as it is, e.g. batch_size,image_size,optimizer", flag_values=FLAGS
-)
-_enum(
+_cli.alias("pipeline_config_path", "pipeline")
+_cli.string("reference", None, "what to reach; the nearest of the catalogue by default")
+_cli.list("keep", [], "what stays as it is, e.g. batch_size,image_size,optimizer")
+_cli.enum(
     "goal",
     None,
     GOALS,
     "reproduce: the reference's own training; fine_tune: a short one from its published detector; "
     "by default fine_tune where the config restores a detector",
 )
-_integer("replicas", 1, "replicas that share a batch", upper_bound=_MOST_BATCH)
-_integer(
+_cli.count("replicas", 1, "replicas that share a batch", upper_bound=_MOST_BATCH)
+_cli.count(
     "max_batch",
     None,
     "largest global batch that fits all replicas together; by default the config's own",
     upper_bound=_MOST_BATCH,
 )
-_integer("steps", None, "steps of the run", upper_bound=_MOST_STEPS)
-flags.DEFINE_alias("num_train_steps", "steps", flag_values=FLAGS)
-_float("epochs", None, "passes over the training images, in place of --steps")
-_integer("train_images", None, "images in the training records", upper_bound=10**12)
-_float("images_per_second", None, "images that your hardware trains in a second")
-_float("hours", None, "hours that the run may take; needs --images_per_second")
-_string(
+_cli.count("steps", None, "steps of the run", upper_bound=_MOST_STEPS)
+_cli.alias("num_train_steps", "steps")
+_cli.number("epochs", None, "passes over the training images, in place of --steps")
+_cli.count("train_images", None, "images in the training records", upper_bound=10**12)
+_cli.number("images_per_second", None, "images that your hardware trains in a second")
+_cli.number("hours", None, "hours that the run may take; needs --images_per_second")
+_cli.string(
     "output",
     None,
     "file to write, - for stdout; by default NAME.fixed.config beside the input, stdout "
     "for one from standard input",
 )
-_bool("overwrite", False, "write although the file exists")
-_bool("dry_run", False, "tell everything and write nothing")
-_bool("diff", False, "print a unified diff, too")
-_enum("format", "text", FORMATS, "how the summary is printed")
-_enum("fail_on", NEVER, FAIL_ON, "exit with 1 when the result has a finding at least this severe")
+_cli.boolean("overwrite", False, "write although the file exists")
+_cli.boolean("dry_run", False, "tell everything and write nothing")
+_cli.boolean("diff", False, "print a unified diff, too")
+_cli.enum("format", "text", FORMATS, "how the summary is printed")
+_cli.enum(
+    "fail_on", NEVER, FAIL_ON, "exit with 1 when the result has a finding at least this severe"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-
-    def run(positional: list[str]) -> int:
-        return _run(positional, command_line(["python", "-m", "odapi_repro.fix", *arguments]))
-
-    return run_command(run, FLAGS, arguments, name="fix", summary=SUMMARY)
+    return _cli.run(_run, argv)
 
 
 def _run(positional: list[str], command: str) -> int:

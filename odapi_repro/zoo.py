@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from absl import flags
-
-from odapi_repro.command import nearest, run_command
+from odapi_repro.command import Command, nearest
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.features.zoo_pages import (
@@ -35,51 +33,44 @@ FORMATS = ("text", "json", "markdown", "csv")
 _PAGES = ("text", "markdown")
 
 
-def _define_flags() -> flags.FlagValues:
-    values = flags.FlagValues()
-    flags.DEFINE_enum("format", "text", FORMATS, "How it is printed.", flag_values=values)
-    flags.DEFINE_bool(
-        "config", False, "Print the pipeline.config of the reference.", flag_values=values
-    )
-    flags.DEFINE_enum(
-        "family",
-        None,
-        list(dict.fromkeys(reference.family for reference in REFERENCES.values())),
-        "List the references of this family only.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "effects",
-        False,
-        "List published effect sizes; after it the name of a factor, for its figures and sources.",
-        flag_values=values,
-    )
-    return values
+_cli = Command("zoo", SUMMARY)
+FLAGS = _cli.flags
+_cli.enum("format", "text", FORMATS, "How it is printed.")
+_cli.boolean("config", False, "Print the pipeline.config of the reference.")
+_cli.enum(
+    "family",
+    None,
+    list(dict.fromkeys(reference.family for reference in REFERENCES.values())),
+    "List the references of this family only.",
+)
+_cli.boolean(
+    "effects",
+    False,
+    "List published effect sizes; after it the name of a factor, for its figures and sources.",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the list, one reference, its config, or effects; gives the exit code."""
-    values = _define_flags()
-
-    def command(positional: list[str]) -> int:
-        _check(positional, values)
-        name = positional[0] if positional else None
-        if values.effects:
-            _print_effects(name, values.format)
-        elif name is None:
-            _print_list(values.family, values.format)
-        elif values.config:
-            print(reference_named(name).config_text(), end="")
-        else:
-            _print_one(reference_named(name), values.format)
-        return EXIT_DONE
-
-    return run_command(
-        command, values, sys.argv[1:] if argv is None else argv, name="zoo", summary=SUMMARY
-    )
+    return _cli.run(_run, argv)
 
 
-def _check(positional: Sequence[str], values: flags.FlagValues) -> None:
+def _run(positional: list[str], command: str) -> int:
+    del command
+    _check(positional)
+    name = positional[0] if positional else None
+    if FLAGS.effects:
+        _print_effects(name, FLAGS.format)
+    elif name is None:
+        _print_list(FLAGS.family, FLAGS.format)
+    elif FLAGS.config:
+        print(reference_named(name).config_text(), end="")
+    else:
+        _print_one(reference_named(name), FLAGS.format)
+    return EXIT_DONE
+
+
+def _check(positional: Sequence[str]) -> None:
     """Refuses what does not go together."""
     if len(positional) > 1:
         raise UserError(
@@ -87,17 +78,17 @@ def _check(positional: Sequence[str], values: flags.FlagValues) -> None:
             expected="one reference or, with --effects, one factor",
             mend=f"zoo {positional[0]}",
         )
-    if values.config and not positional:
+    if FLAGS.config and not positional:
         raise UserError(
             "--config without the name of a reference",
             expected="the reference whose pipeline.config is wanted",
             mend="zoo efficientdet_d3 --config",
         )
     pairs = (
-        ("--effects", values.effects, "--config", values.config),
-        ("--effects", values.effects, "--family", values.family),
-        ("--config", values.config, f"--format {values.format}", values.format != "text"),
-        ("--family", values.family, "the name of a reference", bool(positional)),
+        ("--effects", FLAGS.effects, "--config", FLAGS.config),
+        ("--effects", FLAGS.effects, "--family", FLAGS.family),
+        ("--config", FLAGS.config, f"--format {FLAGS.format}", FLAGS.format != "text"),
+        ("--family", FLAGS.family, "the name of a reference", bool(positional)),
     )
     for one, one_given, other, other_given in pairs:
         if one_given and other_given:
