@@ -1,6 +1,6 @@
 """Effects and their uncertainty: pure functions on tables of trials."""
 
-from odapi_repro.analysis.effects import Contrast, contrasts, effects_table
+from odapi_repro.analysis.effects import Contrast, contrasts
 from odapi_repro.analysis.levels import LevelSummary, summarize_levels
 from odapi_repro.analysis.multiplicity import holm
 from odapi_repro.analysis.power import minimum_detectable_effect
@@ -23,7 +23,6 @@ __all__ = [
     "LevelSummary",
     "check_trials",
     "contrasts",
-    "effects_table",
     "holm",
     "minimum_detectable_effect",
     "order_columns",

@@ -21,7 +21,7 @@ Rules, all of them printed beside the numbers:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -34,6 +34,7 @@ from odapi_repro.analysis.cells import (
     cell,
     outcomes,
 )
+from odapi_repro.analysis.effect import Effect, columns_of
 from odapi_repro.analysis.intervals import (
     PooledVariance,
     equivalence_p,
@@ -41,27 +42,18 @@ from odapi_repro.analysis.intervals import (
     pool_variance,
 )
 from odapi_repro.analysis.trials import check_trials
-from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, Verdict, judge
+from odapi_repro.analysis.verdicts import LOWER_IS_BETTER, judge
 from odapi_repro.factors.axes import Axis
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Effect):
     """One level against the reference level of its factor, on one metric.
 
     Attributes:
-        factor, from_level, to_level: `to_level` minus `from_level`, which is the reference.
-        metric: a column of the table of trials.
-        delta, se, low, high: in the metric's unit; NaN where they cannot be had.
-        n: replicates on the side that has fewer.
-        verdict: see the module.
         method: `pooled`, `welch`, `single_run`, `no_spread`, or `no_data`.
         n_from, n_to: replicates that count, over all combinations of a grid.
-        simultaneous: whether the interval holds jointly with the others.
         estimand: `ap_or_0` (a diverged trial counts for 0) or `given_convergence` (it is dropped).
-        df: degrees of freedom of `se`.
-        p_holm, p_equivalence_holm: adjusted p-values of no effect and of no equivalence.
-        margin: half-width of the range called equivalent; NaN: not tested.
         p_diverged_from, p_diverged_to: share of the finished replicates that diverged.
         left_out: trials of these cells that failed, were interrupted or have not run.
         combinations: combinations of the other factors that the effect is averaged over.
@@ -70,39 +62,23 @@ class Contrast:
             those of combinations that only one side has, too.
     """
 
-    factor: str
-    from_level: str
-    to_level: str
-    metric: str
-    delta: float
-    se: float
-    low: float
-    high: float
-    n: int
-    verdict: Verdict
-    method: str
-    n_from: int
-    n_to: int
-    simultaneous: bool
-    estimand: Estimand
-    df: float
-    p_holm: float
-    p_equivalence_holm: float
-    margin: float
-    p_diverged_from: float
-    p_diverged_to: float
-    left_out: int
-    combinations: int
-    held: str
+    n_from: int = 0
+    n_to: int = 0
+    estimand: Estimand = AP_OR_0
+    p_diverged_from: float = math.nan
+    p_diverged_to: float = math.nan
+    left_out: int = 0
+    combinations: int = 0
+    held: str = ""
     finished_from: int = 0
     finished_to: int = 0
 
 
-EFFECTS_COLUMNS = tuple(
-    {"from_level": "from", "to_level": "to"}.get(name, name)
-    for name in Contrast.__dataclass_fields__
+EFFECTS_COLUMNS = columns_of(
+    *("method", "n_from", "n_to", "simultaneous", "estimand", "df", "p_holm", "p_equivalence_holm"),
+    *("margin", "p_diverged_from", "p_diverged_to", "left_out", "combinations", "held"),
+    *("finished_from", "finished_to"),
 )
-"""The columns of effects.csv; the first ten are a contract, the rest may grow."""
 
 
 def contrasts(
@@ -143,14 +119,6 @@ def contrasts(
             by_metric[metric] = judge(family, alpha=1 - confidence)
         rows += [row for together in zip(*by_metric.values(), strict=True) for row in together]
     return rows
-
-
-def effects_table(rows: Iterable[Contrast]) -> pd.DataFrame:
-    """The contrasts as the table that effects.csv holds."""
-    names = list(Contrast.__dataclass_fields__)
-    return pd.DataFrame(
-        [[getattr(row, name) for name in names] for row in rows], columns=list(EFFECTS_COLUMNS)
-    )
 
 
 def study_variance(
@@ -216,15 +184,9 @@ def _blank(
         low=math.nan,
         high=math.nan,
         n=min(n_from, n_to),
-        verdict="unresolved",
-        method="no_data",
         n_from=n_from,
         n_to=n_to,
-        simultaneous=False,
         estimand=estimand,
-        df=math.nan,
-        p_holm=math.nan,
-        p_equivalence_holm=math.nan,
         margin=margin,
         p_diverged_from=_share_diverged([pair[0] for pair in pairs]),
         p_diverged_to=_share_diverged([pair[1] for pair in pairs]),

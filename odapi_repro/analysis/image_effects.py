@@ -15,57 +15,26 @@ the standard error of a paired bootstrap over them. Rules, printed beside the nu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import pandas as pd
 from scipy import special
 
-from odapi_repro.analysis.multiplicity import holm
-from odapi_repro.analysis.verdicts import Verdict
+from odapi_repro.analysis.effect import Effect, columns_of
+from odapi_repro.analysis.verdicts import judge
 
 
 @dataclass(frozen=True)
-class ImageEffect:
-    """One level against the pipeline's own, on one metric and the same images.
+class ImageEffect(Effect):
+    """One level against the pipeline's own, on one metric and the same images; `n` of them."""
 
-    Attributes:
-        factor, from_level, to_level: `to_level` minus `from_level`.
-        metric: a column of trials.csv.
-        delta, se, low, high: in points; NaN where there is nothing to score.
-        n: images.
-        verdict: see the module.
-        method: `image_bootstrap`, or `no_data`.
-        simultaneous: whether the interval holds jointly with the others.
-        df: degrees of freedom of `se`; NaN for a normal test.
-        p_holm, p_equivalence_holm: adjusted p-values of no effect and of no equivalence.
-        margin: half-width of the range called equivalent, in points.
-    """
-
-    factor: str
-    from_level: str
-    to_level: str
-    metric: str
-    delta: float
-    se: float
-    low: float
-    high: float
-    n: int
-    verdict: Verdict = "unresolved"
     method: str = "image_bootstrap"
-    simultaneous: bool = False
-    df: float = math.nan
-    p_holm: float = math.nan
-    p_equivalence_holm: float = math.nan
-    margin: float = math.nan
 
 
-IMAGE_EFFECTS_COLUMNS: Final = tuple(
-    {"from_level": "from", "to_level": "to"}.get(name, name)
-    for name in ImageEffect.__dataclass_fields__
+IMAGE_EFFECTS_COLUMNS: Final = columns_of(
+    *("method", "simultaneous", "df", "p_holm", "p_equivalence_holm", "margin")
 )
-"""The columns of effects.csv; the first ten are a contract, the rest may grow."""
 
 
 def judge_image_effects(
@@ -78,46 +47,22 @@ def judge_image_effects(
         margin: half-width of equivalence in points.
         confidence: tests are at 1 - confidence.
     """
-    rows = list(effects)
-    judged = list(rows)
-    for metric in dict.fromkeys(row.metric for row in rows):
-        places = [index for index, row in enumerate(rows) if row.metric == metric]
-        family = [rows[index] for index in places]
-        for index, row in zip(places, _family(family, margin, 1 - confidence), strict=True):
-            judged[index] = row
-    return judged
-
-
-def image_effects_table(effects: Iterable[ImageEffect]) -> pd.DataFrame:
-    """The effects as the table that effects.csv holds."""
-    names = list(ImageEffect.__dataclass_fields__)
-    return pd.DataFrame(
-        [[getattr(row, name) for name in names] for row in effects],
-        columns=list(IMAGE_EFFECTS_COLUMNS),
-    )
-
-
-def _family(rows: Sequence[ImageEffect], margin: float, alpha: float) -> list[ImageEffect]:
-    effect = holm([_p_of_no_effect(row) for row in rows])
-    equivalence = holm([_p_of_no_equivalence(row, margin) for row in rows])
-    judged = []
-    for row, p_effect, p_equivalence in zip(rows, effect, equivalence, strict=True):
-        verdict: Verdict = "unresolved"
-        if p_effect <= alpha:
-            verdict = "gain" if row.delta > 0 else "loss"
-        elif p_equivalence <= alpha:
-            verdict = "equivalent"
-        judged.append(
-            replace(
-                row,
-                verdict=verdict,
-                method="no_data" if math.isnan(row.delta) else row.method,
-                p_holm=p_effect,
-                p_equivalence_holm=p_equivalence,
-                margin=margin,
-            )
+    rows = [
+        replace(
+            row,
+            method="no_data" if math.isnan(row.delta) else row.method,
+            p_holm=_p_of_no_effect(row),
+            p_equivalence_holm=_p_of_no_equivalence(row, margin),
+            margin=margin,
         )
-    return judged
+        for row in effects
+    ]
+    judged: dict[int, ImageEffect] = {}
+    for metric in dict.fromkeys(row.metric for row in rows):
+        family = {place: row for place, row in enumerate(rows) if row.metric == metric}
+        found = judge(list(family.values()), alpha=1 - confidence)
+        judged |= dict(zip(family, found, strict=True))
+    return [judged[place] for place in range(len(rows))]
 
 
 def _p_of_no_effect(row: ImageEffect) -> float:

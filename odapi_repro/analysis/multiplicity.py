@@ -4,25 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 from scipy import special
 
-
-class Estimated(Protocol):
-    """An effect with its standard error and the degrees of freedom of that."""
-
-    @property
-    def delta(self) -> float:
-        """The effect, in points."""
-
-    @property
-    def se(self) -> float:
-        """Its standard error; NaN without one."""
-
-    @property
-    def df(self) -> float:
-        """Degrees of freedom of its standard error."""
+from odapi_repro.analysis.effect import Effect
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -44,9 +29,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def joint_interval(
-    row: Estimated, *, contrasts: int, confidence: float = 0.95
-) -> tuple[float, float]:
+def joint_interval(row: Effect, *, contrasts: int, confidence: float = 0.95) -> tuple[float, float]:
     """The ends of an effect's interval that holds together with those of the others (Bonferroni).
 
     It leaves out 0 for the smallest p-value of a family exactly when `holm` rejects that one; the

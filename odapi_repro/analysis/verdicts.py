@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
+from typing import Final, TypeVar
 
+from odapi_repro.analysis.effect import Effect, Verdict
 from odapi_repro.analysis.multiplicity import holm
-
-Verdict = Literal["gain", "loss", "equivalent", "unresolved", "single_run"]
 
 LOWER_IS_BETTER: Final = frozenset({"final_loss"})
 """Metrics of which less is a gain."""
@@ -28,22 +27,7 @@ class Judgement:
     p_equivalence_holm: float
 
 
-class _Row(Protocol):
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def metric(self) -> str: ...
-    @property
-    def delta(self) -> float: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def p_holm(self) -> float: ...
-    @property
-    def p_equivalence_holm(self) -> float: ...
-
-
-_RowT = TypeVar("_RowT", bound=_Row)
+_EffectT = TypeVar("_EffectT", bound=Effect)
 
 
 def judgements(
@@ -76,7 +60,7 @@ def judgements(
     return found
 
 
-def judge(family: Sequence[_RowT], *, alpha: float) -> list[_RowT]:
+def judge(family: Sequence[_EffectT], *, alpha: float) -> list[_EffectT]:
     """`judgements` of rows, which get their verdicts and adjusted p-values.
 
     Args:

@@ -16,25 +16,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
-from odapi_repro.analysis.multiplicity import Estimated, joint_interval
-from odapi_repro.analysis.verdicts import Verdict
+from odapi_repro.analysis.effect import Effect, Verdict
+from odapi_repro.analysis.multiplicity import joint_interval
 from odapi_repro.page.numbers import signed, size_of
 
-
-class _Effect(Estimated, Protocol):
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def verdict(self) -> Verdict: ...
-    @property
-    def margin(self) -> float: ...
-
-
-_EffectT = TypeVar("_EffectT", bound=_Effect)
+_EffectT = TypeVar("_EffectT", bound=Effect)
 
 _COUNTED: Final[dict[Verdict, tuple[str, str]]] = {
     "gain": ("gain", "gains"),
@@ -90,7 +78,7 @@ def largest(
     return max(held, key=lambda row: abs(row.delta), default=None)
 
 
-def ends_text(row: _Effect, counted: str, *, contrasts: int = 1, confidence: float = 0.95) -> str:
+def ends_text(row: Effect, counted: str, *, contrasts: int = 1, confidence: float = 0.95) -> str:
     """The interval in brackets, empty where there is none, or nothing that it could rest on.
 
     Args:
@@ -110,7 +98,7 @@ def ends_text(row: _Effect, counted: str, *, contrasts: int = 1, confidence: flo
 
 
 def finding(
-    row: _Effect,
+    row: Effect,
     subject: str,
     counted: str,
     *,

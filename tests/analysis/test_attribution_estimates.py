@@ -18,7 +18,6 @@ from odapi_repro.analysis.attribution import (
     Outcome,
     Outcomes,
     StudiedDeviation,
-    attribution_table,
     attributions,
     both_ends_effects,
     corners,
@@ -30,6 +29,7 @@ from odapi_repro.analysis.attribution import (
 )
 from odapi_repro.analysis.attribution.divergence import cells_at_risk, variances_at_risk
 from odapi_repro.analysis.attribution.noise import degrees_of_freedom
+from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.analysis.effects import EFFECTS_COLUMNS
 
 A, B, C = (StudiedDeviation.of(name, "reference", "user") for name in ("a", "b", "c"))
@@ -312,6 +312,6 @@ def test_replicate_noise_alone_is_not_taken_for_the_error_of_orders() -> None:
 def test_the_table_begins_with_the_columns_of_effects_csv() -> None:
     assert ATTRIBUTION_COLUMNS[:10] == EFFECTS_COLUMNS[:10]
     made = attributions(factorial_effects([A, B]), outcomes([A, B], TWO), margin=0.5)
-    table = attribution_table(made)
+    table = effects_frame(made, ATTRIBUTION_COLUMNS)
     assert tuple(table.columns) == ATTRIBUTION_COLUMNS
     assert list(table["factor"]) == ["a", "b", "a x b"]

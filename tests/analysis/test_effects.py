@@ -15,11 +15,12 @@ from odapi_repro.analysis import (
     Axis,
     Contrast,
     contrasts,
-    effects_table,
     order_columns,
     points,
     summarize_levels,
 )
+from odapi_repro.analysis.effect import effects_frame
+from odapi_repro.analysis.effects import EFFECTS_COLUMNS
 from odapi_repro.features.ablate.effect_sentences import diverged_text, study_headline
 
 BATCH = Axis("batch_size", "16", ("2", "8", "16"))
@@ -157,7 +158,7 @@ def test_a_grid_averages_the_simple_effects() -> None:
 
 
 def test_effects_csv_begins_with_its_contract() -> None:
-    columns = list(effects_table(ap_rows(batch_trials([18], [26], [27]))).columns)
+    columns = list(effects_frame(ap_rows(batch_trials([18], [26], [27])), EFFECTS_COLUMNS).columns)
     contract = "factor from to metric delta se low high n verdict"
     assert " ".join(columns[:10]) == contract
 

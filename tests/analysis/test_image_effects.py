@@ -7,11 +7,11 @@ import math
 
 import pytest
 
+from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.analysis.effects import EFFECTS_COLUMNS
 from odapi_repro.analysis.image_effects import (
     IMAGE_EFFECTS_COLUMNS,
     ImageEffect,
-    image_effects_table,
     judge_image_effects,
 )
 
@@ -80,6 +80,8 @@ def test_what_cannot_be_scored_does_not_make_the_others_harder() -> None:
 
 def test_the_first_columns_are_those_of_every_effects_csv() -> None:
     assert IMAGE_EFFECTS_COLUMNS[:10] == EFFECTS_COLUMNS[:10]
-    table = image_effects_table(judge_image_effects([effect(1.0, 0.4)], margin=0.5))
+    table = effects_frame(
+        judge_image_effects([effect(1.0, 0.4)], margin=0.5), IMAGE_EFFECTS_COLUMNS
+    )
     assert tuple(table.columns) == IMAGE_EFFECTS_COLUMNS
     assert table.loc[0, "verdict"] == "gain"

@@ -12,7 +12,8 @@ import pytest
 from fake_trials import plan_of, small_data
 from issue_10530 import REFERENCE, issue_10530
 
-from odapi_repro.analysis.attribution import attribution_table
+from odapi_repro.analysis.attribution import ATTRIBUTION_COLUMNS
+from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.features.explain.designs import attribute
 from odapi_repro.features.explain.explain_plan import ExplainRequest, plan_explanation
 from odapi_repro.features.explain.explain_runner import ExplanationTrials
@@ -115,7 +116,9 @@ def test_a_design_asks_for_the_same_cells_and_gives_the_same_estimates(
         trials = explanation(tmp_path / str(slots), design, **changes)
         executor = end(trials, trials.store, slots, seed=slots)
         assert executor.most == min(slots, executor.most) > 0
-        rows = attribution_table(attribute(trials.plan.design, trials.outcomes).rows)
+        rows = effects_frame(
+            attribute(trials.plan.design, trials.outcomes).rows, ATTRIBUTION_COLUMNS
+        )
         found.append((sorted(executor.started), rows, sorted(trials.table["trial_id"])))
     for started, rows, table in found[1:]:
         assert started == found[0][0]

@@ -21,7 +21,7 @@ from odapi_repro.analysis.attribution.definitions import (
     level_effects,
     path_effects,
 )
-from odapi_repro.analysis.attribution.estimate import attribution_table, attributions
+from odapi_repro.analysis.attribution.estimate import attributions
 from odapi_repro.analysis.attribution.factorial import (
     GENERATORS,
     Fraction,
@@ -61,7 +61,6 @@ __all__ = [
     "StudiedDeviation",
     "at_reference",
     "at_user",
-    "attribution_table",
     "attributions",
     "both_ends_effects",
     "check_deviations",

@@ -21,13 +21,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import pandas as pd
-
 from odapi_repro.analysis.attribution.cells import Combination, Outcomes
 from odapi_repro.analysis.attribution.definitions import EffectDefinition, combined
 from odapi_repro.analysis.attribution.noise import Noise, degrees_of_freedom
 from odapi_repro.analysis.attribution.rows import (
-    ATTRIBUTION_COLUMNS,
     SAME_TRAINING,
     Attribution,
     attribution_of,
@@ -112,14 +109,6 @@ def attributions(
                 )
         rows += [judged[place] for place in range(len(definitions))]
     return tuple(rows)
-
-
-def attribution_table(rows: Iterable[Attribution]) -> pd.DataFrame:
-    """The attributions as a table whose first columns are those of effects.csv."""
-    names = list(Attribution.__dataclass_fields__)
-    return pd.DataFrame(
-        [[getattr(row, name) for name in names] for row in rows], columns=list(ATTRIBUTION_COLUMNS)
-    )
 
 
 def _estimate(

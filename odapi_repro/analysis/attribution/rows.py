@@ -10,9 +10,10 @@ from typing import Final
 from odapi_repro.analysis.attribution.cells import Combination
 from odapi_repro.analysis.attribution.definitions import EffectDefinition
 from odapi_repro.analysis.attribution.noise import CellCounts, Noise
-from odapi_repro.analysis.cells import Estimand
+from odapi_repro.analysis.cells import AP_OR_0, Estimand
+from odapi_repro.analysis.effect import Effect, columns_of
 from odapi_repro.analysis.intervals import Estimate
-from odapi_repro.analysis.verdicts import Judgement, Verdict
+from odapi_repro.analysis.verdicts import Judgement
 
 SAME_TRAINING: Final = "same_training"
 
@@ -22,17 +23,12 @@ _TWO_REPLICATES: Final = (
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Effect):
     """What a deviation, or several together, did to a metric: user's level minus reference's.
 
     Attributes:
         factor: the deviations, joined by ` x ` for an interaction and by ` + ` where they moved
             together.
-        from_level, to_level: labels of what is compared.
-        metric: a column of the table of trials.
-        delta, se, low, high: in the metric's unit; NaN where they cannot be had.
-        n: replicates on the side that has fewer.
-        verdict: as in `odapi_repro.analysis.effects`.
         kind: `gap`, `main_effect`, `shapley_value` ...; see `EffectDefinition`.
         family: effects of one family were judged together.
         context: where the other deviations stood.
@@ -40,12 +36,8 @@ class Attribution:
             `same_training` (both sides come to the same trainings: exactly 0).
         replicates: of the cell that has fewest.
         cells: how many cells the effect is made of.
-        simultaneous: whether the interval holds jointly with those of its family.
         estimand: `ap_or_0` (a diverged trial counts for 0) or `given_convergence` (it is dropped).
-        df: degrees of freedom of `se`.
         p_value: of no effect, not adjusted.
-        p_holm, p_equivalence_holm: adjusted p-values of no effect and of no equivalence.
-        margin: half-width of the range called equivalent.
         se_sampling: the part of `se` that comes from sampling orders; NaN where none were.
         p_diverged_from, p_diverged_to: weighted share of the replicates that diverged on either
             side.
@@ -54,42 +46,26 @@ class Attribution:
         note: where its interval may not hold its level, in words; mostly empty.
     """
 
-    factor: str
-    from_level: str
-    to_level: str
-    metric: str
-    delta: float
-    se: float
-    low: float
-    high: float
-    n: int
-    verdict: Verdict
-    kind: str
-    family: str
-    context: str
-    method: str
-    replicates: int
-    cells: int
-    simultaneous: bool
-    estimand: Estimand
-    df: float
-    p_value: float
-    p_holm: float
-    p_equivalence_holm: float
-    margin: float
-    se_sampling: float
-    p_diverged_from: float
-    p_diverged_to: float
-    left_out: int
-    aliases: str
+    kind: str = ""
+    family: str = ""
+    context: str = ""
+    replicates: int = 0
+    cells: int = 0
+    estimand: Estimand = AP_OR_0
+    p_value: float = math.nan
+    se_sampling: float = math.nan
+    p_diverged_from: float = math.nan
+    p_diverged_to: float = math.nan
+    left_out: int = 0
+    aliases: str = ""
     note: str = ""
 
 
-ATTRIBUTION_COLUMNS: Final = tuple(
-    {"from_level": "from", "to_level": "to"}.get(name, name)
-    for name in Attribution.__dataclass_fields__
+ATTRIBUTION_COLUMNS: Final = columns_of(
+    *("kind", "family", "context", "method", "replicates", "cells", "simultaneous", "estimand"),
+    *("df", "p_value", "p_holm", "p_equivalence_holm", "margin", "se_sampling"),
+    *("p_diverged_from", "p_diverged_to", "left_out", "aliases", "note"),
 )
-"""The columns of the table; the first ten are those of effects.csv, a contract."""
 
 
 def attribution_of(

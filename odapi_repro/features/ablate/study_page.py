@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from odapi_repro.analysis.cells import AP_OR_0
-from odapi_repro.analysis.effects import Contrast, effects_table, study_variance
+from odapi_repro.analysis.effect import effects_frame
+from odapi_repro.analysis.effects import EFFECTS_COLUMNS, Contrast, study_variance
 from odapi_repro.analysis.power import minimum_detectable_effect
 from odapi_repro.features.ablate import study_tables
 from odapi_repro.features.ablate.effect_sentences import headline
@@ -74,7 +75,7 @@ def study_results(report: StudyReport) -> Results:
         study_page(report),
         tables={
             "trials.csv": csv_bytes(report.table),
-            "effects.csv": csv_bytes(effects_table(report.effects)),
+            "effects.csv": csv_bytes(effects_frame(report.effects, EFFECTS_COLUMNS)),
         },
         drawings=drawings,
         earlier=(

@@ -8,8 +8,8 @@ from typing import Final
 
 import pandas as pd
 
-from odapi_repro.analysis.image_effects import ImageEffect, image_effects_table
-from odapi_repro.analysis.verdicts import Verdict
+from odapi_repro.analysis.effect import Verdict, effects_frame
+from odapi_repro.analysis.image_effects import IMAGE_EFFECTS_COLUMNS, ImageEffect
 from odapi_repro.features.report_sections import (
     again_section,
     caveats_section,
@@ -75,7 +75,7 @@ def sweep_results(report: PostHocReport, record: SweepRecord) -> Results:
         tables={
             SWEEP_FILE.name: SWEEP_FILE.text(vars(record)),
             "trials.csv": csv_bytes(report.table),
-            "effects.csv": csv_bytes(image_effects_table(report.effects)),
+            "effects.csv": csv_bytes(effects_frame(report.effects, IMAGE_EFFECTS_COLUMNS)),
         },
         drawings=drawings,
         earlier=("effects.png", "effects.svg"),

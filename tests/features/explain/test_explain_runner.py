@@ -11,7 +11,8 @@ import pytest
 from fake_trials import fake_executor, plan_of, run_trials, small_data
 from issue_10530 import REFERENCE, issue_10530
 
-from odapi_repro.analysis.attribution import attribution_table
+from odapi_repro.analysis.attribution import ATTRIBUTION_COLUMNS
+from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.features.explain.designs import attribute
 from odapi_repro.features.explain.explain_plan import (
     ExplainRequest,
@@ -68,7 +69,7 @@ def run(trials: ExplanationTrials, **options: Any) -> tuple[str, int]:
 
 
 def effects(trials: ExplanationTrials) -> pd.DataFrame:
-    return attribution_table(attribute(trials.plan.design, trials.outcomes).rows)
+    return effects_frame(attribute(trials.plan.design, trials.outcomes).rows, ATTRIBUTION_COLUMNS)
 
 
 def test_a_design_is_run_to_its_end_and_never_again(tmp_path: Path) -> None:

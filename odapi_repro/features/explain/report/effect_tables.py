@@ -9,9 +9,10 @@ from typing import Final
 import pandas as pd
 
 from odapi_repro.analysis.attribution import (
+    ATTRIBUTION_COLUMNS,
     Attribution,
-    attribution_table,
 )
+from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.features.explain.report.explanation_report import (
     ExplainedEffect,
     ExplanationReport,
@@ -28,12 +29,12 @@ _PART_TITLES: Final = {
 }
 
 
-def effects_frame(report: ExplanationReport) -> pd.DataFrame:
+def explained_frame(report: ExplanationReport) -> pd.DataFrame:
     """effects.csv: all effects of the design and what its shares leave, the gap first."""
     found = [*report.effects, *([report.rest] if report.rest else [])]
     rows = [one.row for one in found]
     rows += [one.converged for one in found if one.converged is not None]
-    return attribution_table(rows)
+    return effects_frame(rows, ATTRIBUTION_COLUMNS)
 
 
 def effect_table(

@@ -11,7 +11,7 @@ import pandas as pd
 from odapi_repro.errors import StudyMismatch, UserError
 from odapi_repro.features.explain.explain_subsets import EVALUATION_COLUMNS
 from odapi_repro.features.explain.explanation import EXPLANATION_FILE
-from odapi_repro.features.explain.report.effect_tables import effects_frame
+from odapi_repro.features.explain.report.effect_tables import explained_frame
 from odapi_repro.features.explain.report.explanation_page import explanation_page
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.page.results_folder import README, Drawing, Results
@@ -56,7 +56,7 @@ def explanation_results(report: ExplanationReport) -> Results:
     tables = {
         _TRIALS: csv_bytes(report.table),
         EXPLANATION_FILE.name: report.explanation.to_json().encode(),
-        "effects.csv": csv_bytes(effects_frame(report)),
+        "effects.csv": csv_bytes(explained_frame(report)),
     }
     if report.evaluation is not None:
         tables[_EVALUATION] = csv_bytes(report.evaluation)

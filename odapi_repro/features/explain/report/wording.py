@@ -8,8 +8,8 @@ from typing import Final
 
 from odapi_repro.analysis.attribution import Attribution, Combination, StudiedDeviation
 from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
+from odapi_repro.analysis.effect import Verdict
 from odapi_repro.analysis.multiplicity import joint_interval
-from odapi_repro.analysis.verdicts import Verdict
 from odapi_repro.features.explain.report.explanation_report import (
     ExplainedEffect,
     ExplanationReport,

@@ -12,13 +12,14 @@ from pandas.testing import assert_frame_equal
 from response_surface import NAMES, ResponseSurface
 
 from odapi_repro.analysis.attribution import (
+    ATTRIBUTION_COLUMNS,
     Combination,
     Outcome,
     Outcomes,
     StudiedDeviation,
-    attribution_table,
     corners,
 )
+from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.errors import UserError
 from odapi_repro.features.explain.designs import (
     AblationPath,
@@ -140,7 +141,9 @@ def test_a_study_interrupted_between_any_two_trials_gives_the_same_attribution(n
     continued = attribute(design, known(drawn, one_by_one))
     assert not continued.wanted
     assert_frame_equal(
-        attribution_table(continued.rows), attribution_table(undisturbed.rows), check_exact=True
+        effects_frame(continued.rows, ATTRIBUTION_COLUMNS),
+        effects_frame(undisturbed.rows, ATTRIBUTION_COLUMNS),
+        check_exact=True,
     )
 
 
