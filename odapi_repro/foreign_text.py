@@ -29,12 +29,6 @@ _MARKUP = re.compile(
 )
 # A span of code, as CommonMark pairs its backticks; then what a name must not do to a page whose
 # sentences have marks of their own: markup of HTML, links but to files beside it, mathematics.
-_CODE_OR_MARK = re.compile(
-    r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"
-    r"|[\\|~$]|<(?!br>)(?=[A-Za-z/!?])|\](?=[(\[:])(?!\([a-z_0-9]+\.(?:csv|md|svg|png)\))"
-    r"|&(?=#|[A-Za-z][A-Za-z0-9]*;)|^[#>]|^[-+](?=\s)"
-)
-_BARE_PIPE = re.compile(r"(?<!\\)\|")
 _MENTION = re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -63,24 +57,6 @@ def markdown(text: object) -> str:
     What Markdown does not take for a mark stays as it is; a mention calls nobody.
     """
     return _MENTION.sub("@&#8203;", _MARKUP.sub(r"\\\g<0>", shown(text)))
-
-
-def markdown_sentence(text: object) -> str:
-    """Gives a sentence of ours with names from outside in it as Markdown, on one line.
-
-    Its own code, emphasis, `<br>` and links to files beside the page stay; a name can add emphasis
-    to it, but no HTML, picture, link, mathematics, heading, mention or table cell.
-    """
-
-    def mark(match: re.Match[str]) -> str:
-        return _BARE_PIPE.sub(r"\\|", match[0]) if match[1] else f"\\{match[0]}"
-
-    return _MENTION.sub("@&#8203;", _CODE_OR_MARK.sub(mark, shown(text)))
-
-
-def markdown_list(lines: Iterable[object]) -> str:
-    """Gives sentences of ours as a list, each as `markdown_sentence` does."""
-    return "\n".join(f"- {markdown_sentence(line)}" for line in lines)
 
 
 def markdown_code(text: object) -> str:

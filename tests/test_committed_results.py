@@ -17,7 +17,8 @@ from odapi_repro.features.ablate.effect_sentences import study_headline
 from odapi_repro.features.explain.report.explanation_results import read_report
 from odapi_repro.features.explain.report.wording import headline as explanation_headline
 from odapi_repro.features.sweep.sweep_page import sweep_headline
-from odapi_repro.foreign_text import markdown_sentence
+from odapi_repro.page.blocks import Headline, Page
+from odapi_repro.page.markdown_page import markdown_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +69,7 @@ def test_a_page_begins_with_what_its_tables_allow(folder: Path) -> None:
     first = next(
         line for line in (folder / "README.md").read_text("utf-8").splitlines()[1:] if line
     )
-    sentence = markdown_sentence(told)
+    sentence = markdown_page(Page("x", (Headline(told),))).split("**")[1]
     assert first in (f"**{sentence}**", f"**{sentence[:1].upper()}{sentence[1:]}**")
 
 

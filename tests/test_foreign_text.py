@@ -12,8 +12,6 @@ from odapi_repro.foreign_text import (
     fenced,
     markdown,
     markdown_code,
-    markdown_list,
-    markdown_sentence,
     shortened_name,
     shown,
     shown_lines,
@@ -46,7 +44,7 @@ def test_backticks_in_a_name_do_not_end_its_code():
 
 @given(st.text())
 def test_any_text_is_one_printable_line_that_can_be_encoded(text):
-    for cleaned in (shown(text), markdown(text), markdown_sentence(text), markdown_code(text)):
+    for cleaned in (shown(text), markdown(text), markdown_code(text)):
         assert "\n" not in cleaned
         assert "\x1b" not in cleaned
         cleaned.encode("utf-8")
@@ -57,17 +55,6 @@ def test_what_markdown_takes_for_no_mark_stays_as_it_is():
         assert markdown(plain) == plain
     assert markdown("@someone") == "@&#8203;someone"
     assert markdown("1. x") == "1\\. x"
-
-
-def test_a_sentence_keeps_its_own_marks_and_a_name_in_it_adds_no_others():
-    ours = "`unresolved` is in [effects.csv](effects.csv), **all** of it<br>below"
-    assert markdown_sentence(ours) == ours
-    theirs = markdown_sentence("# <img src=x> ![a](http://b) [c](d) $e$ a|b `f|g` \n @h \\` <b>")
-    assert theirs == (
-        "\\# \\<img src=x> ![a\\](http://b) [c\\](d) \\$e\\$ a\\|b `f\\|g` \\\\n "
-        "@&#8203;h \\\\` \\<b>"
-    )
-    assert markdown_list(["a\nb", "c"]) == "- a\\\\nb\n- c"
 
 
 def test_a_block_of_code_ends_where_it_ends():

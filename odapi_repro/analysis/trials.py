@@ -15,8 +15,8 @@ Columns, in order:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pandas as pd
 
@@ -82,6 +82,30 @@ def order_columns(trials: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     ]
     known = {*documented, *MASK_METRICS}
     return trials.reindex(columns=[*documented, *(c for c in trials.columns if c not in known)])
+
+
+def ordered_trials(
+    trials: pd.DataFrame, levels: Mapping[str, Sequence[str]], *, last_first: bool = False
+) -> pd.DataFrame:
+    """The trials with documented columns, by the levels of their factors, then by seed and id.
+
+    Args:
+        trials: a row a trial.
+        levels: factor -> labels in their order; others come behind, by their letters.
+        last_first: the last factor decides first, so that the cells of one factor stand together.
+    """
+    ordered = order_columns(trials, list(levels))
+    ordered[list(levels)] = ordered[list(levels)].astype(str)
+    names = list(levels)[::-1] if last_first else list(levels)
+    places = {name: {label: i for i, label in enumerate(labels)} for name, labels in levels.items()}
+
+    def key(row: int) -> list[Any]:
+        one = ordered.iloc[row]
+        by_level = [places[name].get(one[name], len(places[name])) for name in names]
+        seed = -1 if pd.isna(one["seed"]) else one["seed"]
+        return [*by_level, *(one[name] for name in names), seed, one["trial_id"]]
+
+    return ordered.iloc[sorted(range(len(ordered)), key=key)].reset_index(drop=True)
 
 
 def factor_columns(trials: pd.DataFrame) -> tuple[str, ...]:

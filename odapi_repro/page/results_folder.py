@@ -7,14 +7,14 @@ before the first is drawn, and one that cannot be drawn is left out, with a line
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from odapi_repro.files import cannot_write, write_whole
-from odapi_repro.foreign_text import markdown_list, shown
-from odapi_repro.page.blocks import Page
+from odapi_repro.foreign_text import shown
+from odapi_repro.page.blocks import Bullets, Page, Section
 from odapi_repro.page.markdown_page import markdown_page
 
 README: Final = "README.md"
@@ -52,66 +52,42 @@ class Results:
     listings: Callable[[Collection[str]], Mapping[str, str]] = lambda files: {}
 
     def write(self, folder: Path, *, tell: Callable[[str], None] | None = None) -> tuple[Path, ...]:
-        """Writes it all, as `write_results` does."""
-        return write_results(
-            folder,
-            tables=self.tables,
-            drawings=self.drawings,
-            pages=lambda files: {
-                README: markdown_page(self.page, files),
-                **self.listings(files),
-            },
-            earlier=self.earlier,
-            tell=tell,
-        )
+        """Writes tables and page, then each figure, then the page again as it shows the figures.
 
+        Args:
+            folder: made if it is not there.
+            tell: gets a line for each figure that is left out; stderr by default.
 
-def write_results(
-    folder: Path,
-    *,
-    tables: Mapping[str, bytes],
-    drawings: Callable[[], Iterable[Drawing]],
-    pages: Callable[[Collection[str]], Mapping[str, str]],
-    earlier: Iterable[str] = (),
-    tell: Callable[[str], None] | None = None,
-) -> tuple[Path, ...]:
-    """Writes tables and pages, then each figure, then the pages again as they show the figures.
+        Returns:
+            The paths written, the page last.
 
-    Args:
-        folder: made if it is not there.
-        tables: files of numbers, by name.
-        drawings: gives what is to be drawn; called last, for matplotlib takes a second to import.
-        pages: gives README.md, and whatever else names the figures, from the files that are there.
-        earlier: files of an earlier report, which go where this one does not write them.
-        tell: gets a line for each figure that is left out; stderr by default.
-
-    Returns:
-        The paths written, the pages last.
-
-    Raises:
-        UserError, EnvironmentMissing: the folder cannot be written to, or the disk is full.
-    """
-    tell = tell or _to_stderr
-    written = [_write(folder, name, content) for name, content in tables.items()]
-    first = pages(sorted(tables))
-    for name, text in first.items():
-        _write(folder, name, text)
-    figures: list[str] = []
-    left_out: list[str] = []
-    for files, problem in map(drawn, _drawings(drawings)):
-        written += [_write(folder, name, content) for name, content in files.items()]
-        figures += files
-        if problem:
-            left_out.append(problem)
-            tell(problem)
-    final = dict(pages(sorted([*tables, *figures])))
-    if left_out:
-        final[README] = f"{final[README].rstrip()}\n\n{_section(left_out)}"
-    for name, text in final.items():
-        if text != first.get(name):
+        Raises:
+            UserError, EnvironmentMissing: the folder cannot be written to, or the disk is full.
+        """
+        tell = tell or _to_stderr
+        written = [_write(folder, name, content) for name, content in self.tables.items()]
+        first = self._texts(sorted(self.tables))
+        for name, text in first.items():
             _write(folder, name, text)
-    _remove(folder, {*earlier} - {*tables, *figures, *final})
-    return (*written, *(folder / name for name in final))
+        figures: list[str] = []
+        left_out: list[str] = []
+        for files, problem in map(drawn, _drawings(self.drawings)):
+            written += [_write(folder, name, content) for name, content in files.items()]
+            figures += files
+            if problem:
+                left_out.append(problem)
+                tell(problem)
+        final = self._texts(sorted([*self.tables, *figures]), left_out)
+        for name, text in final.items():
+            if text != first.get(name):
+                _write(folder, name, text)
+        _remove(folder, {*self.earlier} - {*self.tables, *figures, *final})
+        return (*written, *(folder / name for name in final))
+
+    def _texts(self, files: Collection[str], left_out: Sequence[str] = ()) -> dict[str, str]:
+        lost = Section("Figures that are left out", [Bullets(tuple(f"{one}." for one in left_out))])
+        page = replace(self.page, blocks=(*self.page.blocks, lost))
+        return {**self.listings(files), README: markdown_page(page, files)}
 
 
 def drawn(drawing: Drawing) -> tuple[Mapping[str, bytes], str]:
@@ -154,10 +130,6 @@ def _remove(folder: Path, names: Iterable[str]) -> None:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(folder / name, error) from error
-
-
-def _section(left_out: Iterable[str]) -> str:
-    return f"## Figures that are left out\n\n{markdown_list(f'{one}.' for one in left_out)}\n"
 
 
 def _to_stderr(problem: str) -> None:

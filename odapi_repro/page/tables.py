@@ -10,25 +10,10 @@ from typing import IO, Final
 import pandas as pd
 
 from odapi_repro.analysis.trials import TEXT_COLUMNS, factor_columns
-from odapi_repro.page import blocks
-from odapi_repro.page.markdown_page import markdown_table
-from odapi_repro.page.terminal_page import Terminal, terminal_table
 
 _CSV_FORMAT: Final = "%.10g"
 """Ten significant digits: what implementations of COCO's metrics agree on. Equal metrics give equal
 text, and differences in the last bits, which no detection explains, do not show."""
-
-
-class Table(blocks.Table):
-    """A table that writes itself; for reports that are not made of blocks yet."""
-
-    def markdown(self) -> str:
-        """A GitHub table."""
-        return markdown_table(self)
-
-    def text(self) -> str:
-        """Columns of spaces, for a terminal."""
-        return terminal_table(self, Terminal(width=10_000, ascii_only=False))
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +19,10 @@ from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.features.ablate.level_plots import ap_figure
 from odapi_repro.features.ablate.study_page import study_results
 from odapi_repro.features.ablate.study_report import StudyReport
-from odapi_repro.page import canvas
+from odapi_repro.page import blocks, canvas
+from odapi_repro.page.blocks import Page
 from odapi_repro.page.plot_style import drawing, encode, legible, plot_style
-from odapi_repro.page.results_folder import Drawing, drawn, write_results
+from odapi_repro.page.results_folder import Drawing, Results, drawn
 
 ODD_NAMES = (
     *("$\\frac{$", "$a$ $b$", "a_b^c", "_under", "two\nlines", "a\x1b[31m", "", " "),
@@ -36,18 +37,12 @@ def broken(error: Exception) -> Callable[[], dict[str, bytes]]:
     return render
 
 
-def pages(files: Collection[str]) -> dict[str, str]:
-    return {"README.md": "\n".join(["# page", *sorted(files), ""])}
+PAGE = Page("page", tuple(blocks.Figure(f"{name}.png", name) for name in ("plot", "good", "bad")))
 
 
 def write(folder: Path, *drawings: Drawing, told: list[str] | None = None) -> tuple[Path, ...]:
-    return write_results(
-        folder,
-        tables={"trials.csv": b"a,b\n"},
-        drawings=lambda: drawings,
-        pages=pages,
-        tell=(told if told is not None else []).append,
-    )
+    results = Results(PAGE, {"trials.csv": b"a,b\n"}, lambda: drawings)
+    return results.write(folder, tell=(told if told is not None else []).append)
 
 
 def test_tables_and_readme_are_there_when_the_first_figure_is_drawn(tmp_path: Path) -> None:
@@ -90,7 +85,7 @@ def test_drawings_that_cannot_be_listed_lose_nothing(tmp_path: Path) -> None:
         raise ImportError("no matplotlib")
 
     told: list[str] = []
-    write_results(tmp_path, tables={}, drawings=drawings, pages=pages, tell=told.append)
+    Results(PAGE, {}, drawings).write(tmp_path, tell=told.append)
     assert (tmp_path / "good.png").exists()
     assert told == [
         "a figure could not be drawn and is left out: ImportError: no matplotlib",
@@ -109,13 +104,8 @@ def test_a_signal_while_a_figure_is_drawn_leaves_tables_and_readme(tmp_path: Pat
 
 def test_figures_of_an_earlier_report_go_where_they_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"of an earlier one")
-    write_results(
-        tmp_path,
-        tables={},
-        drawings=lambda: [Drawing("bad", broken(ValueError("x")))],
-        pages=pages,
-        earlier=("bad.png",),
-    )
+    drawings = [Drawing("bad", broken(ValueError("x")))]
+    Results(PAGE, {}, lambda: drawings, earlier=("bad.png",)).write(tmp_path)
     assert not (tmp_path / "bad.png").exists()
 
 

@@ -18,11 +18,11 @@ from odapi_repro.features.explain.explanation import (
     DesignChoice,
     Explanation,
     MappedLevel,
-    PublishedNumber,
     RaceChoice,
     UnvariedDeviation,
 )
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
+from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.proxies import ScaleNote
 
 # Factor, its levels in the configs and in the trials, what to write for the reference's.
@@ -128,7 +128,7 @@ def record(count: int = 4, design: str = "shapley", **changes: Any) -> Explanati
             ),
         ),
         "design": DesignChoice(**choice),
-        "reported": (PublishedNumber("AP", 45.4, "TF2 detection zoo", "COCO val2017, one scale"),),
+        "reported": (ReportedMetric("AP", 45.4, "TF2 detection zoo", "COCO val2017, one scale"),),
         "claimed": 14.0,
         "checkpoint": None,
         "data": "160 shapes images",

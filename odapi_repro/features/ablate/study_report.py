@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from odapi_repro.analysis.effects import Contrast, contrasts
-from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS, check_trials, order_columns
+from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS, check_trials, ordered_trials
 from odapi_repro.factors.axes import Axis
 from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.proxies import ScaleNote
@@ -75,21 +75,8 @@ class StudyReport:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The trials with documented columns, by level in its order, then by seed."""
-        ordered = order_columns(self.trials, self.factors)
-        for name in self.factors:
-            ordered[name] = ordered[name].astype(str)
-        order = {axis.name: {label: i for i, label in enumerate(axis.levels)} for axis in self.axes}
-        keys = [
-            *(
-                ordered[name].map(lambda label, o=order[name]: o.get(label, len(o)))
-                for name in order
-            ),
-            *(ordered[name] for name in self.factors),
-            ordered["seed"],
-            ordered["trial_id"],
-        ]
-        rows = sorted(range(len(ordered)), key=lambda row: [key.iloc[row] for key in keys])
-        return ordered.iloc[rows].reset_index(drop=True)
+        levels = {axis.name: axis.levels for axis in self.axes}
+        return ordered_trials(self.trials, levels)
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

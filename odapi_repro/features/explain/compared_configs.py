@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from odapi_repro.errors import UserError
-from odapi_repro.features.explain.explanation import PublishedNumber
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.reference import nearest_reference, reference_named, reference_of
+from odapi_repro.reference import ReportedMetric, nearest_reference, reference_named, reference_of
 from odapi_repro.reference.entry import Reference as CatalogueEntry
 
 
@@ -26,7 +25,7 @@ class Reference:
 
     name: str
     pipeline: Pipeline
-    reported: tuple[PublishedNumber, ...]
+    reported: tuple[ReportedMetric, ...]
     why: str = ""
 
 
@@ -65,7 +64,5 @@ def named_reference(name: str | None, user: Pipeline) -> Reference:
 
 
 def _of_entry(entry: CatalogueEntry, why: str = "") -> Reference:
-    numbers = tuple(
-        PublishedNumber(one.metric, one.value, one.source, one.protocol) for one in entry.reported
-    )
+    numbers = tuple(one for one in entry.reported)
     return Reference(entry.name, entry.pipeline(), numbers, why)

@@ -63,10 +63,9 @@ def design_of(choice: DesignChoice, deviations: Sequence[StudiedDeviation]) -> D
         UserError: it does not take so many deviations.
     """
     seeds, order_seeds = choice.seeds, choice.order_seeds
-    if choice.name == AblationPath.name:
-        return AblationPath(deviations, seeds=seeds, order_seeds=order_seeds, margin=choice.margin)
-    if choice.name == Bisection.name:
-        return Bisection(deviations, seeds=seeds, order_seeds=order_seeds, margin=choice.margin)
+    for deciding in (AblationPath, Bisection):
+        if choice.name == deciding.name:
+            return deciding(deviations, seeds=seeds, order_seeds=order_seeds, margin=choice.margin)
     if choice.name == SampledShapley.name:
         return SampledShapley(deviations, seeds=seeds, orders=choice.orders)
     if choice.name == FractionalFactorial.name:

@@ -28,7 +28,6 @@ from odapi_repro.features.explain.explanation import (
     DesignChoice,
     Explanation,
     MappedLevel,
-    PublishedNumber,
     RaceChoice,
 )
 from odapi_repro.features.explain.grouping import grouped
@@ -42,6 +41,7 @@ from odapi_repro.pipeline import (
     render_recipe,
 )
 from odapi_repro.pipeline.fields import field_differences
+from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.groundwork import Groundwork, TrialConditions, lay_groundwork
 from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.trial import Trial
@@ -129,7 +129,7 @@ class ExplainRequest(TrialConditions):
     study: str
     command: str
     reference_name: str
-    reported: tuple[PublishedNumber, ...]
+    reported: tuple[ReportedMetric, ...]
     metric: str
     design: str
     seeds: int

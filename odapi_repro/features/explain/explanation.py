@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from odapi_repro.analysis.attribution import Combination, StudiedDeviation
 from odapi_repro.files import json_text
+from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.proxies import ScaleNote
 from odapi_repro.trials.record_file import RecordFile
 
@@ -26,16 +27,6 @@ UNVARIED_KINDS: Final = {
     "inert": "has no effect",
 }
 """Why a deviation is not varied, those that may matter first."""
-
-
-@dataclass(frozen=True)
-class PublishedNumber:
-    """A number reported for the reference, in points, with its source and protocol."""
-
-    metric: str
-    value: float
-    source: str
-    protocol: str
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,7 @@ class Explanation:
     mapped: tuple[MappedLevel, ...]
     unvaried: tuple[UnvariedDeviation, ...]
     design: DesignChoice
-    reported: tuple[PublishedNumber, ...]
+    reported: tuple[ReportedMetric, ...]
     claimed: float | None
     checkpoint: float | None
     data: str

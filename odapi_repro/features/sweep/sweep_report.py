@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from odapi_repro.analysis.image_effects import ImageEffect
-from odapi_repro.analysis.trials import check_trials, order_columns
+from odapi_repro.analysis.trials import check_trials, ordered_trials
 from odapi_repro.factors.axes import Axis
 
 
@@ -96,22 +96,8 @@ class PostHocReport:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The trials with documented columns, the reference first, in the order of the levels."""
-        ordered = order_columns(self.trials, self.factors)
-        for name in self.factors:
-            ordered[name] = ordered[name].astype(str)
-        places = {
-            axis.name: {label: index for index, label in enumerate(axis.levels)}
-            for axis in self.axes
-        }
-        rows = sorted(
-            range(len(ordered)),
-            key=lambda row: [
-                places[name].get(ordered[name].iloc[row], len(places[name]))
-                # Cells that vary the first factor come before those that vary the second.
-                for name in reversed(self.factors)
-            ],
-        )
-        return ordered.iloc[rows].reset_index(drop=True)
+        levels = {axis.name: axis.levels for axis in self.axes}
+        return ordered_trials(self.trials, levels, last_first=True)
 
     @property
     def has_masks(self) -> bool:

@@ -169,6 +169,38 @@ class Design(ABC):
         return smallest_effect(weights, sd=sd, n=len(self.seeds), comparisons=comparisons)
 
 
+class DecidingDesign(Design):
+    """A design that decides by replicates of its own what is tried next.
+
+    Args:
+        seeds: the replicates that the shares are estimated from.
+        order_seeds: the replicates that decide; none of `seeds`.
+        margin: of what counts as no difference, in the metric's unit. It should be at least twice
+            the standard error of a difference of two cells.
+    """
+
+    def __init__(
+        self,
+        deviations: Sequence[StudiedDeviation],
+        *,
+        seeds: Sequence[int],
+        order_seeds: Sequence[int],
+        margin: float,
+    ) -> None:
+        super().__init__(deviations, seeds=seeds)
+        if not order_seeds or set(order_seeds) & set(seeds):
+            raise ValueError(
+                f"a decision needs replicates of its own: {tuple(order_seeds)} and {tuple(seeds)}"
+            )
+        self.order_seeds = tuple(order_seeds)
+        self.margin = margin
+
+    @property
+    def all_seeds(self) -> Seeds:
+        """Those that decide and those that are estimated from."""
+        return (*self.order_seeds, *self.seeds)
+
+
 def in_rounds(cells: Sequence[WantedCell]) -> list[tuple[WantedCell, int]]:
     """The wanted trials one by one, seed by seed, so that each round is a study of its own."""
     trials = [(cell, seed) for cell in cells for seed in cell.seeds]

@@ -20,12 +20,11 @@ from odapi_repro.analysis.attribution import (
     Combination,
     EffectDefinition,
     Outcomes,
-    StudiedDeviation,
     gap_effect,
     moved,
     path_effects,
 )
-from odapi_repro.features.explain.designs.base import Design, Price, Seeds
+from odapi_repro.features.explain.designs.base import DecidingDesign, Price, Seeds
 
 
 class _MissingError(Exception):
@@ -53,7 +52,7 @@ class BisectionState:
     restored: bool = False
 
 
-class Bisection(Design):
+class Bisection(DecidingDesign):
     """A search for the fewest deviations to mend.
 
     Deviations that are suspected should come first: those that restore at once cost fewer cells.
@@ -66,27 +65,6 @@ class Bisection(Design):
     """
 
     name = "bisection"
-
-    def __init__(
-        self,
-        deviations: Sequence[StudiedDeviation],
-        *,
-        seeds: Sequence[int],
-        order_seeds: Sequence[int],
-        margin: float,
-    ) -> None:
-        super().__init__(deviations, seeds=seeds)
-        if not order_seeds or set(order_seeds) & set(seeds):
-            raise ValueError(
-                f"the search needs replicates of its own: {tuple(order_seeds)} and {tuple(seeds)}"
-            )
-        self.order_seeds = tuple(order_seeds)
-        self.margin = margin
-
-    @property
-    def all_seeds(self) -> Seeds:
-        """Those that decide and those that are estimated from."""
-        return (*self.order_seeds, *self.seeds)
 
     def state(self, outcomes: Outcomes) -> BisectionState:
         """Follows the search as far as the outcomes of `order_seeds` tell."""

@@ -25,7 +25,7 @@ from odapi_repro.analysis.attribution import (
     moved,
     path_effects,
 )
-from odapi_repro.features.explain.designs.base import Design, Price, Seeds
+from odapi_repro.features.explain.designs.base import DecidingDesign, Price, Seeds
 
 Direction = Literal["from_user", "from_reference"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("from_user", "from_reference")
@@ -51,7 +51,7 @@ class PathState:
     done: bool
 
 
-class AblationPath(Design):
+class AblationPath(DecidingDesign):
     """A greedy path between the ends, its order and its shares from different replicates.
 
     Args:
@@ -72,19 +72,8 @@ class AblationPath(Design):
         margin: float,
         directions: Sequence[Direction] = DIRECTIONS,
     ) -> None:
-        super().__init__(deviations, seeds=seeds)
-        if not order_seeds or set(order_seeds) & set(seeds):
-            raise ValueError(
-                f"the order needs replicates of its own: {tuple(order_seeds)} and {tuple(seeds)}"
-            )
-        self.order_seeds = tuple(order_seeds)
-        self.margin = margin
+        super().__init__(deviations, seeds=seeds, order_seeds=order_seeds, margin=margin)
         self.directions = tuple(directions)
-
-    @property
-    def all_seeds(self) -> Seeds:
-        """Those that decide and those that are estimated from."""
-        return (*self.order_seeds, *self.seeds)
 
     def state(self, outcomes: Outcomes, direction: Direction) -> PathState:
         """Follows a path as far as the outcomes of `order_seeds` tell."""

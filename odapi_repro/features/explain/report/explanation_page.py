@@ -22,6 +22,14 @@ from odapi_repro.features.explain.report.interactions import (
 from odapi_repro.features.explain.report.next_steps import run_lines
 from odapi_repro.features.explain.report.notes import caveats, design_notes, shares_notes
 from odapi_repro.features.explain.report.wording import headline
+from odapi_repro.features.report_sections import (
+    again_section,
+    caveats_section,
+    cost_section,
+    held_section,
+    reported_section,
+    scale_section,
+)
 from odapi_repro.foreign_text import command_line
 from odapi_repro.page.blocks import (
     BREAK,
@@ -44,6 +52,9 @@ def explanation_page(report: ExplanationReport) -> Page:
     """Gives the whole report; a terminal shows it as far as what to run next."""
     record, advice = report.explanation, Advice(report)
     held = tuple(f"{code(one.factor)}: {marked(one.holds)}" for one in record.mapped if one.holds)
+    images = (
+        f"Images: {record.num_train_images:,} to train, {record.num_eval_images:,} to evaluate."
+    )
     proxy = "Proxy scale: read the differences only; its AP is not COCO's."
     blocks = (
         Headline(headline(report)),
@@ -57,22 +68,27 @@ def explanation_page(report: ExplanationReport) -> Page:
         _unvaried(record.unvaried),
         fewer_images_section(report),
         _mapping(report),
-        _scale(report),
-        Section("What was held constant", [Bullets(held)], "file"),
-        _reported(report),
+        scale_section(record.scale, record.scale_notes),
+        held_section(held),
+        reported_section(record.reference, record.reported, scale=record.scale),
         Section("How it was measured", [Bullets(tuple(design_notes(report)))], "file"),
         _cells(report),
-        Section("What may not be concluded", [Bullets(tuple(_warnings(report)))], "file"),
-        Section(
-            "Run it again",
-            [
-                Code(record.command),
-                Paragraph("From the files of this folder, without training:"),
-                Code(report_command(report)),
-            ],
-            "file",
+        caveats_section(_warnings(report)),
+        again_section(
+            record.command,
+            Paragraph("From the files of this folder, without training:"),
+            Code(report_command(report)),
         ),
-        Section("What it cost", [Bullets(tuple(_cost(report)))], "file"),
+        cost_section(
+            _cost(report),
+            report.table,
+            [images],
+            {
+                name: ", ".join(found)
+                for name in ("tensorflow", "odapi_repro")
+                if (found := _told(report, name))
+            },
+        ),
     )
     return Page(record.study, blocks)
 
@@ -194,35 +210,6 @@ def _mapping(report: ExplanationReport) -> Section:
     return Section(title, [Table(header, rows, numeric_from=5), *groups], "file")
 
 
-def _scale(report: ExplanationReport) -> Section:
-    record = report.explanation
-    rows = tuple(
-        (note.what, note.full, note.here, "kept" if note.kept else "clipped", note.why)
-        for note in record.scale_notes
-    )
-    table = Table(("relation", "full", "here", "", "why"), rows, numeric_from=5)
-    return Section(f"Scale: {record.scale}", [table], "file")
-
-
-def _reported(report: ExplanationReport) -> Section:
-    record = report.explanation
-    rows = tuple(
-        (one.metric, f"{one.value:g}", one.source, one.protocol) for one in record.reported
-    )
-    text = (
-        f"These numbers must not be compared with the {record.scale} AP above: other images, "
-        "another model size, another schedule."
-    )
-    return Section(
-        f"What is reported for {record.reference}",
-        [
-            Table(("metric", "reported", "source", "protocol"), rows, numeric_from=4),
-            Paragraph(text) if rows and record.scale != "full" else None,
-        ],
-        "file",
-    )
-
-
 def _cells(report: ExplanationReport) -> Section:
     """A path or a bisection that is still looking for its way shows what it has seen."""
     text = "Means over replicates"
@@ -242,7 +229,7 @@ def _warnings(report: ExplanationReport) -> list[str]:
 
 
 def _cost(report: ExplanationReport) -> list[str]:
-    """Trials by status, wall time, device, images, versions."""
+    """Trials by status, wall time."""
     record, counts = report.explanation, report.status_counts
     trials = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
     lines = [f"Trials: {len(report.table)} ({trials})."]
@@ -256,18 +243,7 @@ def _cost(report: ExplanationReport) -> list[str]:
             money = record.cost_per_hour * seconds / 3600
             text += f", {money:.2f} at {record.cost_per_hour:g} an hour"
         lines.append(f"{text}.")
-    devices = _told(report, "device")
-    if devices:
-        lines.append(f"Device: {'; '.join(devices)}.")
-    lines.append(
-        f"Images: {record.num_train_images:,} to train, {record.num_eval_images:,} to evaluate."
-    )
-    versions = [
-        f"{name} {', '.join(found)}"
-        for name in ("tensorflow", "odapi_repro")
-        if (found := _told(report, name))
-    ]
-    return [*lines, f"Versions: {', '.join(versions)}."] if versions else lines
+    return lines
 
 
 def _told(report: ExplanationReport, column: str) -> list[str]:
