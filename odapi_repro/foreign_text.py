@@ -27,8 +27,6 @@ _MARKUP = re.compile(
     r"|&(?=#|[A-Za-z][A-Za-z0-9]*;)|^[#>]|^[-+](?=\s)"
     r"|(?:(?<=^\d)|(?<=^\d\d)|(?<=^\d\d\d))[.)](?=\s)"
 )
-# A span of code, as CommonMark pairs its backticks; then what a name must not do to a page whose
-# sentences have marks of their own: markup of HTML, links but to files beside it, mathematics.
 _MENTION = re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

@@ -29,7 +29,6 @@ ASIDE: Final = "earlier-"
 TRAINED: Final = "trained.json"
 """Written by the worker when the last step is done and saved; holds what the training took."""
 
-DETECTIONS: Final = "detections.json.gz"
 """Of the last checkpoint, in COCO's results format."""
 
 _PART_OF: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")

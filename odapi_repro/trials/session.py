@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from odapi_repro.ending import EXIT_DONE, EXIT_FAILED, say
+from odapi_repro.files.trial_files import FINISHED
 from odapi_repro.foreign_text import shown, shown_lines
 from odapi_repro.page.blocks import Page
 from odapi_repro.page.results_folder import README, Results
@@ -29,7 +30,6 @@ from odapi_repro.trials.study_flags import check_length, runtime_of
 from odapi_repro.trials.tensorflow_probe import cpu_count
 from odapi_repro.trials.trial import Trial
 from odapi_repro.trials.trial_loop import Design, OneSlot, Stop, TrialLoop, missing_trials
-from odapi_repro.trials.trial_state import FINISHED
 
 _T = TypeVar("_T")
 

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from odapi_repro.errors import DamagedFile, UserError
 from odapi_repro.files import (
@@ -28,14 +28,31 @@ from odapi_repro.files import (
     is_held,
     locked,
     read_json,
-    read_record,
     typed,
     write_json,
     write_record,
     write_whole,
 )
-from odapi_repro.trials.attempts import (
+from odapi_repro.files.trial_files import (
+    CONFIG,
     DETECTIONS,
+    FINISHED,
+    LOSSES,
+    MENDS,
+    METRICS,
+    PROVENANCE,
+    SPEC,
+    STATE,
+    STATE_VERSION,
+    TRAINED_ONLY,
+    Metrics,
+    Provenance,
+    TrialState,
+    read_metrics,
+    read_provenance,
+    read_state,
+)
+from odapi_repro.trials.attempts import (
     TRAINED,
     Restart,
     is_whole_gzip,
@@ -44,31 +61,10 @@ from odapi_repro.trials.attempts import (
 )
 from odapi_repro.trials.events import SCRATCH
 from odapi_repro.trials.trial import Trial, TrialSpec
-from odapi_repro.trials.trial_state import (
-    FINISHED,
-    STATE_VERSION,
-    STATES,
-    TRAINED_ONLY,
-    Metrics,
-    Provenance,
-    StateFile,
-    TrialState,
-)
 
-_STATE, _SPEC, _METRICS = "state.json", "trial.json", "metrics.json"
-_PROVENANCE, _CONFIG, _LOCK = "provenance.json", "pipeline.config", ".lock"
-LOSSES: Final = "losses.csv"
-_WRITTEN_ANEW: Final = (_STATE, _SPEC, _CONFIG, "job.json", _LOCK)
-_T = TypeVar("_T")
+_LOCK: Final = ".lock"
+_WRITTEN_ANEW: Final = (STATE, SPEC, CONFIG, "job.json", _LOCK)
 _TRIAL_ID: Final = re.compile(r"[0-9a-f]{12}")
-_MENDS: Final = {
-    _STATE: "bring the file back, or delete it: the trial then counts as interrupted and goes on "
-    "from what its folder holds",
-    _SPEC: "delete the file: the trial is run by the studies that need it, no other looks at it",
-    _METRICS: "delete the file: it is made again from the detections beside it",
-    _PROVENANCE: "delete the file: what the trial took and where it ran is lost, it does not run "
-    "again",
-}
 
 
 @dataclass(frozen=True)
@@ -125,17 +121,17 @@ class TrialStore:
         Raises:
             DamagedFile: the state does not read, or a newer version wrote it.
         """
-        held = self._state_file(trial_id)
+        held = read_state(self.folder(trial_id))
         if held is not None and held.state == "running" and self.is_free(trial_id):
             # Whoever ran it may have ended it between the two looks.
-            held = self._state_file(trial_id)
+            held = read_state(self.folder(trial_id))
             if held is not None and held.state == "running":
                 return TrialState("interrupted", "killed while it ran", held.step)
         if held is None:
             return self._without_state(trial_id)
         state = TrialState(held.state, held.message, held.step, held.kind)
         if state.state == "succeeded" and state.kind != TRAINED_ONLY:
-            problem = self._problem_of_metrics(trial_id, held.digests.get(_METRICS))
+            problem = self._problem_of_metrics(trial_id, held.digests.get(METRICS))
             if problem:
                 return TrialState("interrupted", problem, state.step)
         return state
@@ -149,10 +145,10 @@ class TrialStore:
         folder = self.folder(trial_id)
         digests = {}
         if state.state in FINISHED:
-            names = (_METRICS, _PROVENANCE, LOSSES)
+            names = (METRICS, PROVENANCE, LOSSES)
             digests = {name: digest_of(folder / name) for name in names if (folder / name).exists()}
         fields = {**dataclasses.asdict(state), "digests": digests}
-        write_record(folder / _STATE, fields, version=STATE_VERSION)
+        write_record(folder / STATE, fields, version=STATE_VERSION)
 
     def spec(self, trial_id: str) -> TrialSpec | None:
         """Gives what a trial is made of; None where its folder does not say.
@@ -160,9 +156,9 @@ class TrialStore:
         Raises:
             DamagedFile: trial.json does not read, or a newer version wrote it.
         """
-        path = self.folder(trial_id) / _SPEC
+        path = self.folder(trial_id) / SPEC
         try:
-            return TrialSpec.read(path, mend=_MENDS[_SPEC])
+            return TrialSpec.read(path, mend=MENDS[SPEC])
         except FileNotFoundError:
             return None
 
@@ -172,7 +168,7 @@ class TrialStore:
         Raises:
             DamagedFile: metrics.json does not read.
         """
-        return self._read(trial_id, _METRICS, Metrics)
+        return read_metrics(self.folder(trial_id))
 
     def provenance(self, trial_id: str) -> Provenance | None:
         """Gives what a trial took; None where nothing says it.
@@ -180,7 +176,7 @@ class TrialStore:
         Raises:
             DamagedFile: provenance.json does not read.
         """
-        return self._read(trial_id, _PROVENANCE, Provenance)
+        return read_provenance(self.folder(trial_id))
 
     def checked_provenance(self, trial_id: str) -> Provenance | None:
         """Gives what a trial took, held against the digest in its state.
@@ -188,12 +184,12 @@ class TrialStore:
         Raises:
             DamagedFile: provenance.json does not read, or is not what was written.
         """
-        path = self.folder(trial_id) / _PROVENANCE
+        path = self.folder(trial_id) / PROVENANCE
         took = self.provenance(trial_id)
-        held = self._state_file(trial_id)
-        digest = held.digests.get(_PROVENANCE, "") if held else ""
+        held = read_state(self.folder(trial_id))
+        digest = held.digests.get(PROVENANCE, "") if held else ""
         if took is not None and digest not in ("", digest_of(path)):
-            raise damaged(path, "it was changed after it was written", _MENDS[_PROVENANCE])
+            raise damaged(path, "it was changed after it was written", MENDS[PROVENANCE])
         return took
 
     def changed_losses(self, trial_id: str) -> str:
@@ -202,7 +198,7 @@ class TrialStore:
         Raises:
             DamagedFile: the state does not read.
         """
-        held = self._state_file(trial_id)
+        held = read_state(self.folder(trial_id))
         digest = held.digests.get(LOSSES, "") if held else ""
         now = digest_of(self.folder(trial_id) / LOSSES)
         return "" if digest in ("", now) else f"{LOSSES} was changed after it was written"
@@ -223,13 +219,13 @@ class TrialStore:
             attempt = self._attempt(trial, folder, fresh_start=fresh_start)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        write_whole(folder / _SPEC, trial.spec.to_json() + "\n")
-        write_whole(folder / _CONFIG, trial.pipeline_text)
+        write_whole(folder / SPEC, trial.spec.to_json() + "\n")
+        write_whole(folder / CONFIG, trial.pipeline_text)
         return attempt
 
     def write_provenance(self, trial_id: str, attempt: Attempt, fields: Mapping[str, Any]) -> None:
         """Writes provenance.json; what it says of an attempt that this one goes on from stays."""
-        path = self.folder(trial_id) / _PROVENANCE
+        path = self.folder(trial_id) / PROVENANCE
         earlier: dict[str, Any] = {}
         if attempt.resumed:
             with contextlib.suppress(FileNotFoundError, DamagedFile):
@@ -297,7 +293,7 @@ class TrialStore:
             note = f"starts over, because {why}; an earlier attempt is in {folder / aside}"
             return Attempt(folder, train=True, resumed=False, notes=(note,) if aside else ())
         # These are of an end that the training comes to anew, with other numbers.
-        set_aside(folder, only=(TRAINED, DETECTIONS, _METRICS))
+        set_aside(folder, only=(TRAINED, DETECTIONS, METRICS))
         return Attempt(
             folder,
             train=True,
@@ -305,16 +301,6 @@ class TrialStore:
             from_step=restart.step,
             notes=_notes(restart, folder),
         )
-
-    def _state_file(self, trial_id: str) -> StateFile | None:
-        path = self.folder(trial_id) / _STATE
-        try:
-            held = read_record(path, StateFile, version=STATE_VERSION, mend=_MENDS[_STATE])
-        except FileNotFoundError:
-            return None
-        if held.state not in STATES:
-            raise damaged(path, f"no trial is '{held.state}'", _MENDS[_STATE])
-        return held
 
     def _without_state(self, trial_id: str) -> TrialState:
         """Gives the state of a folder that does not say: somebody has removed the file."""
@@ -327,18 +313,9 @@ class TrialStore:
             metrics = self.metrics(trial_id)
         except UserError as error:
             return f"{error.found}; they are made again from its detections"
-        if metrics and digest and digest != digest_of(self.folder(trial_id) / _METRICS):
+        if metrics and digest and digest != digest_of(self.folder(trial_id) / METRICS):
             return "its metrics.json was changed; it is made again from its detections"
         return "" if metrics else "its metrics.json is gone; it is made again from its detections"
-
-    def _read(self, trial_id: str, name: str, kind: type[_T]) -> _T | None:
-        path = self.folder(trial_id) / name
-        try:
-            return typed(read_json(path, mend=_MENDS[name]), kind)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise damaged(path, str(error), _MENDS[name]) from error
 
 
 def _notes(restart: Restart, folder: Path) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from typing import Any, NotRequired, TypedDict
 
 from odapi_repro import __version__
 from odapi_repro.errors import DamagedFile
+from odapi_repro.files.trial_files import FINISHED, Provenance, TrialState
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial import Trial
-from odapi_repro.trials.trial_state import FINISHED, Provenance, TrialState
 
 
 class TrialEntry(TypedDict):

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from odapi_repro.diagnosis.finished_run.losses_csv import LossLog, read_losses
 from odapi_repro.errors import DamagedFile, DataError
 from odapi_repro.files import put_in_place, read_json, sync_files, typed, write_json
+from odapi_repro.files.losses_csv import LossLog, read_losses
+from odapi_repro.files.trial_files import LOSSES, METRICS
 from odapi_repro.training.job import Job, is_chief, read_job
 from odapi_repro.training.observer import Diverged, StepReport
 from odapi_repro.trials.attempts import TRAINED, is_whole_gzip
@@ -56,9 +57,7 @@ def _run(job: Job, emit: EventWriter) -> None:
         _score(job, truth)
     else:
         timings, about = _train_and_detect(job, emit)
-    emit(
-        "done", timings=timings, final_loss=_final_loss(Path(job.model_dir) / "losses.csv"), **about
-    )
+    emit("done", timings=timings, final_loss=_final_loss(Path(job.model_dir) / LOSSES), **about)
 
 
 def _train_and_detect(job: Job, emit: EventWriter) -> tuple[dict[str, float], dict[str, Any]]:
@@ -86,7 +85,7 @@ def _train_and_detect(job: Job, emit: EventWriter) -> tuple[dict[str, float], di
     timings = {"import_seconds": imported - began}
     trained = Path(job.model_dir) / TRAINED
     if job.train:
-        took = _train(job, LossLog(Path(job.model_dir) / "losses.csv"), emit)
+        took = _train(job, LossLog(Path(job.model_dir) / LOSSES), emit)
         # What says that the training is done comes after all that it stands for.
         folder = Path(job.model_dir)
         sync_files([*folder.glob("ckpt-*"), folder / "checkpoint"])
@@ -244,7 +243,7 @@ def _score(job: Job, truth: GroundTruth) -> None:
         with_masks=job.with_masks,
         max_number_of_boxes=reader.max_number_of_boxes,
     )
-    write_json(Path(job.model_dir) / "metrics.json", dataclasses.asdict(evaluation))
+    write_json(Path(job.model_dir) / METRICS, dataclasses.asdict(evaluation))
 
 
 if __name__ == "__main__":

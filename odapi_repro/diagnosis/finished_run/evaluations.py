@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odapi_repro.diagnosis.finished_run.event_files import EventFile, Restart
-from odapi_repro.diagnosis.finished_run.trial_files import EvaluationLog, TrialMetrics
+from odapi_repro.diagnosis.finished_run.run_logs import EvaluationLog
 from odapi_repro.errors import UserError
+from odapi_repro.files.trial_files import Metrics
 from odapi_repro.pipeline import load_pipeline
 
 _METRICS = {
@@ -73,7 +74,7 @@ def is_evaluation_tag(tag: str) -> bool:
 def evaluations_of(
     files: Sequence[tuple[str, EventFile]],
     restarts: Sequence[Restart],
-    trial: TrialMetrics | None,
+    trial: Metrics | None,
     *,
     trial_step: int,
 ) -> tuple[Evaluation, ...]:
@@ -100,7 +101,9 @@ def evaluations_of(
                 continue
             found[at, reader] = _evaluation(at, values, reader, times[at])
     if trial is not None:
-        found[trial_step, ""] = Evaluation(trial_step, trial.metrics, {}, {})
+        told = ((name, -1 if ap is None else ap) for name, ap in trial.metrics.items())
+        scored = {name: ap for name, ap in told if ap >= 0}
+        found[trial_step, ""] = Evaluation(trial_step, scored, {}, {})
     return tuple(found[key] for key in sorted(found))
 
 

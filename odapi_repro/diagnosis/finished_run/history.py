@@ -26,12 +26,12 @@ from odapi_repro.diagnosis.finished_run.event_files import (
     read_event_file,
 )
 from odapi_repro.diagnosis.finished_run.run_files import RunFiles, find_run_files
-from odapi_repro.diagnosis.finished_run.trial_files import (
+from odapi_repro.diagnosis.finished_run.run_logs import (
     read_evaluation_logs,
     read_loss_columns,
-    read_metrics,
-    read_state,
+    undamaged,
 )
+from odapi_repro.files.trial_files import LOSSES, read_metrics, read_state
 
 Series = tuple[tuple[int, float], ...]
 
@@ -110,11 +110,11 @@ def read_run(model_dir: Path) -> RunHistory:
     train, eval_files = _read_events(files, damage)
     scalars, restarts = merge_restarts(train)
     series = _series(scalars)
-    _fill_from_losses_csv(series, read_loss_columns(files.losses_csv, damage))
-    state = read_state(files.state, damage)
+    _fill_from_losses_csv(series, read_loss_columns(files.folder / LOSSES, damage))
+    state = undamaged(read_state, files.folder, damage)
     checkpoints = list_checkpoints(files.folder, damage)
     logs = read_evaluation_logs(list(files.logs), damage)
-    metrics = read_metrics(files.metrics, damage)
+    metrics = undamaged(read_metrics, files.folder, damage)
     losses = {tag: points for tag, points in series.items() if tag != _LEARNING_RATE}
     reached = [step for points in series.values() for step, _ in points]
     saved = [one.step for one in checkpoints if one.step is not None and one.is_complete]

@@ -10,6 +10,7 @@ from pathlib import Path
 from odapi_repro.diagnosis.finished_run.checkpoints import STATE_FILE, is_checkpoint_file
 from odapi_repro.diagnosis.finished_run.event_files import is_event_file
 from odapi_repro.errors import UserError
+from odapi_repro.files.trial_files import LOSSES, METRICS, STATE
 
 _CONFIG = "pipeline.config"
 _EXPECTED = (
@@ -41,9 +42,6 @@ class RunFiles:
     eval_events: tuple[tuple[str, Path], ...]
     direct_events: tuple[Path, ...]
     logs: tuple[Path, ...]
-    losses_csv: Path
-    state: Path
-    metrics: Path
     config_path: Path | None
 
 
@@ -69,15 +67,12 @@ def find_run_files(folder: Path) -> RunFiles:
         logs=tuple(
             folder / name for name in names if name.endswith(".log") and (folder / name).is_file()
         ),
-        losses_csv=folder / "losses.csv",
-        state=folder / "state.json",
-        metrics=folder / "metrics.json",
         config_path=next(
             (place / _CONFIG for place in (folder, folder.parent) if (place / _CONFIG).is_file()),
             None,
         ),
     )
-    is_trial = any(path.is_file() for path in (files.losses_csv, files.state, files.metrics))
+    is_trial = any((folder / name).is_file() for name in (LOSSES, STATE, METRICS))
     has_checkpoint = any(map(is_checkpoint_file, names)) or (folder / STATE_FILE).is_file()
     has_events = files.train_events or files.eval_events or files.direct_events
     if not (is_trial or has_checkpoint or has_events):

@@ -19,6 +19,7 @@ from odapi_repro.diagnosis.finished_run import (
 )
 from odapi_repro.errors import DataError
 from odapi_repro.files import damaged, read_json, typed
+from odapi_repro.files.trial_files import SPEC
 
 EXPECTED = (
     "a training folder, a ckpt-N prefix, an unpacked archive of the TF2 detection zoo, "
@@ -105,7 +106,7 @@ def checkpoint_digest(prefix: str | os.PathLike[str]) -> str:
 
 
 def _of_folder(folder: Path, given: str) -> CheckpointSource:
-    if (folder / "trial.json").is_file():
+    if (folder / SPEC).is_file():
         return _of_prefix(_latest(folder), given, "trial", _config_in(folder))
     if _has_checkpoints(folder):
         return _of_prefix(_latest(folder), given, "training", _own_pipeline(folder))
@@ -157,7 +158,7 @@ def _of_prefix(prefix: Path, given: str, kind: str, own_pipeline: Path | None) -
         own_pipeline=own_pipeline,
         digest=checkpoint_digest(prefix),
         step=_step(index),
-        extensions=_extensions(prefix.with_name("trial.json")),
+        extensions=_extensions(prefix.with_name(SPEC)),
     )
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 from odapi_repro.factors import FACTORS, factor_named
 from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.plan import Plan
 from odapi_repro.features.ablate.study_record import StudyRecord
 from odapi_repro.features.ablate.study_report import StudyReport
+from odapi_repro.files.losses_csv import read_losses
+from odapi_repro.files.trial_files import LOSSES
 from odapi_repro.page.blocks import code, marked
 from odapi_repro.reference import reference_of
 from odapi_repro.trials.store import TrialStore
@@ -142,5 +143,5 @@ def _caveats(plan: Plan) -> tuple[str, ...]:
 
 
 def _loss_curve(store: TrialStore, trial_id: str, batch: int) -> list[tuple[int, float, float]]:
-    losses = read_losses(store.folder(trial_id) / "losses.csv").series()
+    losses = read_losses(store.folder(trial_id) / LOSSES).series()
     return [(step, float(step * batch), loss) for step, loss in losses]

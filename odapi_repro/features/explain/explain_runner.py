@@ -13,10 +13,10 @@ from odapi_repro.analysis.trials import order_columns
 from odapi_repro.features.explain.design_choice import race_of
 from odapi_repro.features.explain.designs import WantedCell, in_rounds
 from odapi_repro.features.explain.explain_plan import ExplanationPlan
+from odapi_repro.files.trial_files import FINISHED, TrialState
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial import Trial
 from odapi_repro.trials.trial_rows import described, trial_row
-from odapi_repro.trials.trial_state import FINISHED, TrialState
 
 
 @dataclass

@@ -15,6 +15,7 @@ from odapi_repro.evaluation.eval_data import data_of_records
 from odapi_repro.evaluation.scoring.matching import match
 from odapi_repro.evaluation.uncertainty.subsets import subset_scores
 from odapi_repro.features.explain.explain_runner import ExplanationTrials
+from odapi_repro.files.trial_files import DETECTIONS
 from odapi_repro.foreign_text import shown
 
 EVALUATION_COLUMNS: Final = (
@@ -46,7 +47,7 @@ def subset_table(trials: ExplanationTrials) -> pd.DataFrame | None:
     for name, cell in (("reference", design.reference), ("user", design.user)):
         for seed in explanation.design.seeds:
             trial = trials.plan.trial(cell, seed)
-            path = trials.store.folder(trial.trial_id) / "detections.json.gz"
+            path = trials.store.folder(trial.trial_id) / DETECTIONS
             if trials.store.state(trial.trial_id).state != "succeeded" or not path.exists():
                 continue
             try:

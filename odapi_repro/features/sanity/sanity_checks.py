@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 from odapi_repro.evaluation.checkpoint import CheckpointSource, find_checkpoint
 from odapi_repro.evaluation.eval_data import EvalData
 from odapi_repro.features.sanity.checkpoint_scores import (
@@ -22,11 +21,12 @@ from odapi_repro.features.sanity.outcome import Outcome, Point, Run, Score
 from odapi_repro.features.sanity.sanity_job import SanityJob
 from odapi_repro.features.sanity.trainings import Training
 from odapi_repro.features.sanity.verdict import needs_safe_rate, nothing_to_hold
+from odapi_repro.files.losses_csv import read_losses
+from odapi_repro.files.trial_files import DETECTIONS, FINISHED, LOSSES, SPEC, TrialState
 from odapi_repro.pipeline import parse_pipeline
 from odapi_repro.trials.evaluations.evaluation_spec import WORKER
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.trial import Trial
-from odapi_repro.trials.trial_state import FINISHED, TrialState
 
 # Points of a curve between its start and its end; each takes an evaluation.
 _BETWEEN = 3
@@ -125,7 +125,7 @@ class SanityChecks:
     def _store_of(source: CheckpointSource) -> Mapping[str, float | None]:
         """Gives the metrics of the trial whose checkpoint it is; empty for any other."""
         folder = Path(source.prefix).parent
-        if not (folder / "trial.json").is_file():
+        if not (folder / SPEC).is_file():
             return {}
         found = TrialStore(folder.parent).metrics(folder.name)
         return found.metrics if found else {}
@@ -150,7 +150,7 @@ class SanityChecks:
         self._on_stage("evaluating the checkpoints of the hold")
         _, before = self._at_start(source, data)
         points = self._points(training, source, data)
-        after = self._store.folder(training.trial.trial_id) / "detections.json.gz"
+        after = self._store.folder(training.trial.trial_id) / DETECTIONS
         self._note(
             hold=dataclasses.replace(self._described(training), points=points),
             hold_change=change_of(before, after, data),
@@ -212,7 +212,7 @@ class SanityChecks:
             peak_rate=training.peak_rate,
             known_rate=training.known.rate,
             rate_note=training.rate_note,
-            losses=_losses(self._store.folder(trial.trial_id) / "losses.csv"),
+            losses=_losses(self._store.folder(trial.trial_id) / LOSSES),
             wall_seconds=provenance.wall_seconds if provenance else None,
         )
 

@@ -17,6 +17,7 @@ from odapi_repro.features.sweep.sweep_cells import CANDIDATE_SCORE, CANDIDATES_P
 from odapi_repro.features.sweep.sweep_record import SweepRecord
 from odapi_repro.features.sweep.sweep_report import CheckpointLine, ForwardPass, PostHocReport
 from odapi_repro.features.sweep.sweep_runner import RESAMPLES, sweep_effects
+from odapi_repro.files.trial_files import SPEC
 from odapi_repro.page.blocks import code, marked
 from odapi_repro.trials.trial import TrialSpec
 
@@ -113,7 +114,7 @@ def _pipeline_name(path: Path) -> str:
 def _seed(prefix: str) -> int | None:
     """Gives the seed of the trial whose checkpoint it is; None without one."""
     try:
-        return TrialSpec.read(Path(prefix).parent / "trial.json", mend="").seed
+        return TrialSpec.read(Path(prefix).parent / SPEC, mend="").seed
     except (FileNotFoundError, DamagedFile):
         return None
 

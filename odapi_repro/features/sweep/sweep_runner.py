@@ -27,13 +27,13 @@ from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
 from odapi_repro.features.sweep.sweep import CellResult, CellStore, Sweep, checkpoint_label
 from odapi_repro.features.sweep.sweep_cells import PostHocCell, Source
 from odapi_repro.features.sweep.sweep_record import SweepRecord
+from odapi_repro.files.trial_files import TrialState
 from odapi_repro.trials.evaluations.checkpoint_evaluation import (
     EvaluationResult,
     evaluate_checkpoint,
 )
 from odapi_repro.trials.evaluations.evaluation_spec import WORKER
 from odapi_repro.trials.trial_loop import OnEvent
-from odapi_repro.trials.trial_state import TrialState
 
 RESAMPLES = 1000
 _SEED = 0

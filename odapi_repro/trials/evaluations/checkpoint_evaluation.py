@@ -22,6 +22,7 @@ from odapi_repro.evaluation.inference.job import (
     write_job,
 )
 from odapi_repro.files import write_whole
+from odapi_repro.files.trial_files import DETECTIONS
 from odapi_repro.foreign_text import shown
 from odapi_repro.trials.child import run_child
 from odapi_repro.trials.evaluations.evaluation_spec import (
@@ -32,7 +33,6 @@ from odapi_repro.trials.evaluations.evaluation_spec import (
     specs_of,
 )
 from odapi_repro.trials.evaluations.evaluation_store import (
-    DETECTIONS,
     IMAGES,
     STAGES,
     EvaluationStore,

@@ -32,8 +32,8 @@ from odapi_repro.files import (
     write_json,
     write_whole,
 )
+from odapi_repro.files.trial_files import DETECTIONS
 
-DETECTIONS = "detections.json.gz"
 STAGES = "stages.npz"
 IMAGES = "images.json"
 _SPEC = "evaluation.json"

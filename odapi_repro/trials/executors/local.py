@@ -13,16 +13,15 @@ from typing import Any
 
 from odapi_repro.datasets.damage import make_edited_records
 from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.files.trial_files import DETECTIONS, FINISHED, TRAINED_ONLY, TrialState
 from odapi_repro.packages import installed_version, object_detection_problem
 from odapi_repro.signals import Ended, held
 from odapi_repro.training.job import Job, is_chief, write_job
-from odapi_repro.trials.attempts import DETECTIONS
 from odapi_repro.trials.child import ChildEnd, run_child
 from odapi_repro.trials.history import memory_advice
 from odapi_repro.trials.store import Attempt, TrialStore
 from odapi_repro.trials.trial import Trial
 from odapi_repro.trials.trial_loop import OnEvent
-from odapi_repro.trials.trial_state import FINISHED, TRAINED_ONLY, TrialState
 
 
 @dataclass(frozen=True)

@@ -6,27 +6,25 @@ goes to `damage`.
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from odapi_repro.diagnosis.finished_run.losses_csv import read_losses
 from odapi_repro.errors import DamagedFile
-from odapi_repro.files import read_json
+from odapi_repro.files.losses_csv import read_losses
 
 _MOST_LOG_BYTES = 64 << 20
 _LONGEST_LINE = 1 << 16
-_MOST_JSON_BYTES = 16 << 20
 # model_lib_v2.py: eager_eval_loop; the first number counts batches from 0, every hundredth.
 _EVAL_STEP = re.compile(rb"Finished eval step (\d{1,12})\b")
 _EVAL_DONE = re.compile(rb"Eval metrics at step (\d{1,12})\b")
 _EXCEPTION = re.compile(rb"Encountered (.{1,200})")
 _EVAL_STOPPED = b"A replica probably exhausted all examples"
 _STEPS_A_LOG_LINE = 100
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,6 @@ class EvaluationLog:
     batches_at_least: int
     batches_at_most: int
     stopped_by: str = ""
-
-
-@dataclass(frozen=True)
-class TrialMetrics:
-    """`metrics.json` of a trial: COCO metrics in points by COCO's names, and images evaluated."""
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    num_images: int | None = None
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """`state.json` of a trial: how it stands, and the step that was known then."""
-
-    state: str
-    step: int
 
 
 def read_evaluation_logs(paths: list[Path], damage: list[str]) -> tuple[EvaluationLog, ...]:
@@ -104,47 +86,10 @@ def read_loss_columns(path: Path, damage: list[str]) -> Mapping[str, Mapping[int
     return table.columns
 
 
-def read_metrics(path: Path, damage: list[str]) -> TrialMetrics | None:
-    """Reads `metrics.json`; metrics with nothing to score are left out."""
-    fields = _json(path, damage)
-    if fields is None:
-        return None
-    metrics = fields.get("metrics")
-    numbers = {
-        str(name): _number(value)
-        for name, value in (metrics.items() if isinstance(metrics, dict) else ())
-    }
-    images = _number(fields.get("num_images"))
-    return TrialMetrics(
-        metrics={name: value for name, value in numbers.items() if value is not None},
-        num_images=None if images is None else int(images),
-    )
-
-
-def read_state(path: Path, damage: list[str]) -> TrialState | None:
-    """Reads `state.json`."""
-    fields = _json(path, damage)
-    if fields is None:
-        return None
-    return TrialState(str(fields.get("state", "")), int(_number(fields.get("step")) or 0))
-
-
-def _number(value: Any) -> float | None:
-    """Gives a finite number that is not negative, None for anything else."""
+def undamaged(read: Callable[[Path], _T | None], folder: Path, damage: list[str]) -> _T | None:
+    """Reads a file of a trial's folder; None where there is none, or it is damaged."""
     try:
-        number = float(value) if isinstance(value, (int, float)) else math.nan
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _json(path: Path, damage: list[str]) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        return read_json(path, mend="")
-    except FileNotFoundError:
-        return None
+        return read(folder)
     except DamagedFile as error:
         damage.append(error.found)
         return None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odapi_repro.diagnosis.finished_run.losses_csv import LossLog, LossTable, read_losses
+from odapi_repro.files.losses_csv import LossLog, LossTable, read_losses
 
 HEADER = "step,learning_rate,total_loss\n"
 
@@ -134,7 +134,7 @@ def test_each_row_is_on_its_way_when_it_is_written(tmp_path: Path) -> None:
 
 def test_reading_losses_takes_neither_tensorflow_nor_pandas() -> None:
     code = (
-        "import sys, odapi_repro.diagnosis.finished_run.losses_csv\n"
+        "import sys, odapi_repro.files.losses_csv\n"
         "print(sorted({'tensorflow', 'pandas', 'numpy', 'msgspec'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

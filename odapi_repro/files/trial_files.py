@@ -1,10 +1,26 @@
-"""What the JSON files of a trial hold, as far as anything reads them."""
+"""The files of a trial's folder: their names, what they hold, and how each is read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
+
+from odapi_repro.files.own_json import damaged, read_json, read_record, typed
+
+STATE, SPEC, METRICS = "state.json", "trial.json", "metrics.json"
+PROVENANCE, CONFIG = "provenance.json", "pipeline.config"
+LOSSES, DETECTIONS = "losses.csv", "detections.json.gz"
+MENDS: Final = {
+    STATE: "bring the file back, or delete it: the trial then counts as interrupted and goes on "
+    "from what its folder holds",
+    SPEC: "delete the file: the trial is run by the studies that need it, no other looks at it",
+    METRICS: "delete the file: it is made again from the detections beside it",
+    PROVENANCE: "delete the file: what the trial took and where it ran is lost, it does not run "
+    "again",
+}
+_T = TypeVar("_T")
 
 STATES: Final = ("planned", "running", "succeeded", "diverged", "failed", "interrupted")
 # What needs no run again: a diverged trial is a result.
@@ -72,3 +88,45 @@ class StateFile:
     step: int = 0
     kind: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_state(folder: Path) -> StateFile | None:
+    """Reads state.json; None where there is none.
+
+    Raises:
+        DamagedFile: it does not read, is not what was written, or names no state.
+    """
+    try:
+        held = read_record(folder / STATE, StateFile, version=STATE_VERSION, mend=MENDS[STATE])
+    except FileNotFoundError:
+        return None
+    if held.state not in STATES:
+        raise damaged(folder / STATE, f"no trial is '{held.state}'", MENDS[STATE])
+    return held
+
+
+def read_metrics(folder: Path) -> Metrics | None:
+    """Reads metrics.json; None where there is none.
+
+    Raises:
+        DamagedFile: it does not read.
+    """
+    return _read(folder / METRICS, Metrics)
+
+
+def read_provenance(folder: Path) -> Provenance | None:
+    """Reads provenance.json; None where there is none.
+
+    Raises:
+        DamagedFile: it does not read.
+    """
+    return _read(folder / PROVENANCE, Provenance)
+
+
+def _read(path: Path, kind: type[_T]) -> _T | None:
+    try:
+        return typed(read_json(path, mend=MENDS[path.name]), kind)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise damaged(path, str(error), MENDS[path.name]) from error
