@@ -208,8 +208,8 @@ def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: Eva
     from odapi_repro.evaluation.inference.job import Pass
     from odapi_repro.evaluation.inference.stage_tensors import has_stages
     from odapi_repro.features.evaluate.assemble_evaluation import found_by_checkpoint
-    from odapi_repro.features.evaluate.evaluation_progress import EvaluationProgress
     from odapi_repro.trials.evaluations.checkpoint_evaluation import evaluate_checkpoint
+    from odapi_repro.trials.evaluations.evaluation_progress import EvaluationProgress
     from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 
     source = subject.checkpoint

@@ -29,9 +29,7 @@ def inert_reason(message_name: str, field_name: str, pipeline: Pipeline) -> str 
         pipeline: decides over fields that count only beside another.
     """
     row = _BY_FIELD.get((message_name, field_name))
-    if row is None or (row.applies is not None and not row.applies(pipeline)):
-        return None
-    return row.why
+    return row.why if row is not None and row.applies(pipeline) else None
 
 
 def inert_paths(pipeline: Pipeline) -> dict[str, str]:

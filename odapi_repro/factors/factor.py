@@ -88,6 +88,13 @@ class Factor(ABC, Generic[SettingT]):
         del setting
         return {}
 
+    def not_for(
+        self, pipeline: Pipeline, why: str, expected: str, mend: str = "leave it out of --ablate"
+    ) -> UserError:
+        """Gives the error of a pipeline that the factor does not apply to."""
+        found = f"{self.name} does not apply to {pipeline.path}: {why}"
+        return UserError(found, expected=expected, mend=mend)
+
     def no_level(self, text: str, expected: str, example: str) -> UserError:
         """Gives the error of a text that names no level."""
         return UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from odapi_repro.errors import UserError
 from odapi_repro.factors.factor import Level, Setting, TrainedFactor, parse_rate
 from odapi_repro.pipeline import Recipe
 
@@ -27,12 +26,12 @@ class LearningRate(TrainedFactor):
     def check_applies(self, setting: Setting) -> None:
         """Only a schedule with a rate above 0 has something to be a multiple of."""
         if setting.recipe.base_lr is None:
-            raise UserError(
-                f"{self.name} does not apply to {setting.pipeline.path}: its schedule has no rate "
-                "above 0",
-                expected="a pipeline whose schedule trains, e.g. pipelines/effdet_d3.config or "
+            raise self.not_for(
+                setting.pipeline,
+                "its schedule has no rate above 0",
+                "a pipeline whose schedule trains, e.g. pipelines/effdet_d3.config or "
                 "pipelines/mask_rcnn.config",
-                mend="set the rate of its schedule, or choose another factor",
+                "set the rate of its schedule, or choose another factor",
             )
 
     def reference_level(self, setting: Setting) -> Level:

@@ -33,18 +33,19 @@ class RoisPerImage(AmountFactor):
         """Only Faster and Mask R-CNN sample proposals, and not while they mine hard examples."""
         pipeline = setting.pipeline
         if setting.recipe.rois_per_image is None:
-            raise UserError(
-                f"{self.name} does not apply to {pipeline.path}: it has no second stage",
-                expected="a Faster R-CNN or Mask R-CNN pipeline (faster_rcnn with "
+            raise self.not_for(
+                pipeline,
+                "it has no second stage",
+                "a Faster R-CNN or Mask R-CNN pipeline (faster_rcnn with "
                 "number_of_stages 2 or 3), e.g. pipelines/mask_rcnn.config",
-                mend="choose another factor, or a two-stage pipeline",
+                "choose another factor, or a two-stage pipeline",
             )
         if pipeline.model.HasField("hard_example_miner"):
-            raise UserError(
-                f"{self.name} does not apply to {pipeline.path}: with a hard_example_miner every "
-                f"proposal is trained on and {_FIELD} is not read",
-                expected="a pipeline without model.faster_rcnn.hard_example_miner",
-                mend="remove the hard_example_miner, or choose another factor",
+            raise self.not_for(
+                pipeline,
+                f"with a hard_example_miner every proposal is trained on and {_FIELD} is not read",
+                "a pipeline without model.faster_rcnn.hard_example_miner",
+                "remove the hard_example_miner, or choose another factor",
             )
 
     def parse_level(self, text: str, setting: Setting) -> Level:

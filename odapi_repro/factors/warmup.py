@@ -22,11 +22,12 @@ class Warmup(TrainedFactor):
     def check_applies(self, setting: Setting) -> None:
         """Only the cosine schedule has a linear warm-up of a length of its own."""
         if setting.recipe.warmup_images is None:
-            raise UserError(
-                f"warmup does not apply to {setting.pipeline.path}: its schedule has no warm-up",
-                expected="a pipeline with cosine_decay_learning_rate, e.g. "
+            raise self.not_for(
+                setting.pipeline,
+                "its schedule has no warm-up",
+                "a pipeline with cosine_decay_learning_rate, e.g. "
                 "pipelines/effdet_d3.config or pipelines/mask_rcnn.config",
-                mend="choose another factor, or give the pipeline a cosine schedule",
+                "choose another factor, or give the pipeline a cosine schedule",
             )
 
     def reference_level(self, setting: Setting) -> Level:

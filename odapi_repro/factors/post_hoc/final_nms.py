@@ -115,10 +115,11 @@ class SoftNms(_NmsSetting, NumberFactor):
             if self._nms(setting, name)
         ]
         if hindering:
-            raise UserError(
-                f"soft_nms does not apply to {setting.pipeline.path}: {hindering[0]} is true",
-                expected="a pipeline whose NMS can decay scores (core/post_processing.py raises)",
-                mend=f"set {hindering[0]}: false in --pipeline, or leave soft_nms out of --ablate",
+            raise self.not_for(
+                setting.pipeline,
+                f"{hindering[0]} is true",
+                "a pipeline whose NMS can decay scores (core/post_processing.py raises)",
+                f"set {hindering[0]}: false in --pipeline, or leave soft_nms out of --ablate",
             )
 
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
@@ -186,11 +187,11 @@ class DetectionsPerClass(_Cap):
         """Where NMS goes class by class."""
         super().check_applies(setting)
         if self._nms(setting, "use_class_agnostic_nms"):
-            raise UserError(
-                f"{self.name} does not apply to {setting.pipeline.path}: its NMS is "
-                "class-agnostic and does not read max_detections_per_class",
-                expected="a pipeline without use_class_agnostic_nms",
-                mend="vary detections_per_image instead",
+            raise self.not_for(
+                setting.pipeline,
+                "its NMS is class-agnostic and does not read max_detections_per_class",
+                "a pipeline without use_class_agnostic_nms",
+                "vary detections_per_image instead",
             )
 
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from odapi_repro.errors import UserError
 from odapi_repro.factors.factor import Level, parse_amount, whole
 from odapi_repro.factors.post_hoc.factor import (
     AS_CONFIGURED,
@@ -26,11 +25,10 @@ class _TwoStage(PostHocFactor):
         """Faster and Mask R-CNN."""
         pipeline = setting.pipeline
         if pipeline.meta_architecture != "faster_rcnn":
-            raise UserError(
-                f"{self.name} does not apply to {pipeline.path}: a {pipeline.meta_architecture} "
-                "has no proposals",
-                expected="a Faster or Mask R-CNN, e.g. pipelines/mask_rcnn.config",
-                mend="leave it out of --ablate",
+            raise self.not_for(
+                pipeline,
+                f"a {pipeline.meta_architecture} has no proposals",
+                "a Faster or Mask R-CNN, e.g. pipelines/mask_rcnn.config",
             )
 
     def plan(self, level: Level, setting: PostHocSetting) -> DetectionPlan:
@@ -130,25 +128,23 @@ class MaskSize(_Amount):
         """Mask R-CNN whose mask head resizes features, not masks."""
         super().check_applies(setting)
         if not setting.pipeline.predicts_masks:
-            raise UserError(
-                f"mask_size does not apply to {setting.pipeline.path}: it predicts no masks",
-                expected="a Mask R-CNN (number_of_stages: 3), e.g. pipelines/mask_rcnn.config",
-                mend="leave it out of --ablate",
+            raise self.not_for(
+                setting.pipeline,
+                "it predicts no masks",
+                "a Mask R-CNN (number_of_stages: 3), e.g. pipelines/mask_rcnn.config",
             )
         head = setting.pipeline.proto.model.faster_rcnn.second_stage_box_predictor
         if head.mask_rcnn_box_predictor.convolve_then_upsample_masks:
-            raise UserError(
-                f"mask_size does not apply to {setting.pipeline.path}: "
+            raise self.not_for(
+                setting.pipeline,
                 "convolve_then_upsample_masks fixes it to a multiple of the crop",
-                expected="a mask head that resizes its features first",
-                mend="leave it out of --ablate",
+                "a mask head that resizes its features first",
             )
         if head.mask_rcnn_box_predictor.mask_height != head.mask_rcnn_box_predictor.mask_width:
-            raise UserError(
-                f"mask_size does not apply to {setting.pipeline.path}: mask_height and mask_width "
-                "differ",
-                expected="square masks",
-                mend="leave it out of --ablate",
+            raise self.not_for(
+                setting.pipeline,
+                "mask_height and mask_width differ",
+                "square masks",
             )
 
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:
@@ -181,11 +177,11 @@ class CropSize(_Amount):
         super().check_applies(setting)
         kind = setting.pipeline.proto.model.faster_rcnn.feature_extractor.type
         if "fpn" in kind:
-            raise UserError(
-                f"crop_size does not apply to {setting.pipeline.path}: the second stage of {kind} "
+            raise self.not_for(
+                setting.pipeline,
+                f"the second stage of {kind} "
                 "flattens its crops into dense layers, whose weights fix their size",
-                expected="a Faster or Mask R-CNN without FPN, e.g. pipelines/mask_rcnn.config",
-                mend="leave it out of --ablate",
+                "a Faster or Mask R-CNN without FPN, e.g. pipelines/mask_rcnn.config",
             )
 
     def default_levels(self, setting: PostHocSetting) -> tuple[Level, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from odapi_repro.errors import UserError
 from odapi_repro.factors.factor import Level
 from odapi_repro.factors.post_hoc.factor import (
     AS_CONFIGURED,
@@ -34,11 +33,12 @@ class _Views(PostHocFactor):
         """Not where the last NMS is soft: scores would decay twice."""
         pipeline = setting.pipeline
         if has_nms(pipeline) and nms_setting(setting, "soft_nms_sigma", self.name):
-            raise UserError(
-                f"{self.name} does not apply to {pipeline.path}: its NMS is soft, and scores that "
+            raise self.not_for(
+                pipeline,
+                "its NMS is soft, and scores that "
                 "have decayed in each view would decay again between views",
-                expected="soft_nms_sigma 0",
-                mend="set soft_nms_sigma: 0 in --pipeline",
+                "soft_nms_sigma 0",
+                "set soft_nms_sigma: 0 in --pipeline",
             )
 
     def reference_level(self, setting: PostHocSetting) -> Level:

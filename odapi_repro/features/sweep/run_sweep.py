@@ -112,14 +112,14 @@ def _run(session: Session, sweep: Sweep, command: str) -> int:
     detected: list[Found] = []
 
     def run() -> Stop:
-        found = detect(sweep, progress.of_child)
+        found = detect(sweep, progress)
         detected.append(found)
         scores = CellScores(sweep, found, store)
         design = PlannedTrials(cells_to_run(sweep))
         return TrialLoop(design, scores, OneSlot(scores.run), progress.of_cell).run()
 
     def results() -> Results | None:
-        progress.end()
+        progress.line.end()
         if not detected or not any(store.read(one.trial_id) for one in cells_to_run(sweep)):
             return None
         record = SweepRecord.of(sweep, detected[0].seconds)

@@ -34,28 +34,29 @@ def run(stream: io.StringIO, *, seconds: float) -> None:
         about=lambda one: {"p1": "ckpt-1", "p2": "ckpt-2"}[one.name],
     )
     progress = SweepProgress(sweep, stream=stream, clock=clock)
-    progress.of_child({"event": "started"})
-    progress.of_child({"event": "imported"})
-    progress.of_child({"event": "restored", "pass": "p1"})
+    progress({"event": "started"})
+    progress({"event": "imported"})
+    progress({"event": "restored", "pass": "p1"})
     for images in range(4, 101, 4):
         clock.now += seconds
-        progress.of_child({"event": "evaluating", "pass": "p1", "images": images})
+        progress({"event": "evaluating", "pass": "p1", "images": images})
     for cell, state in ((own, "succeeded"), (other, "failed")):
         unit: Any = SimpleNamespace(trial_id="a", cell=cell)
         progress.of_cell(unit, {"event": "trial_started"})
         progress.of_cell(unit, {"event": "trial_ended", "state": state, "message": "no luck"})
-    progress.end()
+    progress.line.end()
 
 
-def test_a_log_gets_a_line_at_each_change_and_at_most_one_a_minute_between() -> None:
+def test_a_log_gets_a_line_at_each_change_and_at_most_three_a_minute_between() -> None:
     stream = io.StringIO()
     run(stream, seconds=1.0)
     assert stream.getvalue().splitlines() == [
-        "loading TensorFlow",
+        "starting TensorFlow",
         "building the model",
-        "[1/2] ckpt-1: weights restored",
-        "[1/2] ckpt-1: 4/100 images",
-        "[1/2] ckpt-1: 100/100 images, 4.0 images/s, 0 s left",
+        "[1/2] ckpt-1: tracing the first batch",
+        "[1/2] ckpt-1: 4 of 100 images",
+        "[1/2] ckpt-1: 84 of 100 images, 4.0 images/s, 4 s left",
+        "[1/2] ckpt-1: 100 of 100 images, 4.0 images/s, 0 s left",
         "scoring 1/2: as configured",
         "scoring 2/2: nms_iou 0.6",
         "nms_iou 0.6: failed: no luck",
@@ -65,7 +66,7 @@ def test_a_log_gets_a_line_at_each_change_and_at_most_one_a_minute_between() -> 
 def test_a_slow_pass_says_how_long_it_takes() -> None:
     stream = io.StringIO()
     run(stream, seconds=40.0)
-    assert "[1/2] ckpt-1: 12/100 images, 0.1 images/s, 14 min 40 s left" in stream.getvalue()
+    assert "[1/2] ckpt-1: 12 of 100 images, 0.1 images/s, 14 min 40 s left" in stream.getvalue()
 
 
 def test_a_terminal_has_one_line_that_is_rewritten_and_one_for_what_failed() -> None:
