@@ -62,7 +62,7 @@ _cli.string("from", None, "a study's folder in results/: report it again, traini
 _cli.enum("format", "text", ("text", "json"), "how the result is printed")
 _cli.enum("retry", None, ("failed",), "run failed trials again")
 define_study_flags(
-    FLAGS,
+    _cli,
     checkpoint="prefix of the checkpoint that all trials start from (fills fine_tune_checkpoint)",
 )
 

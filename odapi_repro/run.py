@@ -27,7 +27,7 @@ _cli.string(
 )
 _cli.alias("pipeline_config_path", "pipeline")
 define_study_flags(
-    FLAGS,
+    _cli,
     checkpoint="prefix of the checkpoint to start from (fills fine_tune_checkpoint); with factors "
     "that need no training, what to measure on, and with --sanity what to start from: a trial's or "
     "training folder, a ckpt-N prefix or an unpacked zoo archive; to measure on, several separated "

@@ -8,20 +8,32 @@ from absl import flags
 
 from odapi_repro import __main__ as entry
 from odapi_repro import data
-from odapi_repro.command import nearest, parse_flags, run_command
+from odapi_repro.command import Command, nearest, parse_flags
 from odapi_repro.errors import UserError
+
+EXAMPLE = Command("example", "does an example")
+EXAMPLE.integer("num_train_steps", 100, "Steps.")
+EXAMPLE.string("pipeline", None, "Config.")
 
 
 @pytest.fixture
 def values() -> flags.FlagValues:
-    values = flags.FlagValues()
-    flags.DEFINE_integer("num_train_steps", 100, "Steps.", flag_values=values)
-    flags.DEFINE_string("pipeline", None, "Config.", flag_values=values)
-    return values
+    return EXAMPLE.flags
 
 
 def run(values: flags.FlagValues, *argv: str, main=lambda positional: 0) -> int:
-    return run_command(main, values, argv, name="example", summary="does an example")
+    return EXAMPLE.run(lambda positional, command: main(positional), argv)
+
+
+def test_a_command_is_told_as_it_was_typed():
+    told = []
+
+    def main(positional: list[str], command: str) -> int:
+        told.append(command)
+        return 0
+
+    assert Command("data show", "shows").run(main, ["a b"]) == 0
+    assert told == ["python -m odapi_repro.data show 'a b'"]
 
 
 def test_positional_arguments_reach_the_command_after_the_flags_were_parsed(values):
@@ -174,14 +186,13 @@ def test_an_unknown_command_on_data_is_refused_with_the_nearest(capsys):
 def test_a_pipe_whose_reader_has_gone_is_not_an_error(argv):
     script = (
         "import sys\n"
-        "from absl import flags\n"
-        "from odapi_repro.command import run_command\n"
-        "values = flags.FlagValues()\n"
-        "flags.DEFINE_string('long', None, 'words ' * 100000, flag_values=values)\n"
-        "def main(positional):\n"
+        "from odapi_repro.command import Command\n"
+        "command = Command('x', '')\n"
+        "command.string('long', None, 'words ' * 100000)\n"
+        "def main(positional, typed):\n"
         "    for _ in range(100000): print('a line of output')\n"
         "    return 0\n"
-        f"sys.exit(run_command(main, values, {argv!r}, name='x', summary=''))\n"
+        f"sys.exit(command.run(main, {argv!r}))\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE

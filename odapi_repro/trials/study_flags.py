@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from absl import flags
-
+from odapi_repro.command import Command
 from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.record_check import check_records
 from odapi_repro.datasets.records import manifest, resolve_patterns
@@ -35,63 +33,60 @@ _LONGEST_NAME: Final = 200
 """Bytes; file systems have 255, and files are written beside others under longer names."""
 
 
-def define_study_flags(values: flags.FlagValues, *, checkpoint: str) -> None:
+def define_study_flags(cli: Command, *, checkpoint: str) -> None:
     """Defines the flags of scale, data, device, training and folders.
 
     Args:
-        values: of the command.
+        cli: the command.
         checkpoint: what `--checkpoint` means to it.
     """
-    string = functools.partial(flags.DEFINE_string, flag_values=values)
-    integer = functools.partial(flags.DEFINE_integer, flag_values=values, lower_bound=1)
-    boolean = functools.partial(flags.DEFINE_bool, flag_values=values)
-    enum = functools.partial(flags.DEFINE_enum, flag_values=values)
-    enum(
+    cli.enum(
         "scale",
         "auto",
         SCALES,
         "full: the pipeline as it is; proxy: its family shrunk to minutes; smoke: a few steps; "
         "auto: full with your own records and an accelerator, else proxy",
     )
-    integer("steps", None, "steps at the reference's batch; the schedule keeps its shape")
-    flags.DEFINE_alias("num_train_steps", "steps", flag_values=values)
-    string("data", EMBEDDED, "embedded, or a folder with train* and val* records and a label map")
-    string("train_records", None, "globs of training records, comma-separated")
-    string("eval_records", None, "globs of evaluation records, comma-separated")
-    string("label_map", None, "label map of the records")
-    string("checkpoint", None, checkpoint)
-    enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
-    flags.DEFINE_integer(
+    cli.count("steps", None, "steps at the reference's batch; the schedule keeps its shape")
+    cli.alias("num_train_steps", "steps")
+    cli.string(
+        "data", EMBEDDED, "embedded, or a folder with train* and val* records and a label map"
+    )
+    cli.string("train_records", None, "globs of training records, comma-separated")
+    cli.string("eval_records", None, "globs of evaluation records, comma-separated")
+    cli.string("label_map", None, "label map of the records")
+    cli.string("checkpoint", None, checkpoint)
+    cli.enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
+    cli.integer(
         "replicas",
         0,
         "replicas of the reference cell; 0: every GPU, one on CPU",
         lower_bound=0,
-        flag_values=values,
     )
-    boolean("deterministic", None, "same seed, same bits; by default on CPU only")
-    boolean("use_tpu", False, "as --device tpu")
-    string("tpu_name", None, "name of the Cloud TPU")
-    boolean(
+    cli.boolean("deterministic", None, "same seed, same bits; by default on CPU only")
+    cli.boolean("use_tpu", False, "as --device tpu")
+    cli.string("tpu_name", None, "name of the Cloud TPU")
+    cli.boolean(
         "however_long",
         False,
         "train at full scale on a CPU, or on the embedded set, though it takes weeks or years",
     )
-    integer("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG")
-    integer("checkpoint_every_n", 1000, "steps between checkpoints")
-    integer(
+    cli.count("num_workers", 1, "workers of MultiWorkerMirroredStrategy, with TF_CONFIG")
+    cli.count("checkpoint_every_n", 1000, "steps between checkpoints")
+    cli.count(
         "checkpoint_max_to_keep",
         None,
         "checkpoints kept of a training, for fusion and swa; by default 7 at full scale, else 1",
     )
-    integer("sample_1_of_n_eval_examples", None, "evaluate one image of n")
-    boolean("record_summaries", False, "training images into the events")
-    boolean(
+    cli.count("sample_1_of_n_eval_examples", None, "evaluate one image of n")
+    cli.boolean("record_summaries", False, "training images into the events")
+    cli.boolean(
         "fresh_start",
         False,
         "trials that are not finished start over; what they left is set aside in their folders",
     )
-    string("runs_dir", "runs", "where trials are kept")
-    string("results_dir", "results", "where the table goes")
+    cli.string("runs_dir", "runs", "where trials are kept")
+    cli.string("results_dir", "results", "where the table goes")
 
 
 def conditions_of(

@@ -23,7 +23,7 @@ from odapi_repro.evaluation.inference.job import (
     stages_path,
     write_images,
 )
-from odapi_repro.evaluation.inference.results_file import ResultsFile
+from odapi_repro.evaluation.inference.passes import ResultsFile
 from odapi_repro.trials.events import EventWriter
 from odapi_repro.trials.in_child import die_with_parent, work_and_exit
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.object_table import ObjectTable
-from odapi_repro.features.show.assemble_show import (
+from odapi_repro.features.show.show_report import SplitReport
+from odapi_repro.features.show.show_split import (
     anchor_report,
     class_rows,
     input_objects,
     size_rows,
 )
-from odapi_repro.features.show.show_report import SplitReport
 from odapi_repro.pipeline import Pipeline
 
 

@@ -21,7 +21,7 @@ from odapi_repro.analysis.attribution.definitions import (
     level_effects,
     path_effects,
 )
-from odapi_repro.analysis.attribution.estimate import attributions
+from odapi_repro.analysis.attribution.estimate import ATTRIBUTION_COLUMNS, Attribution, attributions
 from odapi_repro.analysis.attribution.factorial import (
     GENERATORS,
     Fraction,
@@ -36,7 +36,6 @@ from odapi_repro.analysis.attribution.gap import (
     KnownNumber,
     gap_parts,
 )
-from odapi_repro.analysis.attribution.rows import ATTRIBUTION_COLUMNS, Attribution
 from odapi_repro.analysis.attribution.shapley import (
     sampled_orders,
     sampled_shapley_effects,

@@ -38,7 +38,7 @@ from odapi_repro.evaluation.inference.job import (
     stages_path,
 )
 from odapi_repro.evaluation.inference.mask_paste import paste_masks
-from odapi_repro.evaluation.inference.network import build_model, input_size
+from odapi_repro.evaluation.inference.networks import build_model, input_size
 from odapi_repro.evaluation.inference.passes import run_job
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline
 from odapi_repro.trials.scales import scale_pipeline
@@ -220,7 +220,7 @@ def od_api_detections(subject: Subject) -> Results:
     from object_detection import inputs, model_lib_v2
     from object_detection.utils import config_util
 
-    from odapi_repro.evaluation.inference.network import restore
+    from odapi_repro.evaluation.inference.networks import restore
 
     configs = config_util.get_configs_from_pipeline_file(subject.path)
     reader = configs["eval_input_configs"][0]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from odapi_repro.evaluation.inference.results_file import ResultsFile, image_results, to_pixels
+from odapi_repro.evaluation.inference.passes import ResultsFile, image_results, to_pixels
 
 OUTPUTS: dict[str, Any] = {
     "detection_boxes": np.array([[0.1, 0.2, 0.5, 0.6], [0, 0, 1, 1], [0, 0, 0, 0]], np.float32),

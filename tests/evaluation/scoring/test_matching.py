@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
-from odapi_repro.evaluation.scoring import near_pairs
+from odapi_repro.evaluation.scoring import matching as near_pairs
 from odapi_repro.evaluation.scoring.matching import Matches, match
 
 

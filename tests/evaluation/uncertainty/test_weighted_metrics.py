@@ -18,7 +18,7 @@ from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
 from odapi_repro.evaluation.scoring.matching import RECALL_THRESHOLDS, match
 from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.evaluation.uncertainty import weighted_metrics as module
-from odapi_repro.evaluation.uncertainty import weighted_precision
+from odapi_repro.evaluation.uncertainty import weighted_metrics as weighted_precision
 from odapi_repro.evaluation.uncertainty.weighted_metrics import images_with_truth, weighted_metrics
 
 _IDS = (30, 4, 21, 17, 8)

@@ -9,6 +9,7 @@ from chain_scenes import FAR, OBJECT, SETTINGS, Scene, chain_of, filled
 
 from odapi_repro.evaluation.mask_chain.chain import ChainReport
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS
+from odapi_repro.features.evaluate.evaluation_plots import render_chain
 from odapi_repro.features.evaluate.mask_chain_page import (
     chain_findings,
     chain_rows,
@@ -16,7 +17,6 @@ from odapi_repro.features.evaluate.mask_chain_page import (
     chain_table,
     proposal_table,
 )
-from odapi_repro.features.evaluate.mask_chain_plot import render_chain
 from odapi_repro.page.blocks import Page
 from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.terminal_page import terminal_page

@@ -18,8 +18,8 @@ from run_writers import write_training_checkpoint
 from odapi_repro.evaluation.inference.job import PLAIN
 from odapi_repro.factors import factor_named
 from odapi_repro.features.sanity import checkpoint_scores as scores
-from odapi_repro.features.sanity.few_images import few_images
 from odapi_repro.features.sanity.sanity_checks import SanityChecks
+from odapi_repro.features.sanity.sanity_inputs import few_images
 from odapi_repro.features.sanity.sanity_job import SanityJob
 from odapi_repro.features.sanity.trainings import SanityTrainings
 from odapi_repro.features.sanity.verdict import judge

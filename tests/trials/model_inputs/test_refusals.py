@@ -13,7 +13,7 @@ import pytest
 from odapi_repro.datasets.example import make_example, parse_example
 from odapi_repro.pipeline import Pipeline, set_field
 from odapi_repro.reference import reference_named
-from odapi_repro.trials.model_inputs.refusals import explained_refusal
+from odapi_repro.trials.model_inputs.drawing import explained_refusal
 
 EMPTY = "indices[0] = 0 is not in [0, 0)"
 ONE = "indices[1] = 1 is not in [0, 1)"
