@@ -96,7 +96,6 @@ def _run(positional: list[str], command: str) -> int:
         config,
         annotations={split: path for split, path in given.items() if path},
         workers=FLAGS.workers or available_cores(),
-        show_progress=sys.stderr.isatty(),
         max_pixels=FLAGS.max_image_pixels,
     )
     checked = _with_augmentation(checked, config)

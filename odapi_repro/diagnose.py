@@ -204,7 +204,6 @@ def _with_records(
         subject,
         annotations={},
         workers=available_cores(),
-        show_progress=sys.stderr.isatty(),
     )
     train = checked.subject.census.split("train")
     if train is not None and circumstances.train_images is None and train.records:

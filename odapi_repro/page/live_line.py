@@ -35,8 +35,8 @@ class LiveLine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._pause = _REFRESH_SECONDS if self._live else quiet_seconds
+        self.is_live = self._stream.isatty()
+        self._pause = _REFRESH_SECONDS if self.is_live else quiet_seconds
         self._clock = clock
         self._written = -1e9
         self._width = 0
@@ -47,14 +47,14 @@ class LiveLine:
         if not news and now - self._written < self._pause:
             return
         self._written = now
-        if self._live:
+        if self.is_live:
             self._rewrite(cut(shown(text), self._columns() - 1))
         else:
             self._write(shown(text) + "\n")
 
     def line(self, text: str) -> None:
         """Writes a line that stays."""
-        if self._live:
+        if self.is_live:
             self._rewrite(shown(text))
             self.end()
         else:
@@ -62,11 +62,11 @@ class LiveLine:
 
     def count_from_now(self) -> None:
         """Counts the time to the next plain line from now on; a terminal sees the next at once."""
-        self._written = -1e9 if self._live else self._clock()
+        self._written = -1e9 if self.is_live else self._clock()
 
     def end(self) -> None:
         """Leaves the line as it stands, if there is one; what comes next begins a new one."""
-        if self._live and self._width:
+        if self.is_live and self._width:
             self._write("\n")
         self._width = 0
 

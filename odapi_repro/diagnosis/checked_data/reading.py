@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from odapi_repro.diagnosis.checked_data.named_data import SPLIT_WORDS, NamedData
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
+from odapi_repro.page.live_line import LiveLine
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,6 @@ def check_data(
     *,
     annotations: Mapping[str, str],
     workers: int = 1,
-    show_progress: bool = False,
     max_pixels: int = IMAGE_PIXELS,
 ) -> CheckedData:
     """Reads everything once.
@@ -49,7 +49,6 @@ def check_data(
         annotations: split -> the COCO json that it was made from, before `named.annotations`.
         workers: processes.
         max_pixels: pixels that an image may have.
-        show_progress: whether to say on stderr how far it is.
 
     Raises:
         DataError: the label map is no text file, or a json is not COCO's.
@@ -64,17 +63,25 @@ def check_data(
                 expected="records of that split",
                 mend="name them, or leave the annotations out",
             )
+    line = LiveLine()
+    line.count_from_now()
+
+    def progress(split: str, done: int, total: int) -> None:
+        last = line.is_live and done >= total
+        line.update(f"{SPLIT_WORDS[split]}: {done:,} of {total:,}", news=last)
+
     splits = tuple(
         take_census(
             split,
             inventory,
             workers=workers,
-            progress=_Progress(split) if show_progress else None,
-            say=_say,
+            progress=functools.partial(progress, split),
+            say=line.line,
             max_pixels=max_pixels,
         )
         for split, inventory in named.inventories.items()
     )
+    line.end()
     if not any(file.records or file.fault for split in splits for file in split.files):
         _refuse_empty(splits)
     census = Census(splits, label_map, named.label_map_path, error)
@@ -107,25 +114,6 @@ def check_data(
     )
     subject = RecordSubject(census, config, compared, manifest_faults=faults or {})
     return CheckedData(subject, facts)
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-class _Progress:
-    """Says on stderr, at most every percent, how far the reading is."""
-
-    def __init__(self, split: str) -> None:
-        self._word = SPLIT_WORDS[split]
-        self._told = -1
-
-    def __call__(self, done: int, total: int) -> None:
-        percent = 100 * done // max(total, 1)
-        if percent != self._told:
-            end = "\n" if done >= total else ""
-            print(f"\r{self._word}: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
-            self._told = percent
 
 
 def _of_faults(faults: Mapping[str, str]) -> str:
