@@ -57,7 +57,9 @@ def subset_table(trials: ExplanationTrials) -> pd.DataFrame | None:
                 print(f"note: {shown(error.where)}: {shown(error.found)}", file=sys.stderr)
                 continue
             matches = match(truth(), detections, "segm" if is_mask else "bbox")
-            found = subset_scores(matches, images=images, metric=metric)
+            # The config may sample its evaluation images.
+            part = min(images, truth().num_images)
+            found = subset_scores(matches, images=part, metric=metric)
             amounts = (share, found.images, found.draws, found.mean_delta, found.sd)
             rows.append((name, seed, trial.trial_id, *amounts))
     return pd.DataFrame(rows, columns=list(EVALUATION_COLUMNS)) if rows else None
