@@ -142,8 +142,8 @@ def _of_type(
         f"{also('For programs', 'errors.csv')}"
     )
     confused = Paragraph(
-        f"Taken for another class most often, above the score of best F1:"
-        f"{also('all of them', 'confusions.csv')}"
+        "These objects are taken for another class most often, above the score of best F1."
+        f"{also('All of them', 'confusions.csv')}"
     )
     recall = (
         "The mean over the classes that have such objects, in points, with 100 detections of a "
