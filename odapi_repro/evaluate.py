@@ -17,9 +17,8 @@ from odapi_repro.evaluation.coco_data import detections_of
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.subject import Subject, labels
 from odapi_repro.foreign_text import shown
-from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.results_folder import README
-from odapi_repro.page.terminal_page import Terminal, terminal_page
+from odapi_repro.page.terminal_page import print_pages, print_text
 from odapi_repro.pipeline import load_pipeline
 
 if TYPE_CHECKING:
@@ -280,18 +279,13 @@ def _print(report: EvaluationReport, folder: Path | None) -> None:
     if FLAGS.format == "json":
         from odapi_repro.features.evaluate.evaluation_json import render_json
 
-        text = render_json(report, written=None if folder is None else str(folder))
-    else:
-        from odapi_repro.features.evaluate.evaluation_page import evaluation_page
+        print_text(render_json(report, written=None if folder is None else str(folder)))
+        return
+    from odapi_repro.features.evaluate.evaluation_page import evaluation_page
 
-        page = evaluation_page(report, per_class=FLAGS.per_class)
-        if FLAGS.format == "markdown":
-            text = markdown_page(page)
-        else:
-            text = terminal_page(page, Terminal.of(sys.stdout))
-            text += f"\n{shown(folder / README)}\n" if folder is not None else ""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    print_pages([evaluation_page(report, per_class=FLAGS.per_class)], FLAGS.format)
+    if FLAGS.format == "text" and folder is not None:
+        print(f"\n{shown(folder / README)}")
 
 
 if __name__ == "__main__":

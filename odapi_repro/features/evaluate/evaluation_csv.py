@@ -10,7 +10,7 @@ from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.evaluation.scoring.matching import AREA_RANGES
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
-from odapi_repro.features.evaluate.evaluation_tables import less, metric_name
+from odapi_repro.features.evaluate.evaluation_tables import metric_name
 from odapi_repro.features.evaluate.mask_chain_page import chain_rows
 
 
@@ -19,14 +19,13 @@ def csv_tables(report: EvaluationReport) -> dict[str, pd.DataFrame]:
     rows: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("metrics", "per_class", "errors", "recall", "confusions")
     }
-    models = [report.model, *([report.against] if report.against is not None else [])]
-    for model in models:
-        first = {"model": model.label} if len(models) > 1 else {}
+    for model in report.models:
+        first = {"model": model.label} if report.against is not None else {}
         for iou_type, breakdown in model.breakdowns.items():
             about = {**first, "iou_type": iou_type}
             rows["metrics"] += [
                 {**first, "metric": metric_name(iou_type, name), "value": value}
-                | _ends(breakdown.interval(name))
+                | interval_ends(breakdown.interval(name))
                 for name, value in breakdown.scores.metrics.items()
             ]
             rows["per_class"] += _class_rows(report, breakdown, about)
@@ -36,34 +35,27 @@ def csv_tables(report: EvaluationReport) -> dict[str, pd.DataFrame]:
                 {**about, "object": one.truth, "detected_as": one.detected, "count": one.count}
                 for one in breakdown.errors.confusions
             ]
-    rows["metrics"] += _difference_rows(report)
+    if report.against is not None:
+        rows["metrics"] += [
+            {
+                "model": "difference",
+                "metric": metric_name(iou_type, name),
+                "value": report.less(iou_type, name),
+                **interval_ends(report.difference(iou_type, name)),
+            }
+            for iou_type, breakdown in report.model.breakdowns.items()
+            for name in breakdown.scores.metrics
+        ]
     tables = {f"{name}.csv": pd.DataFrame(found) for name, found in rows.items() if found}
     if report.model.chain is not None:
         tables["recall_chain.csv"] = chain_rows(report.model.chain)
     return tables
 
 
-def _ends(interval: Interval | None) -> dict[str, float | None]:
+def interval_ends(interval: Interval | None) -> dict[str, float | None]:
+    """The numbers of an interval by name, each None without one."""
     names = ("se", "low", "high", "excess", "limit_low", "limit_high")
     return {name: getattr(interval, name, None) for name in names}
-
-
-def _difference_rows(report: EvaluationReport) -> list[dict[str, Any]]:
-    if report.against is None:
-        return []
-    rows = []
-    for iou_type, own in report.model.breakdowns.items():
-        other = report.against.breakdowns[iou_type].scores.metrics
-        for name, value in own.scores.metrics.items():
-            rows.append(
-                {
-                    "model": "difference",
-                    "metric": metric_name(iou_type, name),
-                    "value": less(value, other[name]),
-                    **_ends(report.difference(iou_type, name)),
-                }
-            )
-    return rows
 
 
 def _class_rows(
@@ -76,7 +68,7 @@ def _class_rows(
             "category_id": report.truth.category_ids[k],
             "objects": breakdown.recall.classes[k].objects,
             **breakdown.scores.per_class[k],
-            **{f"AP_{end}": value for end, value in _ends(breakdown.interval("AP", k)).items()},
+            **{f"AP_{end}": at for end, at in interval_ends(breakdown.interval("AP", k)).items()},
             "recall50": breakdown.recall.classes[k].at_50,
             "best_f1": breakdown.best_f1[k].f1,
             "best_f1_score": breakdown.best_f1[k].score,

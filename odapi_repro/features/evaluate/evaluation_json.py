@@ -11,10 +11,9 @@ import pandas as pd
 from odapi_repro import __version__
 from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.evaluation.scoring.matching import AREA_RANGES
-from odapi_repro.evaluation.uncertainty.bootstrap import Interval
+from odapi_repro.features.evaluate.evaluation_csv import interval_ends
 from odapi_repro.features.evaluate.evaluation_page import caveats, findings
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport, Model
-from odapi_repro.features.evaluate.evaluation_tables import less
 from odapi_repro.features.evaluate.mask_chain_page import chain_rows
 
 SCHEMA = 1
@@ -48,7 +47,7 @@ def evaluation_json(report: EvaluationReport, *, written: str | None) -> dict[st
         "intervals": dataclasses.asdict(report.resampling) if report.resampling.resamples else None,
         "model": _model(report, report.model),
         "against": None if report.against is None else _model(report, report.against),
-        "difference": None if report.against is None else _differences(report, report.against),
+        "difference": None if report.against is None else _differences(report),
         "reference": report.reference_name or None,
         "reported": [dataclasses.asdict(one) for one in report.reported],
         "findings": findings(report),
@@ -81,7 +80,7 @@ def _breakdown(report: EvaluationReport, one: Breakdown) -> dict[str, Any]:
     errors = one.errors
     return {
         "metrics": {
-            name: {"value": value, **_ends(one.interval(name))}
+            name: {"value": value, **interval_ends(one.interval(name))}
             for name, value in one.scores.metrics.items()
         },
         "errors": {
@@ -103,16 +102,14 @@ def _breakdown(report: EvaluationReport, one: Breakdown) -> dict[str, Any]:
                 "name": name,
                 "objects": one.recall.classes[k].objects,
                 "metrics": dict(one.scores.per_class[k]),
-                "ap_interval": _ends(one.interval("AP", k)),
+                "ap_interval": interval_ends(one.interval("AP", k)),
                 "recall": {
                     "at_50": one.recall.classes[k].at_50,
                     **dict(zip(list(AREA_RANGES)[1:], one.recall.classes[k].by_size, strict=True)),
                 },
                 "best_f1": {
-                    "score": one.best_f1[k].score,
-                    "f1": one.best_f1[k].f1,
-                    "precision": one.best_f1[k].precision,
-                    "recall": one.best_f1[k].recall,
+                    field: getattr(one.best_f1[k], field)
+                    for field in ("score", "f1", "precision", "recall")
                 },
             }
             for k, name in enumerate(report.truth.category_names)
@@ -120,20 +117,14 @@ def _breakdown(report: EvaluationReport, one: Breakdown) -> dict[str, Any]:
     }
 
 
-def _differences(report: EvaluationReport, against: Model) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for iou_type, own in report.model.breakdowns.items():
-        other = against.breakdowns[iou_type].scores.metrics
-        found[iou_type] = {
+def _differences(report: EvaluationReport) -> dict[str, Any]:
+    return {
+        iou_type: {
             name: {
-                "value": less(value, other[name]),
-                **_ends(report.difference(iou_type, name)),
+                "value": report.less(iou_type, name),
+                **interval_ends(report.difference(iou_type, name)),
             }
-            for name, value in own.scores.metrics.items()
+            for name in own.scores.metrics
         }
-    return found
-
-
-def _ends(interval: Interval | None) -> dict[str, float | None]:
-    names = ("se", "low", "high", "excess", "limit_low", "limit_high")
-    return {name: getattr(interval, name, None) for name in names}
+        for iou_type, own in report.model.breakdowns.items()
+    }

@@ -9,13 +9,12 @@ import numpy as np
 
 from odapi_repro.evaluation.breakdown import Breakdown
 from odapi_repro.evaluation.error_analysis.outcomes import Outcome
-from odapi_repro.features.evaluate.evaluation_report import EvaluationReport, Model
+from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
 from odapi_repro.features.evaluate.evaluation_tables import (
     TYPE_TITLES,
     class_table,
     confusion_table,
     error_table,
-    less,
     metric_name,
     metric_table,
     range_text,
@@ -143,8 +142,8 @@ def _of_type(
         f"{also('For programs', 'errors.csv')}"
     )
     confused = Paragraph(
-        f"Taken for another class most often, above the score of best F1:"
-        f"{also('all of them', 'confusions.csv')}"
+        "These objects are taken for another class most often, above the score of best F1."
+        f"{also('All of them', 'confusions.csv')}"
     )
     recall = (
         "The mean over the classes that have such objects, in points, with 100 detections of a "
@@ -225,8 +224,8 @@ def interval_notes(breakdown: Breakdown) -> list[str]:
 
 
 def _evaluated(report: EvaluationReport) -> tuple[tuple[str, str], ...]:
-    models: list[tuple[str, Model | None]] = [("model", report.model), ("against", report.against)]
-    named = ((title, "; ".join((one.label, *one.about))) for title, one in models if one)
+    pairs = zip(("model", "against"), report.models, strict=False)
+    named = ((title, "; ".join((one.label, *one.about))) for title, one in pairs)
     return (*named, ("data", _data(report)), ("scored by", report.engine))
 
 
@@ -250,14 +249,13 @@ def _data(report: EvaluationReport) -> str:
 def _difference(report: EvaluationReport, iou_type: str) -> str:
     if report.against is None:
         return ""
-    both = (report.model, report.against)
-    mine, theirs = (model.breakdowns[iou_type].scores.metrics["AP"] for model in both)
-    text = f", {signed(less(mine, theirs))} against {report.against.label}"
+    less = report.less(iou_type, "AP")
+    text = f", {signed(less)} against {report.against.label}"
     interval = report.difference(iou_type, "AP")
     ends = range_text(interval, with_sign=True)
     if interval is None or interval.low is None or interval.high is None:
         return text
-    if mine == theirs and interval.se == 0:
+    if less == 0 and interval.se == 0:
         return f", the same as {report.against.label}"
     resolved = interval.low * interval.high > 0
     return f"{text} ({ends}{'' if resolved else ': not resolved on these images'})"

@@ -82,6 +82,17 @@ class EvaluationReport:
         """`bbox`, `segm` or both."""
         return tuple(self.model.breakdowns)
 
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """What was evaluated, then what it is compared with."""
+        return (self.model,) if self.against is None else (self.model, self.against)
+
+    def less(self, iou_type: str, metric: str) -> float | None:
+        """Gives the model's score less the other's; None where there is no other, or no score."""
+        scores = [one.breakdowns[iou_type].scores.metrics[metric] for one in self.models]
+        mine, theirs = scores if len(scores) == 2 else (None, None)
+        return None if mine is None or theirs is None else mine - theirs
+
     def difference(self, iou_type: str, metric: str) -> Interval | None:
         """Gives the interval of a difference; None without one."""
         found = self.differences.get(iou_type)

@@ -49,11 +49,6 @@ def metric_name(iou_type: str, metric: str) -> str:
     return f"mask_{metric}" if iou_type == "segm" else metric
 
 
-def less(mine: float | None, theirs: float | None) -> float | None:
-    """The difference, None where one of the two is."""
-    return None if mine is None or theirs is None else mine - theirs
-
-
 def range_text(interval: Interval | None, *, with_sign: bool = False) -> str:
     """The ends of an interval, empty without one."""
     if interval is None or interval.low is None or interval.high is None:
@@ -81,9 +76,8 @@ def metric_table(report: EvaluationReport, iou_type: str) -> Table:
             reported = report.reported_value(iou_type, name)
             row.append("" if reported is None else number(reported))
         if against is not None:
-            other, mine = against.scores.metrics[name], own.scores.metrics[name]
-            row.append(number(other))
-            row.append(signed(less(mine, other)))
+            row.append(number(against.scores.metrics[name]))
+            row.append(signed(report.less(iou_type, name)))
             if intervals:
                 row.append(range_text(report.difference(iou_type, name), with_sign=True))
         rows.append(tuple(row))

@@ -39,7 +39,7 @@ def chain_section(report: ChainReport, *, figure: str = "") -> Section:
             Section("", [chain_table(report, reasons=True), Paragraph(_note(report))], "file"),
             Section(
                 "",
-                [chain_table(report), Paragraph("In %; *: to change it takes a training.")],
+                [chain_table(report), Paragraph("In % of them; *: to change it takes a training.")],
                 "terminal",
             ),
             Bullets(tuple(chain_findings(report))),
