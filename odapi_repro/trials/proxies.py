@@ -41,9 +41,9 @@ class Proxy:
         batch_size, num_steps: of the reference cell.
         base_lr: peak rate at that batch.
         warmup_start_fraction: warm-up start rate over peak rate.
+        shrink: edits the model of a proto to the given input size and says what it changed.
         warmup_share: warm-up steps over all steps.
         input_size: side of the square input in pixels.
-        shrink: edits the model of a proto to the given input size and says what it changed.
         extensions: training extensions that the shrunk model needs.
     """
 
@@ -52,9 +52,9 @@ class Proxy:
     num_steps: int
     base_lr: float
     warmup_start_fraction: float
-    warmup_share: float
-    input_size: int
     shrink: Callable[[PipelineProto, int], list[ScaleNote]]
+    warmup_share: float = 0.1
+    input_size: int = 192
     extensions: tuple[str, ...] = ()
 
 
@@ -239,8 +239,6 @@ _EFFICIENTDET = Proxy(
     num_steps=220,
     base_lr=0.2,
     warmup_start_fraction=1 / 80,
-    warmup_share=0.1,
-    input_size=192,
     shrink=_shrink_efficientdet,
     extensions=("proxy_backbone",),
 )
@@ -250,8 +248,6 @@ _SSD = Proxy(
     num_steps=300,
     base_lr=0.01,
     warmup_start_fraction=0.1,
-    warmup_share=0.1,
-    input_size=192,
     shrink=_shrink_ssd,
 )
 _FASTER_RCNN = Proxy(
@@ -260,8 +256,6 @@ _FASTER_RCNN = Proxy(
     num_steps=400,
     base_lr=0.02,
     warmup_start_fraction=0.0,
-    warmup_share=0.1,
-    input_size=192,
     shrink=_shrink_faster_rcnn,
     extensions=("proxy_backbone",),
 )

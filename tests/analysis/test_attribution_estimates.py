@@ -27,8 +27,11 @@ from odapi_repro.analysis.attribution import (
     sampled_shapley_effects,
     shapley_effects,
 )
-from odapi_repro.analysis.attribution.divergence import cells_at_risk, variances_at_risk
-from odapi_repro.analysis.attribution.noise import degrees_of_freedom
+from odapi_repro.analysis.attribution.noise import (
+    cells_at_risk,
+    degrees_of_freedom,
+    variances_at_risk,
+)
 from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.analysis.effects import EFFECTS_COLUMNS
 

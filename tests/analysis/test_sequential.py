@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from odapi_repro.analysis.power import minimum_detectable_effect, smallest_effect
-from odapi_repro.analysis.sequential import look_levels
+from odapi_repro.features.explain.designs.racing import look_levels
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
-from odapi_repro.features.explain.compared_configs import Reference, named_reference, user_pipeline
 from odapi_repro.features.explain.designs import check_budget
 from odapi_repro.features.explain.explain_plan import (
     ExplainRequest,
@@ -36,7 +37,9 @@ from odapi_repro.foreign_text import shown
 from odapi_repro.page.blocks import Page
 from odapi_repro.page.results_folder import README, Results
 from odapi_repro.page.terminal_page import print_page
-from odapi_repro.pipeline import Pipeline
+from odapi_repro.pipeline import Pipeline, load_pipeline
+from odapi_repro.reference import ReportedMetric, nearest_reference, reference_named, reference_of
+from odapi_repro.reference.entry import Reference as CatalogueEntry
 from odapi_repro.trials.cost import CostEstimate
 from odapi_repro.trials.progress import Progress
 from odapi_repro.trials.session import TrainingSession
@@ -46,6 +49,62 @@ from odapi_repro.trials.study_flags import check_name, conditions_of, study_data
 from odapi_repro.trials.trial_loop import Stop
 
 _WITH_FROM = ("from", "format")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a config is compared with.
+
+    Attributes:
+        name: of the catalogue entry, or the file's without its ending.
+        pipeline: at its own scale.
+        reported: published for it; empty for a config of one's own.
+        why: why this one, where nobody named it.
+    """
+
+    name: str
+    pipeline: Pipeline
+    reported: tuple[ReportedMetric, ...]
+    why: str = ""
+
+
+def user_pipeline(paths: Sequence[str]) -> Pipeline:
+    """Reads the user's config.
+
+    Raises:
+        UserError: none or several were named.
+        ConfigError: it cannot be read.
+    """
+    if len(paths) != 1:
+        raise UserError(
+            f"{len(paths)} configs were named" if paths else "no config was named",
+            expected="one pipeline.config",
+            mend="python -m odapi_repro.explain my.config --reference efficientdet_d3",
+        )
+    return load_pipeline(paths[0])
+
+
+def named_reference(name: str | None, user: Pipeline) -> Reference:
+    """Gives the reference: a catalogue entry, a config's file, or the nearest entry.
+
+    Raises:
+        UserError: no such entry and no such file.
+    """
+    if name is None:
+        entry, why = nearest_reference(user)
+        return _of_entry(entry, why)
+    if os.path.isfile(name):
+        pipeline = load_pipeline(name)
+        entry_of = reference_of(pipeline)
+        if entry_of is not None and entry_of.pipeline().proto == pipeline.proto:
+            return _of_entry(entry_of)
+        return Reference(os.path.splitext(os.path.basename(name))[0], pipeline, ())
+    return _of_entry(reference_named(name))
+
+
+def _of_entry(entry: CatalogueEntry, why: str = "") -> Reference:
+    numbers = tuple(one for one in entry.reported)
+    return Reference(entry.name, entry.pipeline(), numbers, why)
 
 
 def explain(flags: Any, positional: list[str], command: str) -> int:
