@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
-from odapi_repro.pipeline import Pipeline, Recipe
+from odapi_repro.pipeline import Pipeline, Recipe, descend
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,30 @@ class TrainedFactor(Factor[Setting]):
         """Gives what the level corresponds to at the pipeline's own scale, for the mapping."""
         del setting
         return level.label
+
+
+class FieldFactor(TrainedFactor):
+    """A factor that owns a field of the proto, which no quantity of the recipe stands for.
+
+    Attributes:
+        path: dotted, e.g. `train_config.gradient_clipping_by_norm`.
+    """
+
+    owns = ()
+    path: ClassVar[str]
+
+    def reference_level(self, setting: Setting) -> Level:
+        """The pipeline's own value, the proto's default where it is unset."""
+        return self.level(descend(setting.pipeline.proto, self.path))
+
+    @staticmethod
+    def level(value: Any) -> Level:
+        """Gives the level of a value; a float's label has the seven digits that the proto holds."""
+        return Level(f"{value:.7g}" if isinstance(value, float) else str(value), value)
+
+    def edit(self, recipe: Recipe, level: Level) -> Recipe:
+        """Gives the recipe with the field set to the level."""
+        return dataclasses.replace(recipe, fields=(*recipe.fields, (self.path, level.value)))
 
 
 class AmountFactor(TrainedFactor):

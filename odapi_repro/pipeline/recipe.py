@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.errors import ConfigError
+from odapi_repro.pipeline.fields import set_field
 from odapi_repro.pipeline.parse import Pipeline
 from odapi_repro.pipeline.record_edits import LabelNoise, RecordEdits
 from odapi_repro.pipeline.schedule import read_schedule
@@ -71,6 +72,7 @@ class Recipe:
         train_shards: how many files of those that the training reader's patterns match are read,
             the first by name; None for all. No field of the proto: the files are named where the
             records are bound.
+        fields: dotted paths of the proto and values, set as they are: what no quantity above owns.
         train_fraction, label_noise, duplicate_share: what is done to the training records before
             they are read, see `RecordEdits`; no fields either.
     """
@@ -89,6 +91,7 @@ class Recipe:
     train_fraction: float = 1.0
     label_noise: LabelNoise | None = None
     duplicate_share: float = 0.0
+    fields: tuple[tuple[str, object], ...] = ()
 
     @property
     def record_edits(self) -> RecordEdits:
@@ -224,6 +227,8 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
                 )
         if recipe.rois_per_image != base.rois_per_image:
             proto.model.faster_rcnn.second_stage_batch_size = recipe.rois_per_image
+        for path, value in recipe.fields:
+            set_field(proto, path, value)
 
     return pipeline.edited(edit)
 

@@ -9,18 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from odapi_repro.analysis import (
-    BOX_METRICS,
-    LEADING_COLUMNS,
-    Axis,
-    Contrast,
-    contrasts,
-    order_columns,
-    points,
-    summarize_levels,
-)
 from odapi_repro.analysis.effect import effects_frame
-from odapi_repro.analysis.effects import EFFECTS_COLUMNS
+from odapi_repro.analysis.effects import EFFECTS_COLUMNS, Contrast, contrasts
+from odapi_repro.analysis.levels import summarize_levels
+from odapi_repro.analysis.trials import BOX_METRICS, LEADING_COLUMNS, order_columns, points
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.effect_sentences import diverged_text, study_headline
 
 BATCH = Axis("batch_size", "16", ("2", "8", "16"))

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from odapi_repro.analysis import holm, minimum_detectable_effect
 from odapi_repro.analysis.intervals import (
     bartlett_p,
     equivalence_p,
     linear_contrast,
     pool_variance,
 )
+from odapi_repro.analysis.multiplicity import holm
+from odapi_repro.analysis.power import minimum_detectable_effect
 
 A, B = (26.1, 27.9, 26.8, 27.2), (18.2, 17.1, 19.9)
 

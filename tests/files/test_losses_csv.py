@@ -148,7 +148,6 @@ def test_every_part_of_the_tool_reads_the_same_losses(tmp_path: Path) -> None:
     """A report's curve, a sanity run, the worker's final loss and the history of a run."""
     from odapi_repro.diagnosis.finished_run import read_run
     from odapi_repro.features.ablate.assemble_study import _loss_curve
-    from odapi_repro.features.sanity.sanity_checks import _losses
     from odapi_repro.trials.store import TrialStore
     from odapi_repro.trials.worker import _final_loss
 
@@ -159,7 +158,7 @@ def test_every_part_of_the_tool_reads_the_same_losses(tmp_path: Path) -> None:
     run = read_run(path.parent)
     assert run.losses == {"total_loss": expected}
     assert run.damage == ()
-    assert _losses(path) == expected
+    assert read_losses(path).series() == expected
     assert _final_loss(path) == 4.0
     curve = _loss_curve(TrialStore(tmp_path), "trial", 2)
     assert [(step, loss) for step, _, loss in curve] == list(expected)

@@ -14,8 +14,8 @@ from fake_study import batch_rows, study
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from odapi_repro.analysis import Axis
 from odapi_repro.errors import EnvironmentMissing, UserError
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.level_plots import ap_figure
 from odapi_repro.features.ablate.study_page import study_results
 from odapi_repro.features.ablate.study_report import StudyReport

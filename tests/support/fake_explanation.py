@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from response_surface import ResponseSurface
 
-from odapi_repro.analysis import BOX_METRICS
 from odapi_repro.analysis.attribution import Outcome, Outcomes, StudiedDeviation, labels_of
+from odapi_repro.analysis.trials import BOX_METRICS
 from odapi_repro.features.explain.design_choice import design_of, race_of
 from odapi_repro.features.explain.explanation import (
     ComparedField,

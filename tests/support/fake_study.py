@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from odapi_repro.analysis import BOX_METRICS, Axis
+from odapi_repro.analysis.trials import BOX_METRICS
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.reference import ReportedMetric
 from odapi_repro.trials.proxies import ScaleNote

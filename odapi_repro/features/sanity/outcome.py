@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from odapi_repro.features.sanity.trainings import Training
+from odapi_repro.files.losses_csv import read_losses
+from odapi_repro.files.trial_files import LOSSES
+from odapi_repro.trials.store import TrialStore
 
 
 @dataclass(frozen=True)
@@ -123,3 +129,24 @@ class Outcome:
         """The trainings that are part of it, in order."""
         found = (self.hold, self.overfit, self.overfit_safe)
         return tuple(run for run in found if run is not None)
+
+
+def run_of(training: Training, store: TrialStore) -> Run:
+    """Gives a training as far as it came; it was not evaluated yet."""
+    trial = training.trial
+    state, took = store.state(trial.trial_id), store.provenance(trial.trial_id)
+    losses = read_losses(store.folder(trial.trial_id) / LOSSES).series()
+    return Run(
+        name=training.name,
+        trial_id=trial.trial_id,
+        status=state.state,
+        message=state.message,
+        steps_done=state.step,
+        num_steps=trial.num_steps,
+        global_batch_size=trial.global_batch_size,
+        peak_rate=training.peak_rate,
+        known_rate=training.known.rate,
+        rate_note=training.rate_note,
+        losses=tuple((step, loss) for step, loss in losses if math.isfinite(loss)),
+        wall_seconds=took.wall_seconds if took else None,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +16,11 @@ from odapi_repro.features.sanity.checkpoint_scores import (
     eval_images,
     training_sample,
 )
-from odapi_repro.features.sanity.outcome import Outcome, Point, Run, Score
+from odapi_repro.features.sanity.outcome import Outcome, Point, Run, Score, run_of
 from odapi_repro.features.sanity.sanity_job import SanityJob
 from odapi_repro.features.sanity.trainings import Training
 from odapi_repro.features.sanity.verdict import needs_safe_rate, nothing_to_hold
-from odapi_repro.files.losses_csv import read_losses
-from odapi_repro.files.trial_files import DETECTIONS, FINISHED, LOSSES, SPEC, TrialState
+from odapi_repro.files.trial_files import DETECTIONS, FINISHED, SPEC, TrialState
 from odapi_repro.pipeline import parse_pipeline
 from odapi_repro.trials.evaluations.evaluation_spec import WORKER
 from odapi_repro.trials.store import TrialStore
@@ -141,9 +139,9 @@ class SanityChecks:
 
     def _check_hold(self, source: CheckpointSource) -> _Steps:
         training = self._job.trainings.hold(self._job.data, source.prefix)
-        self._note(hold=self._described(training))
+        self._note(hold=run_of(training, self._store))
         yield training.trial
-        self._note(hold=self._described(training))
+        self._note(hold=run_of(training, self._store))
         if self._store.state(training.trial.trial_id).state != "succeeded":
             return
         data = self._eval_data
@@ -152,7 +150,7 @@ class SanityChecks:
         points = self._points(training, source, data)
         after = self._store.folder(training.trial.trial_id) / DETECTIONS
         self._note(
-            hold=dataclasses.replace(self._described(training), points=points),
+            hold=dataclasses.replace(run_of(training, self._store), points=points),
             hold_change=change_of(before, after, data),
         )
 
@@ -167,9 +165,9 @@ class SanityChecks:
     ) -> Generator[Trial, TrialState, Run]:
         prefix = source.prefix if source else None
         training = self._job.trainings.overfit(self._job.few, prefix, safe=safe)
-        self._note(**{training.name: self._described(training)})
+        self._note(**{training.name: run_of(training, self._store)})
         state = yield training.trial
-        run = self._described(training)
+        run = run_of(training, self._store)
         if state.state not in FINISHED:
             return run
         self._on_stage("evaluating the checkpoints of the overfit")
@@ -196,25 +194,6 @@ class SanityChecks:
         metrics = self._store.metrics(trial.trial_id)
         found[trial.num_steps] = (metrics.metrics.get("AP") if metrics else None) or 0.0
         return tuple(Point(step, ap) for step, ap in sorted(found.items()))
-
-    def _described(self, training: Training) -> Run:
-        trial = training.trial
-        state = self._store.state(trial.trial_id)
-        provenance = self._store.provenance(trial.trial_id)
-        return Run(
-            name=training.name,
-            trial_id=trial.trial_id,
-            status=state.state,
-            message=state.message,
-            steps_done=state.step,
-            num_steps=trial.num_steps,
-            global_batch_size=trial.global_batch_size,
-            peak_rate=training.peak_rate,
-            known_rate=training.known.rate,
-            rate_note=training.rate_note,
-            losses=_losses(self._store.folder(trial.trial_id) / LOSSES),
-            wall_seconds=provenance.wall_seconds if provenance else None,
-        )
 
     def _at_start(self, source: CheckpointSource, data: EvalData) -> tuple[Score, Path]:
         """Gives AP of the checkpoint that trainings start from, and its detections."""
@@ -247,8 +226,3 @@ class SanityChecks:
 def _named(source: CheckpointSource) -> str:
     step = "" if source.step is None else f", step {source.step}"
     return f"{Path(source.prefix).name} of {Path(source.prefix).parent.name}{step}"
-
-
-def _losses(path: Path) -> tuple[tuple[int, float], ...]:
-    """Gives step and total loss, as far as they are finite."""
-    return tuple((step, loss) for step, loss in read_losses(path).series() if math.isfinite(loss))

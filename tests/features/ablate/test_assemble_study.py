@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from fake_trials import fake_executor, plan_of, run_trials
 
-from odapi_repro.analysis import check_trials
-from odapi_repro.analysis.trials import BOX_METRICS
+from odapi_repro.analysis.trials import BOX_METRICS, check_trials
 from odapi_repro.features.ablate.assemble_study import assemble_report, trial_rows
 from odapi_repro.features.ablate.study_record import StudyRecord
 from odapi_repro.files import write_json

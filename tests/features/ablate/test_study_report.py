@@ -14,7 +14,8 @@ import pytest
 from fake_study import BATCH_SIZE, LR_SCALING, batch_rows, study, trial
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis import BOX_METRICS, Axis
+from odapi_repro.analysis.trials import BOX_METRICS
+from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.effect_sentences import headline
 from odapi_repro.features.ablate.level_plots import ap_figure
 from odapi_repro.features.ablate.loss_curves import smoothed
