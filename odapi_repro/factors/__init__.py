@@ -11,7 +11,7 @@ from odapi_repro.factors.factor import Factor, Level, Setting, TrainedFactor
 from odapi_repro.factors.label_noise import LabelNoiseFactor
 from odapi_repro.factors.learning_rate import LearningRate
 from odapi_repro.factors.lr_scaling import LrScaling
-from odapi_repro.factors.other_words import factor_hint
+from odapi_repro.factors.other_words import hint_of
 from odapi_repro.factors.post_hoc.box_voting import BoxVoting
 from odapi_repro.factors.post_hoc.checkpoints import Fusion, Swa
 from odapi_repro.factors.post_hoc.factor import PostHocFactor
@@ -90,6 +90,12 @@ def factor_named(name: str) -> TrainedFactor:
             mend=factor_hint(name, list(FACTORS)) or "e.g. --ablate batch_size",
         )
     return FACTORS[name]
+
+
+def factor_hint(name: str, known: Sequence[str]) -> str:
+    """Gives what to tell somebody who typed `name`, which is none of the `known` factors."""
+    called = {one.name: one.also_called for one in _REGISTRY}
+    return hint_of(name, {one: called[one] for one in known})
 
 
 def need_training(names: Sequence[str], checkpoint: str | None) -> bool:

@@ -37,6 +37,7 @@ class Augmentation(TrainedFactor):
     """What is done to images and boxes before they are trained on."""
 
     name = "augmentation"
+    also_called = "aug augs augment augmentations data_augmentation data_augmentation_options"
     summary = f"data augmentation: {REFERENCE}, {', '.join(AUGMENTATIONS)}"
     owns = ("augmentation",)
     holds = (

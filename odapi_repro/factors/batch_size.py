@@ -11,6 +11,7 @@ class BatchSize(AmountFactor):
     """How many images one step averages over."""
 
     name = "batch_size"
+    also_called = "batch bs batchsize global_batch global_batch_size train_batch_size images"
     summary = "global batch size (train_config.batch_size)"
     owns = ("global_batch_size",)
     unit = "images in a global batch"

@@ -9,6 +9,7 @@ class DuplicateShare(ShareFactor):
     """Share of the training images that are copies of other training images."""
 
     name = "duplicate_share"
+    also_called = "duplicates duplicate copies"
     summary = "share of the training images that are copies of others (0, 0.5, 90%)"
     owns = ("duplicate_share",)
     holds = (

@@ -53,12 +53,14 @@ class Factor(ABC, Generic[SettingT]):
 
     Attributes:
         name: as on the command line.
+        also_called: other names of it, of configs, papers and other training programs.
         summary: what it changes, in one line.
         holds: what stays constant while it varies, and what moves along, for the table.
         needs_training: whether a level takes a training, or is measured on a finished checkpoint.
     """
 
     name: ClassVar[str]
+    also_called: ClassVar[str] = ""
     summary: ClassVar[str]
     holds: ClassVar[str]
     needs_training: ClassVar[bool]

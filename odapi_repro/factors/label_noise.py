@@ -15,6 +15,7 @@ class LabelNoiseFactor(TrainedFactor):
     """A share of the training annotations made wrong in one way."""
 
     name = "label_noise"
+    also_called = "noise labels wrong_labels annotations"
     summary = (
         f"wrong training annotations: {_NONE}, or a kind and a share, e.g. dropped:0.2; kinds: "
         + ", ".join(LABEL_NOISE_KINDS)

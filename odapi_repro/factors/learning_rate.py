@@ -12,6 +12,7 @@ class LearningRate(TrainedFactor):
     """The rate after warm-up, from which the schedule decays."""
 
     name = "learning_rate"
+    also_called = "lr base_lr lr0 learning_rate_base initial_learning_rate peak_lr rate"
     summary = "peak learning rate, literal or relative to the reference's (0.01, 1/8, 2x)"
     owns = ("base_lr",)
     holds = (

@@ -1,40 +1,12 @@
-"""What people call a factor that has another name here, and what no factor varies."""
+"""What somebody meant who typed the name of no factor."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-# Factor -> other names of it: of configs, of other training programs, of papers.
-_ALSO_CALLED = {
-    "learning_rate": "lr base_lr lr0 learning_rate_base initial_learning_rate peak_lr rate",
-    "schedule_length": "epochs epoch steps num_steps num_train_steps total_steps iterations iters "
-    "max_iter schedule horizon lr_schedule training_length duration",
-    "batch_size": "batch bs batchsize global_batch global_batch_size train_batch_size images",
-    "warmup": "warmup_steps warm_up warmup_length warmup_epochs",
-    "sync_replicas": "replicas gpus num_gpus num_replicas sync_bn syncbn workers",
-    "augmentation": "aug augs augment augmentations data_augmentation data_augmentation_options",
-    "train_fraction": "data_fraction fraction dataset_size data_size num_images subset train_size",
-    "train_shards": "shards num_shards",
-    "label_noise": "noise labels wrong_labels annotations",
-    "duplicate_share": "duplicates duplicate copies",
-    "rois_per_image": "roi rois num_rois second_stage_batch_size",
-    "proposals": "first_stage_max_proposals num_proposals max_proposals",
-    "nms_iou": "nms iou nms_threshold iou_threshold nms_iou_threshold",
-    "rpn_nms_iou": "rpn rpn_nms rpn_nms_threshold first_stage_nms_iou_threshold",
-    "score_threshold": "conf confidence score threshold conf_threshold min_score",
-    "detections_per_image": "max_detections max_dets maxdets max_total_detections detections",
-    "flip_testing": "tta flip test_time_augmentation",
-    "multi_scale_testing": "multi_scale multiscale test_scales",
-    "fusion": "ensemble wbf weighted_boxes_fusion",
-    "swa": "weight_averaging stochastic_weight_averaging average_checkpoints",
-    "mask_size": "mask masks mask_resolution",
-    "crop_size": "crop roi_crop initial_crop_size",
-}
-_MEANT = {word: factor for factor, words in _ALSO_CALLED.items() for word in words.split()}
-
-# What no factor varies -> its names.
+# What no factor varies, until one has one of its names -> its names.
 _INPUT_SIZE = "the input size"
 _UNVARIED = {
     _INPUT_SIZE: "image_size img_size imgsz input_size input_resolution resolution size "
@@ -50,18 +22,23 @@ _UNVARIED = {
     "the checkpoint to start from": "checkpoint fine_tune_checkpoint pretrained weights init",
     "the classes": "classes num_classes class_weights",
 }
-_NO_FACTOR = {word: what for what, words in _UNVARIED.items() for word in words.split()}
 _ALIKE = 0.67
 
 
-def factor_hint(name: str, known: Sequence[str]) -> str:
+def hint_of(name: str, known: Mapping[str, str]) -> str:
     """Gives what to tell somebody who typed `name`, which is none of the `known` factors.
 
     `did you mean 'x'?` where x, another word for it or the misspelling of either was typed; how to
     study what no factor varies; an empty text where nothing is near.
+
+    Args:
+        known: factor -> what else it is called.
     """
-    meant = {**_NO_FACTOR, **{word: x for word, x in _MEANT.items() if x in known}}
-    meant = {_plain(word): x for word, x in [*meant.items(), *((x, x) for x in known)]}
+    meant: dict[str, str] = {}
+    for what, words in (*_UNVARIED.items(), *known.items()):
+        names = [what, *words.split()]
+        factor = next((one for one in names if one in known), what)
+        meant.update(dict.fromkeys(map(_plain, names), factor))
     near = difflib.get_close_matches(_plain(name), meant, n=1, cutoff=_ALIKE)
     if not near:
         return ""

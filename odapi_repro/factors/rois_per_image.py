@@ -19,6 +19,7 @@ class RoisPerImage(AmountFactor):
     """
 
     name = "rois_per_image"
+    also_called = "roi rois num_rois second_stage_batch_size"
     summary = "proposals of an image that the second stage is trained on (second_stage_batch_size)"
     owns = ("rois_per_image",)
     unit = "regions sampled in an image"

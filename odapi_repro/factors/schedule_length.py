@@ -11,6 +11,10 @@ class ScheduleLength(AmountFactor):
     """Images seen; the schedule is stretched with them."""
 
     name = "schedule_length"
+    also_called = (
+        "epochs epoch steps num_steps num_train_steps total_steps iterations iters "
+        "max_iter schedule horizon lr_schedule training_length duration"
+    )
     summary = "images seen over the whole run, literal or relative to the reference's (880, 1/4)"
     owns = ("images_seen",)
     unit = "images seen over the whole run (num_steps x batch_size)"

@@ -9,6 +9,7 @@ class SyncReplicas(AmountFactor):
     """Replicas in sync; not the proto's field of that name, which is inert in TF2."""
 
     name = "sync_replicas"
+    also_called = "replicas gpus num_gpus num_replicas sync_bn syncbn workers"
     summary = "replicas that share the global batch (the proto's sync_replicas is inert in TF2)"
     owns = ("num_replicas",)
     unit = "replicas"

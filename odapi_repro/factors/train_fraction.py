@@ -9,6 +9,7 @@ class TrainFraction(ShareFactor):
     """Share of the training images that is kept, drawn at random."""
 
     name = "train_fraction"
+    also_called = "data_fraction fraction dataset_size data_size num_images subset train_size"
     summary = "share of the training images that is kept, drawn at random (1, 0.5, 10%)"
     owns = ("train_fraction",)
     holds = (

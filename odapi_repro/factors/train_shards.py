@@ -16,6 +16,7 @@ class TrainShards(TrainedFactor):
     """
 
     name = "train_shards"
+    also_called = "shards num_shards"
     summary = "training files read, of those that the records have (1, 10, 1/100)"
     owns = ("train_shards",)
     holds = (

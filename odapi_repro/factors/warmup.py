@@ -10,6 +10,7 @@ class Warmup(TrainedFactor):
     """How long the rate climbs before it decays."""
 
     name = "warmup"
+    also_called = "warmup_steps warm_up warmup_length warmup_epochs"
     summary = "warm-up length in steps at the reference's batch (0: none)"
     owns = ("warmup_images",)
     holds = (

@@ -6,7 +6,7 @@ import pytest
 
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, factor_hint, factor_named
-from odapi_repro.factors.other_words import _ALSO_CALLED, _NO_FACTOR
+from odapi_repro.factors.other_words import hint_of
 
 ALL = [*FACTORS, *POST_HOC_FACTORS]
 
@@ -71,9 +71,15 @@ def test_a_factor_that_is_not_allowed_there_is_not_named() -> None:
     assert "nms_iou" not in factor_hint("nms", list(FACTORS))
 
 
-def test_the_words_lead_to_factors_that_are_there() -> None:
-    assert set(_ALSO_CALLED) <= set(ALL)
-    assert not set(ALL) & set(_NO_FACTOR)
+def test_what_a_new_factor_varies_is_no_longer_said_to_be_varied_by_none() -> None:
+    assert hint_of("clip", {}).startswith("no factor varies gradient clipping")
+    assert hint_of("clip", {"gradient_clipping": ""}) == "did you mean 'gradient_clipping'?"
+
+
+def test_no_word_is_that_of_two_factors() -> None:
+    factors = (*FACTORS.values(), *POST_HOC_FACTORS.values())
+    words = [word for one in factors for word in (one.name, *one.also_called.split())]
+    assert sorted(set(words)) == sorted(words)
 
 
 def test_image_size_is_not_taken_for_a_mask_size() -> None:

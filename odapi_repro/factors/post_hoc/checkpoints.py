@@ -32,6 +32,7 @@ class Fusion(_OfCheckpoints):
     """One set of detections from those of several checkpoints."""
 
     name = "fusion"
+    also_called = "ensemble wbf weighted_boxes_fusion"
     summary = "several checkpoints' detections: single, best, union, soft_union, consensus, ..."
     holds = (
         "the pipeline's post-processing of each checkpoint and its caps are held. `single` is the "
@@ -85,6 +86,7 @@ class Swa(_OfCheckpoints):
     """The mean of the last checkpoints' weights."""
 
     name = "swa"
+    also_called = "weight_averaging stochastic_weight_averaging average_checkpoints"
     summary = "average the weights of the last 1, 2, 3 ... checkpoints"
     holds = (
         "everything after the weights is held. Weights are averaged with equal shares, as in "

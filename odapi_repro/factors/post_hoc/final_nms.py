@@ -52,6 +52,7 @@ class ScoreThreshold(_NmsSetting, NumberFactor):
     """The score a box needs to take part in NMS."""
 
     name = "score_threshold"
+    also_called = "conf confidence score threshold conf_threshold min_score"
     summary = "score above which boxes go into NMS"
     holds = (
         "weights, forward pass, NMS and caps are held. Boxes at or below the threshold are dropped "
@@ -76,6 +77,7 @@ class NmsIou(_NmsSetting, NumberFactor):
     """The overlap at which the weaker of two boxes is dropped."""
 
     name = "nms_iou"
+    also_called = "nms iou nms_threshold iou_threshold nms_iou_threshold"
     summary = "IoU above which NMS drops the weaker of two boxes of a class"
     holds = "weights, forward pass, score threshold, soft-NMS and caps are held."
     field_name = "iou_threshold"
@@ -148,6 +150,7 @@ class DetectionsPerImage(_Cap):
     """How many detections of an image are kept."""
 
     name = "detections_per_image"
+    also_called = "max_detections max_dets maxdets max_total_detections detections"
     summary = "detections kept of an image (max_total_detections)"
     holds = (
         "weights, forward pass, score threshold and NMS are held. max_detections_per_class is "

@@ -64,6 +64,7 @@ class Proposals(_Amount):
     """How many boxes the first stage hands on."""
 
     name = "proposals"
+    also_called = "first_stage_max_proposals num_proposals max_proposals"
     summary = "proposals of the first stage, which are the RoIs of the second at test time"
     holds = (
         "weights, the first stage's NMS and all later post-processing are held. At test time every "
@@ -88,6 +89,7 @@ class RpnNmsIou(_TwoStage, NumberFactor):
     """The overlap at which the weaker of two proposals is dropped."""
 
     name = "rpn_nms_iou"
+    also_called = "rpn rpn_nms rpn_nms_threshold first_stage_nms_iou_threshold"
     summary = "IoU above which the first stage drops the weaker of two proposals"
     holds = "weights, the number of proposals and all later post-processing are held."
     expected = "an IoU from 0 to 1"
@@ -116,6 +118,7 @@ class MaskSize(_Amount):
     """How many pixels wide and high a mask is predicted."""
 
     name = "mask_size"
+    also_called = "mask masks mask_resolution"
     summary = "pixels of the predicted mask, a side (mask_height, mask_width)"
     holds = (
         "weights, boxes and scores are held. The mask head resizes its features to this size "
@@ -164,6 +167,7 @@ class CropSize(_Amount):
     """How many cells a side a proposal is cropped to."""
 
     name = "crop_size"
+    also_called = "crop roi_crop initial_crop_size"
     summary = "cells of the features cropped for each proposal, a side (initial_crop_size)"
     holds = (
         "weights, proposals and post-processing are held. The second stage is convolutional and "

@@ -51,6 +51,7 @@ class FlipTesting(_Views):
     """Detect in the image and in its mirror image."""
 
     name = "flip_testing"
+    also_called = "tta flip test_time_augmentation"
     summary = "detect in the mirrored image, too: off, union, soft_union, weighted_boxes"
     holds = _HOLDS
     names = ("off", "union", "soft_union", "weighted_boxes")
@@ -77,6 +78,7 @@ class MultiScaleTesting(_Views):
     """Detect at several input sizes."""
 
     name = "multi_scale_testing"
+    also_called = "multi_scale multiscale test_scales"
     summary = "detect at several input sizes: off, 0.75+1+1.25, wbf:1+1.5"
     holds = (
         "a level names the sizes as multiples of the pipeline's, rounded to what the model takes; "
