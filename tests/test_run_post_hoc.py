@@ -14,6 +14,7 @@ from fake_trials import EFFICIENTDET, MASK_RCNN, small_data, small_records
 from run_writers import VALUE, write_checkpoint, write_training_checkpoint
 
 from odapi_repro import run
+from odapi_repro.errors import UserError
 from odapi_repro.features.sweep import sweep_plot as post_hoc_plot
 from odapi_repro.features.sweep import sweep_runner as post_hoc_runner
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline
@@ -304,6 +305,39 @@ def test_what_the_network_has_made_before_it_fails_is_kept(
     monkeypatch.delenv("FAKE_EVALUATION_FAILS")
     assert command(*flags) == 0
     assert made() == [("flip", "as_configured")]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [(UserError("this cell has no score"), 1), (KeyboardInterrupt(), 130)],
+    ids=["a cell fails", "Ctrl-C"],
+)
+def test_a_sweep_that_does_not_come_to_its_end_leaves_what_it_measured_and_goes_on_there(
+    command, monkeypatch, capsys, end: BaseException, code: int
+) -> None:
+    flags = ("--ablate=nms_iou", "--levels=0.3,0.6,0.7")
+    result, calls = post_hoc_runner._Scorer.result, []
+
+    def third_ends(scorer, cell):
+        calls.append(cell)
+        if len(calls) == 3:
+            raise end
+        return result(scorer, cell)
+
+    monkeypatch.setattr(post_hoc_runner._Scorer, "result", third_ends)
+    assert command(*flags) == code
+    if code == 1:
+        assert "this cell has no score" in capsys.readouterr().err
+    trials = pd.read_csv("results/mine/trials.csv")
+    # After a failure the next is scored, after Ctrl-C nothing.
+    measured = [True, True, False, code == 1]
+    assert list(trials["AP"].notna()) == measured
+    assert list(trials["status"] == "succeeded") == measured
+    assert len(pd.read_csv("results/mine/effects.csv")) == 12 * (sum(measured) - 1)
+    before = len(calls)
+    assert command(*flags) == 0
+    assert len(calls) - before == 4 - sum(measured)
+    assert set(pd.read_csv("results/mine/trials.csv")["status"]) == {"succeeded"}
 
 
 def test_a_grid_measures_every_combination(command) -> None:
