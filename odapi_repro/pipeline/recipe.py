@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -203,7 +204,7 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
     def edit(proto: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         train_config = proto.train_config
         name, message = learning_rate_message(proto)
-        schedule: object = message
+        schedule: Any = message
         if recipe.num_steps != train_config.num_steps:
             for field in _STEP_FIELDS[name]:
                 if steps := getattr(schedule, field):
@@ -211,7 +212,7 @@ def render_recipe(recipe: Recipe, pipeline: Pipeline) -> Pipeline:
         _set_rates(name, schedule, recipe, base)
         if name == "manual_step_learning_rate":
             last = 0
-            for boundary in schedule.schedule:  # type: ignore[attr-defined]
+            for boundary in schedule.schedule:
                 # manual_stepping refuses boundaries that do not increase.
                 boundary.step = last = max(rescale(boundary.step), last + 1)
         if recipe.warmup_images is not None:
@@ -240,7 +241,7 @@ def _rois_per_image(pipeline: Pipeline) -> int | None:
     return int(model.second_stage_batch_size) if model.number_of_stages > 1 else None
 
 
-def _set_rates(name: str, schedule: object, recipe: Recipe, base: Recipe) -> None:
+def _set_rates(name: str, schedule: Any, recipe: Recipe, base: Recipe) -> None:
     """Writes the rates: moved with `base_lr`, then multiplied by the rule."""
     moved = recipe.base_lr is not None and recipe.base_lr != base.base_lr
     if not moved and recipe.lr_factor == 1.0:
@@ -254,8 +255,8 @@ def _set_rates(name: str, schedule: object, recipe: Recipe, base: Recipe) -> Non
         return value * recipe.lr_factor
 
     stepped = name == "manual_step_learning_rate"
-    boundaries = schedule.schedule if stepped else ()  # type: ignore[attr-defined]
-    climbs = stepped and len(boundaries) > 0 and bool(schedule.warmup)  # type: ignore[attr-defined]
+    boundaries = schedule.schedule if stepped else ()
+    climbs = stepped and len(boundaries) > 0 and bool(schedule.warmup)
     for field in _RATE_FIELDS[name]:
         if value := getattr(schedule, field):
             setattr(schedule, field, rate(value, start=climbs or field in _START_FIELDS))
@@ -263,11 +264,11 @@ def _set_rates(name: str, schedule: object, recipe: Recipe, base: Recipe) -> Non
         boundary.learning_rate = rate(boundary.learning_rate, start=False)
 
 
-def _set_warmup(schedule: object, recipe: Recipe) -> None:
+def _set_warmup(schedule: Any, recipe: Recipe) -> None:
     images = (recipe.warmup_images or 0) * recipe.images_seen / recipe.warmup_run_images
     steps = round(images / recipe.global_batch_size)
     if recipe.warmup_images and not steps:
         steps = 1
     # cosine_decay_with_warmup divides by total_steps - warmup_steps - hold_base_rate_steps.
-    room = int(schedule.total_steps - schedule.hold_base_rate_steps) - 1  # type: ignore[attr-defined]
-    schedule.warmup_steps = min(steps, max(0, room))  # type: ignore[attr-defined]
+    room = int(schedule.total_steps - schedule.hold_base_rate_steps) - 1
+    schedule.warmup_steps = min(steps, max(0, room))

@@ -76,25 +76,25 @@ def proxy_for(pipeline: Pipeline) -> Proxy:
     )
 
 
-def _shrink_resizer(resizer: object, size: int) -> ScaleNote:
+def _shrink_resizer(resizer: Any, size: int) -> ScaleNote:
     full = _resizer_text(resizer)
-    if resizer.WhichOneof("image_resizer_oneof") == "keep_aspect_ratio_resizer":  # type: ignore[attr-defined]
-        aspect = resizer.keep_aspect_ratio_resizer  # type: ignore[attr-defined]
+    if resizer.WhichOneof("image_resizer_oneof") == "keep_aspect_ratio_resizer":
+        aspect = resizer.keep_aspect_ratio_resizer
         aspect.min_dimension = aspect.max_dimension = size
         aspect.pad_to_max_dimension = True
     else:
-        fixed = resizer.fixed_shape_resizer  # type: ignore[attr-defined]
+        fixed = resizer.fixed_shape_resizer
         fixed.height = fixed.width = size
     return ScaleNote("input size", full, _resizer_text(resizer), False, "seconds a step")
 
 
-def _resizer_text(resizer: object) -> str:
-    kind = resizer.WhichOneof("image_resizer_oneof")  # type: ignore[attr-defined]
+def _resizer_text(resizer: Any) -> str:
+    kind = resizer.WhichOneof("image_resizer_oneof")
     if kind == "keep_aspect_ratio_resizer":
-        aspect = resizer.keep_aspect_ratio_resizer  # type: ignore[attr-defined]
+        aspect = resizer.keep_aspect_ratio_resizer
         return f"{aspect.min_dimension}/{aspect.max_dimension} px"
     if kind == "fixed_shape_resizer":
-        fixed = resizer.fixed_shape_resizer  # type: ignore[attr-defined]
+        fixed = resizer.fixed_shape_resizer
         return f"{fixed.height}x{fixed.width} px"
     return str(kind)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 
@@ -166,10 +166,8 @@ class OutputFolder:
         return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
 
     def _shards(self, split: str) -> list[Path]:
-        found: Callable[[Path], re.Match[str] | None] = lambda path: _OURS.fullmatch(path.name)  # noqa: E731
-        return sorted(
-            path for path in self.path.iterdir() if (m := found(path)) and m["split"] == split
-        )
+        matches = ((path, _OURS.fullmatch(path.name)) for path in self.path.iterdir())
+        return sorted(path for path, match in matches if match and match["split"] == split)
 
     def _leave(self) -> None:
         """Lets go of the lock; a work folder without a journal is of no use to anybody."""

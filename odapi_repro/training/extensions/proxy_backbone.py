@@ -85,7 +85,9 @@ def _resnet_extractor() -> Any:
 
     layers = tf.keras.layers
 
-    class ProxyResnetFeatureExtractor(faster_rcnn_meta_arch.FasterRCNNKerasFeatureExtractor):  # type: ignore[misc]
+    extractor: Any = faster_rcnn_meta_arch.FasterRCNNKerasFeatureExtractor
+
+    class ProxyResnetFeatureExtractor(extractor):  # type: ignore[misc]
         """ResNet-10 with two blocks at stride 16 and one on the crops."""
 
         def __init__(
