@@ -400,12 +400,20 @@ def test_a_name_that_is_no_folder_name_or_is_a_study_s_is_refused(
     Path("studies/mine").mkdir(parents=True)
     Path("studies/mine/README.md").write_text("a study")
     message = refused(capsys, *argv, "--results_dir", "studies", "--name", "mine")
-    assert "results of a study" in message
+    assert "README.md without evaluation.json" in message
 
 
-@pytest.mark.parametrize("record", ["study.json", "sweep.json", "explanation.json"])
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        ("study.json", "a study of factors (run)"),
+        ("sweep.json", "a study of factors without training"),
+        ("sanity.json", "a sanity run"),
+        ("explanation.json", "an explanation"),
+    ],
+)
 def test_a_folder_of_another_kind_is_refused_though_an_evaluation_lies_in_it(
-    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], record: str
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], record: str, kind: str
 ) -> None:
     truth, found = files
     folder = Path("kept/mine")
@@ -413,7 +421,7 @@ def test_a_folder_of_another_kind_is_refused_though_an_evaluation_lies_in_it(
     for name in (record, "evaluation.json"):
         (folder / name).write_text("{}")
     argv = (found, "--ground_truth", truth, "--name", "mine", "--results_dir", "kept", *QUICK)
-    assert "results of a study" in refused(capsys, *argv)
+    assert f"this folder holds {kind}" in refused(capsys, *argv)
     assert (folder / record).read_text() == "{}"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from odapi_repro.errors import StudyMismatch, UserError
 from odapi_repro.files import read_record, record_text, write_whole
+from odapi_repro.page.results_folder import README
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -105,12 +106,27 @@ def check_result_kind(folder: Path, record: str) -> None:
     """
     for name, kind in _KINDS.items():
         if name != record and (folder / name).exists():
-            raise UserError(
-                f"this folder holds {kind}",
-                expected="a new name, or that of an earlier result of the same kind",
-                mend="choose another --name",
-                where=str(folder),
-            )
+            raise _of_another_kind(folder, kind)
+
+
+def check_no_other_result(folder: Path, record: str) -> None:
+    """Refuses as `check_result_kind`, and a README.md without the record, too.
+
+    Raises:
+        UserError: names what the folder holds.
+    """
+    check_result_kind(folder, record)
+    if (folder / README).exists() and not (folder / record).exists():
+        raise _of_another_kind(folder, f"a {README} without {record}")
+
+
+def _of_another_kind(folder: Path, held: str) -> UserError:
+    return UserError(
+        f"this folder holds {held}",
+        expected="a new name, or that of an earlier result of the same kind",
+        mend="choose another --name",
+        where=str(folder),
+    )
 
 
 def check_same_foundation(study: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:

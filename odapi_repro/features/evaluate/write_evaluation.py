@@ -16,6 +16,7 @@ from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
 from odapi_repro.files import read_json
 from odapi_repro.page.results_folder import Drawing, Results
 from odapi_repro.page.tables import csv_bytes
+from odapi_repro.trials.record_file import check_no_other_result
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 EVALUATION_FILE = "evaluation.json"
 """By this file a folder in results/ is known to be an evaluation's, not a study's."""
 
-_OF_STUDIES = ("study.json", "sweep.json", "explanation.json")
 _WHAT: Final = ("model", "against", "data")
 # All files but the pictures; those that are not written again are of an earlier evaluation.
 _FILES = (
@@ -83,14 +83,7 @@ def check_is_free(folder: Path, digests: Mapping[str, str]) -> None:
         UserError: it holds a study, an explanation, or an evaluation of other detections or data.
     """
     own = folder / EVALUATION_FILE
-    held = any((folder / name).exists() for name in _OF_STUDIES)
-    if held or ((folder / "README.md").exists() and not own.exists()):
-        raise UserError(
-            "this folder holds the results of a study",
-            expected="a new name, or that of an earlier evaluation",
-            mend="choose another --name",
-            where=str(folder),
-        )
+    check_no_other_result(folder, EVALUATION_FILE)
     if not own.exists():
         return
     try:

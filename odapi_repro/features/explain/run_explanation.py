@@ -31,7 +31,6 @@ from odapi_repro.features.explain.explain_price import (
 from odapi_repro.features.explain.explain_runner import ExplanationTrials
 from odapi_repro.features.explain.explanation import EXPLANATION_FILE
 from odapi_repro.features.explain.plan_page import plan_page
-from odapi_repro.features.explain.report.explanation_results import check_folder
 from odapi_repro.files import digest_of
 from odapi_repro.foreign_text import shown
 from odapi_repro.page.blocks import Page
@@ -42,6 +41,7 @@ from odapi_repro.reference import ReportedMetric, nearest_reference, reference_n
 from odapi_repro.reference.entry import Reference as CatalogueEntry
 from odapi_repro.trials.cost import CostEstimate
 from odapi_repro.trials.progress import Progress
+from odapi_repro.trials.record_file import check_no_other_result
 from odapi_repro.trials.session import TrainingSession
 from odapi_repro.trials.store import TrialStore
 from odapi_repro.trials.study_data import StudyData
@@ -145,7 +145,7 @@ def explain(flags: Any, positional: list[str], command: str) -> int:
 
     if not session.is_agreed(certain, cost, page):
         return EXIT_DONE
-    check_folder(session.folder)
+    check_no_other_result(session.folder, EXPLANATION_FILE.name)
     left = bool(price.left_max)
     session.check_start(plan.explanation.foundation, trains=left, runs=left)
     progress = Progress(price.finished + price.left_max, price.finished, expected_seconds=each)

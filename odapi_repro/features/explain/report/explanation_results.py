@@ -14,8 +14,9 @@ from odapi_repro.features.explain.explanation import EXPLANATION_FILE
 from odapi_repro.features.explain.report.effect_tables import explained_frame
 from odapi_repro.features.explain.report.explanation_page import explanation_page
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
-from odapi_repro.page.results_folder import README, Drawing, Results
+from odapi_repro.page.results_folder import Drawing, Results
 from odapi_repro.page.tables import csv_bytes, read_trials
+from odapi_repro.trials.record_file import check_no_other_result
 
 _TRIALS, _EVALUATION = "trials.csv", "evaluation.csv"
 _FIGURES: Final = tuple(
@@ -32,23 +33,8 @@ def write_report(report: ExplanationReport, folder: Path) -> tuple[Path, ...]:
         UserError: the folder holds the results of something else, or cannot be written.
         EnvironmentMissing: the disk is full.
     """
-    check_folder(folder)
+    check_no_other_result(folder, EXPLANATION_FILE.name)
     return explanation_results(report).write(folder)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuses a folder with a report that is no explanation's.
-
-    Raises:
-        UserError: it is.
-    """
-    if (folder / README).exists() and not (folder / EXPLANATION_FILE.name).exists():
-        raise UserError(
-            "this folder holds the results of something else",
-            expected="a new name, or that of an earlier explanation",
-            mend="choose another --name",
-            where=str(folder),
-        )
 
 
 def explanation_results(report: ExplanationReport) -> Results:
