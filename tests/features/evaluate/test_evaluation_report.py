@@ -362,7 +362,7 @@ def test_the_readme_is_written_last_and_nothing_of_an_earlier_evaluation_is_left
 
 def test_the_folder_of_a_study_is_left_alone(one: EvaluationReport, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("a study")
-    with pytest.raises(UserError, match="README.md without evaluation.json"):
+    with pytest.raises(UserError, match=r"README\.md without evaluation\.json"):
         write_evaluation(one, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 

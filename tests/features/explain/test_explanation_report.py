@@ -264,7 +264,7 @@ def test_trials_of_another_study_are_refused(
 
 def test_the_results_of_something_else_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("another study", encoding="utf-8")
-    with pytest.raises(UserError, match="README.md without explanation.json"):
+    with pytest.raises(UserError, match=r"README\.md without explanation\.json"):
         write_report(two(), tmp_path)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == "another study"
 
