@@ -209,11 +209,20 @@ def test_several_configs_are_told_in_their_order(capsys, config):
     content = told(capsys, str(CONFIG), str(config))
     assert [one["pipeline"] for one in content] == [str(CONFIG), str(config)]
     assert diagnose.main([str(CONFIG), str(config), "--fail_on", "critical"]) == 1
-    assert capsys.readouterr().out.count("against   efficientdet_d3") == 2
+    assert capsys.readouterr().out.count("against  efficientdet_d3") == 2
 
 
 def test_one_unreadable_config_of_several_prints_nothing_of_the_others(capsys, config):
     refused(capsys, str(config), str(config.parent))
+
+
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_the_findings_come_before_the_numbers(capsys, config, form):
+    assert diagnose.main([str(config), "--format", form]) == 0
+    page = capsys.readouterr().out
+    first = page.index("single_train_shard")
+    assert page[:first].count("\n") <= 8
+    assert first < page.index("reported") < page.index("images_seen") < page.index("for informa")
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "sarif"])

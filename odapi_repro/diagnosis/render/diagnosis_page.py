@@ -1,4 +1,4 @@
-"""A diagnosis as a page: the verdict first, then numbers, then the findings by rank."""
+"""A diagnosis as a page: the verdict first, then the findings by rank, then the numbers."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ def diagnosis_page(diagnosis: Diagnosis) -> Page:
         (
             Headline(verdict(diagnosis)),
             Facts(tuple(_about(diagnosis))),
+            *map(_finding, diagnosis.of_severity(*COSTLY)),
+            Facts(tuple(_reported(diagnosis))),
+            *_quantities(diagnosis),
             Section("The run", [Facts(tuple(run_facts(diagnosis)))]),
             *([data_section(diagnosis.data)] if diagnosis.data else []),
-            *_quantities(diagnosis),
-            *map(_finding, diagnosis.of_severity(*COSTLY)),
             Section(rest_text(diagnosis), _rest(diagnosis), folded=True),
             Section("", [Paragraph(f"odapi_repro {odapi_repro.__version__}")], "file"),
         ),
@@ -76,6 +77,12 @@ def _about(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "config", code(diagnosis.path)
     why = f" (inferred: {diagnosis.reference_why})" if diagnosis.reference_why else ""
     yield "against", f"{code(reference.name)}{why}"
+
+
+def _reported(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+    reference = diagnosis.reference
+    if reference is None:
+        return
     yield from labelled("reported", reported_text(reference))
     if reference.reported:
         disputes = [f"{one.what} ({one.source})" for one in reference.disputes]
