@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 
 from odapi_repro.analysis.effect import effects_frame
-from odapi_repro.analysis.effects import EFFECTS_COLUMNS, Contrast, contrasts
-from odapi_repro.analysis.levels import summarize_levels
+from odapi_repro.analysis.effects import EFFECTS_COLUMNS, Contrast, contrasts, summarize_levels
 from odapi_repro.analysis.trials import BOX_METRICS, LEADING_COLUMNS, order_columns, points
 from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.effect_sentences import diverged_text, study_headline

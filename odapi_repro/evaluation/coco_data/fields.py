@@ -79,14 +79,7 @@ class Rows:
         Raises:
             DataError: an object does not have the field.
         """
-        found: dict[Any, int] = {id_: position for position, id_ in enumerate(ids)}
-        values = self.values(name)
-        try:
-            return np.fromiter(map(found.get, values, repeat(-1)), np.int32, len(values))
-        except TypeError:  # a list or an object, which no id is
-            return np.array(
-                [found.get(v, -1) if isinstance(v, Hashable) else -1 for v in values], np.int32
-            )
+        return positions_of(self.values(name), ids)
 
     def numbers(self, name: str, values: Sequence[Any]) -> NDArray[np.float64]:
         """Gives a column of finite numbers, float64 [N].
@@ -143,6 +136,17 @@ class Rows:
         bad = [i for i, value in enumerate(values) if is_wrong(value)]
         if bad:
             raise self.error(f"'{name}' is {shown(values[bad[0]])}", bad, expected=expected)
+
+
+def positions_of(values: Sequence[Any], ids: Sequence[int | str]) -> NDArray[np.int32]:
+    """Gives where values stand among `ids`, int32 [N]; -1 where they do not."""
+    found: dict[Any, int] = {id_: position for position, id_ in enumerate(ids)}
+    try:
+        return np.fromiter(map(found.get, values, repeat(-1)), np.int32, len(values))
+    except TypeError:  # a list or an object, which no id is
+        return np.array(
+            [found.get(v, -1) if isinstance(v, Hashable) else -1 for v in values], np.int32
+        )
 
 
 def listed(values: Iterable[Any], most: int = 3) -> str:

@@ -38,9 +38,17 @@ def read_json(path: str | os.PathLike[str], what: str, *, max_bytes: int = JSON_
         DataError: missing, too large, unreadable, cut short, not UTF-8 or not JSON (with line and
             column).
     """
+    return parsed_json(json_bytes(path, what, max_bytes=max_bytes), path, what)
+
+
+def json_bytes(path: str | os.PathLike[str], what: str, *, max_bytes: int = JSON_BYTES) -> bytes:
+    """Gives the bytes of a JSON file, unpacked; arguments and errors as of `read_json`."""
     data = _bytes_of(Path(path), what)
-    if data.startswith(_GZIP):
-        data = _unpacked(data, path, max_bytes)
+    return _unpacked(data, path, max_bytes) if data.startswith(_GZIP) else data
+
+
+def parsed_json(data: bytes, path: str | os.PathLike[str], what: str) -> Any:
+    """Gives what the bytes of a JSON file hold; arguments and errors as of `read_json`."""
     text = _text_of(data, path)
     try:
         return json.loads(text)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
-from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
-from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
+from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, positions_of, shown
+from odapi_repro.evaluation.coco_data.json_file import collection_paused, json_bytes, parsed_json
 from odapi_repro.evaluation.coco_data.masks import detection_masks, mask_areas, mask_boxes
 
 _EXPECTED = (
@@ -26,7 +29,48 @@ def read_detections(path: str | os.PathLike[str], truth: GroundTruth) -> Detecti
         DataError: as `detections_of`, or a file that does not read.
     """
     with collection_paused():
-        return detections_of(read_json(path, "detections"), truth, where=str(path))
+        data = json_bytes(path, "detections")
+        plain = _plain_boxes(data, truth, str(path))
+        if plain is not None:
+            return plain
+        return detections_of(parsed_json(data, path, "detections"), truth, where=str(path))
+
+
+class _Box(msgspec.Struct, gc=False):
+    """A detection without a mask; what else it may hold is not read."""
+
+    image_id: int | str
+    category_id: int | str
+    score: float
+    bbox: tuple[float, float, float, float]
+    segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    segments_info: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def _plain_boxes(data: bytes, truth: GroundTruth, where: str) -> Detections | None:
+    """Gives boxes without masks, as `detections_of` would, in less than half of the time.
+
+    None where anything is not as it should be, or only might: `detections_of` says what is wrong.
+    """
+    try:
+        if not data.isascii():
+            data.decode()
+        rows = msgspec.json.decode(data, type=list[_Box])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    # What is not set is false.
+    if not rows or rows[0].segments_info or any(map(attrgetter("segmentation"), rows)):
+        return None
+    images, categories = (
+        positions_of(list(map(attrgetter(name), rows)), ids)
+        for name, ids in (("image_id", truth.image_ids), ("category_id", truth.category_ids))
+    )
+    numbers = chain.from_iterable(map(attrgetter("bbox"), rows))
+    boxes = np.fromiter(numbers, np.float64, 4 * len(rows)).reshape(-1, 4)
+    if min(images.min(), categories.min()) < 0 or boxes[:, 2:].min() < 0:
+        return None
+    scores = np.fromiter(map(attrgetter("score"), rows), np.float64, len(rows))
+    return Detections(images, categories, boxes, scores, where=where)
 
 
 def detections_of(

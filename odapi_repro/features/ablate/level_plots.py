@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis.levels import LevelSummary, summarize_levels
+from odapi_repro.analysis.effects import LevelSummary, summarize_levels
 from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.loss_curves import loss_figure
 from odapi_repro.features.ablate.study_report import StudyReport

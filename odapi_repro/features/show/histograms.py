@@ -11,8 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from odapi_repro.features.show.show_report import AnchorReport, LevelRow, SplitReport
-from odapi_repro.features.show.show_words import size_name
+from odapi_repro.features.show.show_report import AnchorReport, LevelRow, SplitReport, size_name
 from odapi_repro.page.numbers import percent
 from odapi_repro.page.plot_style import INK, encode, plot_style
 from odapi_repro.pipeline.anchors import Matcher

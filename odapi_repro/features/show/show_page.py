@@ -7,8 +7,14 @@ from typing import Final
 
 import numpy as np
 
-from odapi_repro.features.show.show_report import AnchorReport, Reached, ShowReport, SplitReport
-from odapi_repro.features.show.show_words import listed, size_name
+from odapi_repro.features.show.show_report import (
+    AnchorReport,
+    Reached,
+    ShowReport,
+    SplitReport,
+    listed,
+    size_name,
+)
 from odapi_repro.page.blocks import Bullets, Code, Facts, Figure, Note, Page, Section, Table
 from odapi_repro.page.numbers import count_of, percent
 from odapi_repro.pipeline.anchors import Border

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -213,3 +214,15 @@ def reached_of(fit: AnchorFit, chosen: NDArray[np.bool_] | None = None) -> Reach
 def values_of(values: Sequence[float]) -> tuple[float, ...]:
     """Gives the different values, rounded and sorted."""
     return tuple(sorted({round(float(value), 3) for value in values}))
+
+
+def size_name(low: float, high: float) -> str:
+    """Gives an interval of sizes."""
+    if high == math.inf:
+        return f"≥ {low:g}"
+    return f"< {high:g}" if low == 0 else f"{low:g} to {high:g}"
+
+
+def listed(values: tuple[float, ...]) -> str:
+    """Gives numbers with at most three digits that count."""
+    return ", ".join(f"{value:.3g}" for value in values)

@@ -13,7 +13,7 @@ from split_reports import split_report
 from odapi_repro.features.show import class_plots as classes
 from odapi_repro.features.show.class_plots import classes_png
 from odapi_repro.features.show.histograms import histograms_png
-from odapi_repro.features.show.show_words import size_name
+from odapi_repro.features.show.show_report import size_name
 from odapi_repro.page.numbers import percent
 from odapi_repro.pipeline import load_pipeline
 

@@ -1,6 +1,5 @@
 """Designs that explain a gap: which cells to run next, at what price, and what they tell."""
 
-from odapi_repro.features.explain.designs.attribute import DesignResult, attribute
 from odapi_repro.features.explain.designs.base import (
     Design,
     Price,
@@ -22,8 +21,10 @@ from odapi_repro.features.explain.designs.fixed import (
 from odapi_repro.features.explain.designs.path import DIRECTIONS, AblationPath, Direction, PathState
 from odapi_repro.features.explain.designs.racing import (
     RACE_CONFIDENCE,
+    DesignResult,
     Race,
     RaceState,
+    attribute,
     trials_within,
 )
 

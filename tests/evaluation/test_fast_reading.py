@@ -1,0 +1,142 @@
+"""The fast way to read boxes comes to what the careful one does, bit by bit, or leaves it to it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from odapi_repro.errors import DataError
+from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of, read_detections
+from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
+from odapi_repro.evaluation.coco_data.results import _plain_boxes
+
+
+def truth(*ids: int | str) -> GroundTruth:
+    images = [{"id": id_, "height": 60, "width": 80, "file_name": f"{id_}.jpg"} for id_ in ids]
+    classes = [{"id": id_, "name": f"class {id_}"} for id_ in (1, 3)]
+    return ground_truth_of({"images": images, "annotations": [], "categories": classes})
+
+
+TRUTH = truth(1, 7)
+
+
+def one(**changed: Any) -> dict[str, Any]:
+    return {"image_id": 7, "category_id": 3, "bbox": [1.5, 2, 3, 4], "score": 0.5, **changed}
+
+
+def carefully(data: bytes, of: GroundTruth) -> Detections | str:
+    try:
+        return detections_of(json.loads(data.decode("utf-8-sig")), of, "x")
+    except DataError as error:
+        return str(error)
+
+
+def assert_alike(data: bytes, of: GroundTruth = TRUTH) -> bool:
+    """Whether the fast way took it; both ways give the same, if so."""
+    fast = _plain_boxes(data, of, "x")
+    if fast is None:
+        return False
+    slow = carefully(data, of)
+    assert isinstance(slow, Detections), slow
+    for name in ("images", "categories", "boxes", "scores"):
+        ours, theirs = getattr(fast, name), getattr(slow, name)
+        assert ours.dtype == theirs.dtype
+        assert ours.shape == theirs.shape
+        assert ours.tobytes() == theirs.tobytes()
+    assert (fast.masks, fast.areas, fast.where) == (slow.masks, slow.areas, slow.where)
+    return True
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [one()],
+        [one(), one(image_id=1, score=1, bbox=[0, 0, 0, 0])],
+        [one(caption=["what", {"else": [1, None, True]}], id=5)],
+        [one(bbox=[-0.0, -3, 1e-320, 5e-324], score=-1e308)],
+        [one(bbox=[2**53 + 1, 2**64 + 3, 0.1, 10**25], score=2**63 + 1)],
+        [one(score=1e-400), one(note="\u540d \U0001f600")],
+    ],
+)
+def test_boxes_are_read_fast_and_alike(rows: list[dict[str, Any]]) -> None:
+    assert assert_alike(json.dumps(rows).encode())
+    assert assert_alike(json.dumps(rows, ensure_ascii=False, indent=1).encode())
+
+
+def test_ids_that_are_texts_are_found_as_texts() -> None:
+    rows = [one(image_id="a"), one(image_id="7")]
+    assert assert_alike(json.dumps(rows).encode(), truth("7", "a"))
+
+
+def test_of_a_key_that_is_given_twice_the_last_counts() -> None:
+    text = json.dumps([one()]).replace('"score": 0.5', '"score": 0.5, "score": 0.25')
+    assert assert_alike(text.encode())
+    escaped = json.dumps([one()]).replace('"score": 0.5', '"sc\\u006fre": 0.125')
+    assert assert_alike(escaped.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        json.dumps([one(segmentation=[])]),
+        json.dumps([one(), one(segmentation={"size": [60, 80], "counts": "x"})]),
+        json.dumps([one()]).replace('"score"', '"segment\\u0061tion": "", "score"'),
+        json.dumps([one(segments_info=[])]),
+        json.dumps([one(image_id=8)]),
+        json.dumps([one(image_id="7")]),
+        json.dumps([one(image_id=True)]),
+        json.dumps([one(category_id=2)]),
+        json.dumps([one(bbox=[1, 2, 3])]),
+        json.dumps([one(bbox=[1, 2, 3, -1e-9])]),
+        json.dumps([one(bbox=None)]),
+        json.dumps([one(bbox=[])]),
+        json.dumps([one(bbox=[1, 2, True, 3])]),
+        json.dumps([one(score="0.5")]),
+        json.dumps([one(score=float("nan"))]),
+        json.dumps([one(score=float("inf"))]),
+        json.dumps([one()]).replace("0.5", "1e400"),
+        json.dumps([one()]).replace("0.5", "9" * 400),
+        json.dumps([{"image_id": 7, "category_id": 3, "score": 1}]),
+        json.dumps([one(), 3]),
+        json.dumps({"annotations": [one()]}),
+        json.dumps([one()])[:-1],
+        json.dumps([one()]) + "[]",
+        "\ufeff" + json.dumps([one()]),
+        json.dumps([one(deep=[])]).replace("[]", "[" * 100_000 + "]" * 100_000),
+    ],
+)
+def test_all_else_is_left_to_the_careful_way(text: str) -> None:
+    assert _plain_boxes(text.encode(), TRUTH, "x") is None
+
+
+def test_what_is_no_utf_8_is_left_to_the_careful_way() -> None:
+    assert (
+        _plain_boxes(json.dumps([one(note="N")]).encode().replace(b"N", b"\xe9"), TRUTH, "x")
+        is None
+    )
+
+
+def test_a_file_that_the_fast_way_leaves_is_read_or_refused_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text("\ufeff" + json.dumps([one()]), encoding="utf-8")
+    assert read_detections(path, TRUTH).num == 1
+    path.write_text(json.dumps([one(), one(score=float("nan"))]))
+    with pytest.raises(DataError, match="'score' is nan in 1 of 2 detections, first at index 1"):
+        read_detections(path, TRUTH)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_any_float_that_is_written_is_read_to_its_bits(patterns: list[int]) -> None:
+    floats = np.array([struct.unpack("<d", struct.pack("<Q", bits))[0] for bits in patterns])
+    floats = floats[np.isfinite(floats)]
+    rows = [one(score=value, bbox=[value, 0, abs(value), 1]) for value in floats.tolist()]
+    assert assert_alike(json.dumps(rows).encode()) or not rows
