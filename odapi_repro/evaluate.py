@@ -13,7 +13,6 @@ from odapi_repro.command import Command
 from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.coco_data import detections_of
 from odapi_repro.evaluation.data_choice import DataChoice, choose_data
 from odapi_repro.evaluation.subject import Subject, labels
 from odapi_repro.foreign_text import shown
@@ -194,9 +193,8 @@ def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalDa
     from odapi_repro.features.evaluate.assemble_evaluation import Found
 
     if subject.is_results:
-        detections = detections_of(
-            subject.results, data.truth, where=subject.path, with_masks=FLAGS.iou_type != "bbox"
-        )
+        wants_masks = FLAGS.iou_type != "bbox"
+        detections = subject.results.detections(data.truth, with_masks=wants_masks)
         return Found(label, (f"detections of {subject.path}",), detections)
     return _detected(subject, pipeline, label, data)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odapi_repro.datasets.limits import JSON_BYTES
 
 if TYPE_CHECKING:
     from odapi_repro.evaluation.checkpoint import CheckpointSource
+    from odapi_repro.evaluation.coco_data import ResultsFile
     from odapi_repro.pipeline import Pipeline
 
 
@@ -48,15 +48,11 @@ class Subject:
         return cls(path, path.lower().endswith((".json", ".json.gz")), max_bytes)
 
     @cached_property
-    def results(self) -> Any:
-        """What the results file holds.
+    def results(self) -> ResultsFile:
+        """The results file."""
+        from odapi_repro.evaluation.coco_data import ResultsFile
 
-        Raises:
-            DataError: it does not read.
-        """
-        from odapi_repro.evaluation.coco_data.json_file import read_json
-
-        return read_json(self.path, "detections", max_bytes=self.max_bytes)
+        return ResultsFile(self.path, self.max_bytes)
 
     @cached_property
     def checkpoint(self) -> CheckpointSource:
@@ -87,10 +83,9 @@ class Subject:
         """Gives 16 hex digits that stand for its detections: of the file, or of the checkpoint and
         the config it runs under."""
         if self.is_results:
-            try:
-                content = Path(self.path).expanduser().read_bytes()
-            except OSError:
-                content = json.dumps(self.results).encode()  # which says in words what is wrong
+            from odapi_repro.evaluation.coco_data.json_file import file_bytes
+
+            content = file_bytes(Path(self.path).expanduser(), "detections")
         else:
             read = pipeline is not None and not self.checkpoint.saved_model
             text = pipeline.to_text() if pipeline is not None and read else ""
@@ -101,8 +96,7 @@ class Subject:
         """Whether it holds masks, or, for a checkpoint, whether its config predicts them."""
         if not self.is_results:
             return pipeline is not None and pipeline.predicts_masks
-        first = self.results[0] if isinstance(self.results, list) and self.results else None
-        return isinstance(first, dict) and "segmentation" in first
+        return self.results.has_masks
 
 
 def labels(subjects: Sequence[Subject]) -> list[str]:

@@ -145,17 +145,6 @@ class Quantities:
         """Share of the named evaluation shards that is read, 0 to 1."""
         return ShardCount(self.eval_shards_read, self.eval_shards_named, None, None).share
 
-    def lr_against(self, reference: Quantities, rule: str = "linear") -> float:
-        """Gives lr_base over what the reference's becomes at this batch by the rule.
-
-        Args:
-            reference: the quantities of the reference.
-            rule: `linear` (Goyal et al. 2017, section 2.1) or `sqrt`.
-        """
-        ratio = self.global_batch / reference.global_batch if reference.global_batch else math.nan
-        expected = reference.lr_base * (ratio if rule == "linear" else math.sqrt(max(ratio, 0.0)))
-        return self.lr_base / expected if expected else math.nan
-
 
 def quantity_definitions() -> dict[str, tuple[str, str]]:
     """Gives (unit, meaning) of every quantity, by name."""

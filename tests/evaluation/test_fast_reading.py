@@ -13,9 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odapi_repro.errors import DataError
-from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of, read_detections
+from odapi_repro.evaluation.coco_data import (
+    detections_of,
+    ground_truth_of,
+    read_detections,
+    results,
+)
 from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
-from odapi_repro.evaluation.coco_data.results import _plain_boxes
+from odapi_repro.evaluation.coco_data.results import _columns_of, _plain_boxes
+from odapi_repro.evaluation.subject import Subject
 
 
 def truth(*ids: int | str) -> GroundTruth:
@@ -38,9 +44,14 @@ def carefully(data: bytes, of: GroundTruth) -> Detections | str:
         return str(error)
 
 
+def fast_way(data: bytes, of: GroundTruth = TRUTH) -> Detections | None:
+    rows = _plain_boxes(data)
+    return None if rows is None else _columns_of(rows, of, "x")
+
+
 def assert_alike(data: bytes, of: GroundTruth = TRUTH) -> bool:
     """Whether the fast way took it; both ways give the same, if so."""
-    fast = _plain_boxes(data, of, "x")
+    fast = fast_way(data, of)
     if fast is None:
         return False
     slow = carefully(data, of)
@@ -114,14 +125,11 @@ def test_of_a_key_that_is_given_twice_the_last_counts() -> None:
     ],
 )
 def test_all_else_is_left_to_the_careful_way(text: str) -> None:
-    assert _plain_boxes(text.encode(), TRUTH, "x") is None
+    assert fast_way(text.encode()) is None
 
 
 def test_what_is_no_utf_8_is_left_to_the_careful_way() -> None:
-    assert (
-        _plain_boxes(json.dumps([one(note="N")]).encode().replace(b"N", b"\xe9"), TRUTH, "x")
-        is None
-    )
+    assert fast_way(json.dumps([one(note="N")]).encode().replace(b"N", b"\xe9")) is None
 
 
 def test_a_file_that_the_fast_way_leaves_is_read_or_refused_as_before(tmp_path: Path) -> None:
@@ -131,6 +139,33 @@ def test_a_file_that_the_fast_way_leaves_is_read_or_refused_as_before(tmp_path: 
     path.write_text(json.dumps([one(), one(score=float("nan"))]))
     with pytest.raises(DataError, match="'score' is nan in 1 of 2 detections, first at index 1"):
         read_detections(path, TRUTH)
+
+
+def test_evaluate_reads_boxes_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("parsed the careful way")
+
+    monkeypatch.setattr(results, "parsed_json", refused)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([one(), one()]))
+    subject = Subject.of(str(path))
+    assert not subject.has_masks(None)
+    assert subject.results.detections(TRUTH).num == 2
+    path.write_text(json.dumps([one(segmentation=[])]))
+    with pytest.raises(AssertionError):
+        Subject.of(str(path)).has_masks(None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "has_masks"),
+    [([], False), ([one()], False), ([one(segmentation=[])], True), ([3], False)],
+)
+def test_a_file_has_masks_where_its_first_detection_has_one(
+    tmp_path: Path, rows: list[Any], has_masks: bool
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(rows))
+    assert Subject.of(str(path)).has_masks(None) == has_masks
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=30))

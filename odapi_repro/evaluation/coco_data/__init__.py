@@ -12,11 +12,12 @@ from odapi_repro.evaluation.coco_data.masks import (
     compressed_masks,
     mask_areas,
 )
-from odapi_repro.evaluation.coco_data.results import detections_of, read_detections
+from odapi_repro.evaluation.coco_data.results import ResultsFile, detections_of, read_detections
 
 __all__ = [
     "Detections",
     "GroundTruth",
+    "ResultsFile",
     "Segmentation",
     "box_oddities",
     "check_all_masked",

@@ -43,7 +43,7 @@ def read_json(path: str | os.PathLike[str], what: str, *, max_bytes: int = JSON_
 
 def json_bytes(path: str | os.PathLike[str], what: str, *, max_bytes: int = JSON_BYTES) -> bytes:
     """Gives the bytes of a JSON file, unpacked; arguments and errors as of `read_json`."""
-    data = _bytes_of(Path(path), what)
+    data = file_bytes(Path(path), what)
     return _unpacked(data, path, max_bytes) if data.startswith(_GZIP) else data
 
 
@@ -79,7 +79,8 @@ def collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _bytes_of(path: Path, what: str) -> bytes:
+def file_bytes(path: Path, what: str) -> bytes:
+    """Gives the bytes of a file as they are; `DataError` as of `read_json`."""
     try:
         # A pipe that nobody writes to would keep a reader that waits for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -102,9 +102,14 @@ def _run(session: Session, sweep: Sweep, command: str) -> int:
     from odapi_repro.features.sweep.assemble_sweep import assemble_post_hoc_report
     from odapi_repro.features.sweep.sweep import CellStore
     from odapi_repro.features.sweep.sweep_page import sweep_results
-    from odapi_repro.features.sweep.sweep_progress import SweepProgress
     from odapi_repro.features.sweep.sweep_record import SweepRecord
-    from odapi_repro.features.sweep.sweep_runner import CellScores, Found, cells_to_run, detect
+    from odapi_repro.features.sweep.sweep_runner import (
+        CellScores,
+        Found,
+        SweepProgress,
+        cells_to_run,
+        detect,
+    )
 
     session.check_start(SweepRecord.of(sweep, {}).foundation, trains=False, runs=True)
     earlier = SweepRecord.read(session.folder)

@@ -37,7 +37,6 @@ from odapi_repro.page.tables import csv_bytes
 
 _METRICS: Final = ("AP50", "AP75", "APs", "APm", "APl", "AR100")
 _MASK_METRICS: Final = ("mask_AP", "mask_AR100")
-_FIGURE: Final = "Differences from the pipeline's own setting"
 _RESOLVED: Final[tuple[Verdict, ...]] = ("gain", "loss")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
 from odapi_repro.evaluation.coco_data import Detections, read_detections
@@ -32,6 +33,7 @@ from odapi_repro.trials.evaluations.checkpoint_evaluation import (
     EvaluationResult,
     evaluate_checkpoint,
 )
+from odapi_repro.trials.evaluations.evaluation_progress import EvaluationProgress
 from odapi_repro.trials.evaluations.evaluation_spec import WORKER
 from odapi_repro.trials.trial_loop import OnEvent
 
@@ -269,3 +271,32 @@ def sweep_effects(
                     ImageEffect(name, *ends, metric, delta, se, low, high, num_images, df=df)
                 )
     return tuple(judge_image_effects(effects, margin=margin, confidence=confidence))
+
+
+class SweepProgress(EvaluationProgress):
+    """Shows the events of the child that detects, then those of cells."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        passes = {one.name: sweep.about(one) for one in sweep.plan.passes}
+        super().__init__("", sweep.truth.num_images, passes=passes, stream=stream, clock=clock)
+        self._sweep = sweep
+        self._scored = 0
+
+    def of_cell(self, unit: SweepCell, event: dict[str, Any]) -> None:
+        """Takes an event of a cell."""
+        own, levels = self._sweep.reference.levels, unit.cell.levels
+        changed = [f"{name} {level}" for name, level in levels.items() if level != own[name]]
+        label = ", ".join(changed) or "as configured"
+        if event["event"] == "trial_started":
+            place = f"{self._scored + 1}/{len(self._sweep.plan.cells)}"
+            self.line.update(f"scoring {place}: {label}", news=True)
+        elif event["event"] == "trial_ended":
+            self._scored += 1
+            if event["state"] != "succeeded":
+                self.line.line(f"{label}: {event['state']}: {event['message']}")

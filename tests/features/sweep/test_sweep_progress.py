@@ -6,7 +6,7 @@ import io
 from types import SimpleNamespace
 from typing import Any
 
-from odapi_repro.features.sweep.sweep_progress import SweepProgress
+from odapi_repro.features.sweep.sweep_runner import SweepProgress
 
 
 class Clock:

@@ -26,23 +26,6 @@ GEOMETRY = frozenset(
         "ssd_random_crop_pad_fixed_aspect_ratio",
     }
 )
-#: Augmentations that change colours or noise.
-COLOUR = frozenset(
-    {
-        "adjust_gamma",
-        "random_adjust_brightness",
-        "random_adjust_contrast",
-        "random_adjust_hue",
-        "random_adjust_saturation",
-        "random_black_patches",
-        "random_distort_color",
-        "random_downscale_to_target_pixels",
-        "random_jpeg_quality",
-        "random_patch_gaussian",
-        "random_pixel_value_scale",
-        "random_rgb_to_gray",
-    }
-)
 #: Augmentations that mirror or turn.
 MIRRORS = frozenset({"random_horizontal_flip", "random_rotation90", "random_vertical_flip"})
 

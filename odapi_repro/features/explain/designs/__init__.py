@@ -25,7 +25,6 @@ from odapi_repro.features.explain.designs.racing import (
     Race,
     RaceState,
     attribute,
-    trials_within,
 )
 
 __all__ = [
@@ -53,5 +52,4 @@ __all__ = [
     "attribute",
     "check_budget",
     "in_rounds",
-    "trials_within",
 ]

@@ -256,16 +256,6 @@ class Race:
         return spent
 
 
-def trials_within(hours: float, *, hours_per_trial: float) -> int:
-    """How many trials a number of hours pays; to be found once, when a study is planned.
-
-    Args:
-        hours: of the budget.
-        hours_per_trial: expected, above 0.
-    """
-    return int(hours / hours_per_trial)
-
-
 def evidence_of(
     planned: Mapping[Combination, Seeds], seeds: Mapping[Combination, Seeds], outcomes: Outcomes
 ) -> Outcomes:

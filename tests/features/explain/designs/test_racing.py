@@ -16,7 +16,6 @@ from odapi_repro.features.explain.designs import (
     Shapley,
     attribute,
     in_rounds,
-    trials_within,
 )
 
 # Two clear effects, one within the noise.
@@ -69,11 +68,6 @@ def test_a_race_stays_within_its_budget(budget: int) -> None:
         assert state.added == sum(len(seeds) - 3 for seeds in state.seeds.values())
         if budget == 0:
             assert state.reason == "budget"
-
-
-def test_hours_become_trials_once() -> None:
-    assert trials_within(2.0, hours_per_trial=4 / 60) == 30
-    assert trials_within(0.05, hours_per_trial=4 / 60) == 0
 
 
 def run(drawn: Outcomes, design, race: Race, most: int) -> Outcomes:
