@@ -172,6 +172,16 @@ def test_every_flag_of_a_command_that_is_named_exists(page: Path) -> None:
     assert unknown == set()
 
 
+HAND_WRITTEN = [page for page in PAGES if page.parent in (REPOSITORY, REPOSITORY / "docs")]
+
+
+@pytest.mark.parametrize("page", HAND_WRITTEN, ids=named)
+def test_prose_is_wrapped_at_120_columns(page: Path) -> None:
+    """Outside tables and code; an image with its address is one word."""
+    prose = FENCE.sub("", text_of(page)).splitlines()
+    assert not [line for line in prose if len(line) > 120 and not line.startswith(("|", "!["))]
+
+
 def test_the_pages_are_those_that_people_read_and_call_the_tool() -> None:
     pages = {named(page) for page in PAGES}
     assert {"README.md", "CHANGELOG.md", "docs/run.md", "docs/mask_recall.md"} <= pages
