@@ -13,9 +13,16 @@ from odapi_repro.reference.families import (
 __all__ = ["all_references"]
 
 # In the order of the zoo's table; the second recipe last.
-_FAMILIES = (centernet, efficientdet, ssd, faster_rcnn, mask_rcnn, automl)
+_FAMILIES = (
+    centernet.references,
+    efficientdet.references,
+    ssd.references,
+    faster_rcnn.references,
+    mask_rcnn.references,
+    automl.references,
+)
 
 
 def all_references() -> list[Reference]:
     """Gives every reference; none of them is rendered or parsed yet."""
-    return [reference for family in _FAMILIES for reference in family.references()]
+    return [reference for references in _FAMILIES for reference in references()]
