@@ -19,9 +19,9 @@ from odapi_repro.page.blocks import (
     marked,
 )
 from odapi_repro.page.numbers import number
-from odapi_repro.reference import Reference
 from odapi_repro.reference.effect_factors import EFFECT_FACTORS, UNKNOWN_EFFECTS
 from odapi_repro.reference.effects import CHECKED_ON, Check, PublishedEffect, published_effects
+from odapi_repro.reference.entry import Reference
 from odapi_repro.reference.listing import reference_details, reference_row
 
 # Of one reference, in the order printed; `reference_details` has all.

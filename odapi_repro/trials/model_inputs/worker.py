@@ -1,4 +1,4 @@
-"""The child that draws model inputs, `python -m odapi_repro.trials.model_inputs.worker JOB`.
+"""The child that draws model inputs; its argument is the path of a `job.json`.
 
 Like the workers that train and evaluate it applies the compatibility patches and seeds, and tells
 what it does by events: `started imported`, an `input` or a `refused` for each draw of each record,
