@@ -20,9 +20,10 @@ def rules_page(rules: Sequence[RuleBase]) -> Page:
 
 def quantities_page() -> Page:
     """Gives the definitions of all quantities; docs/quantities.md is its Markdown."""
+    compared = "What `diagnose` and `diff` compare configs in."
     made = (
-        "What `diagnose` and `diff` compare configs in. Made by `python -m odapi_repro.diagnose "
-        "--explain quantities --format markdown`; edit `pipeline/quantities.py` instead."
+        "Made by `python -m odapi_repro.diagnose --explain quantities --format markdown`; edit "
+        "`pipeline/quantities.py` instead."
     )
     rows = tuple(
         (code(name), unit, meaning) for name, (unit, meaning) in quantity_definitions().items()
@@ -30,7 +31,7 @@ def quantities_page() -> Page:
     return Page(
         "Quantities",
         (
-            Section("", [Paragraph(marked(made))], "file"),
+            Section("", [Paragraph(marked(text)) for text in (compared, made)], "file"),
             Table(("quantity", "unit", "meaning"), rows, numeric_from=3),
         ),
     )
@@ -64,7 +65,8 @@ def page_markdown(rule: RuleBase, heading: str = "") -> str:
     lines = []
     if heading:
         causes = ", ".join(f"`{cause}`" for cause in rule.causes)
-        lines += [f"{heading} {rule.code}", "", f"`{rule.name}`: {causes}", ""]
+        named = textwrap.wrap(f"`{rule.name}`: {causes}", 120, break_on_hyphens=False)
+        lines += [f"{heading} {rule.code}", "", *named, ""]
     lines += _as_markdown(rule.page().splitlines())
     return "\n".join(lines).rstrip()
 
