@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from odapi_repro.diagnosis.config_text import ParseProblem
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.diagnosis.text_outline import outlines_at
+from odapi_repro.diagnosis.text_mends import ParseProblem
+from odapi_repro.pipeline.text_tree import TextWalk
 
 # A Windows path and letters that are not UTF-8 are read as they were meant: nothing is lost.
 _LOSES_TEXT = frozenset({"syntax", "encoding", "unknown_field"})
@@ -78,19 +78,22 @@ class _ReadPart:
                 continue  # of a block of the config itself nothing was read
             paths.update(map(_bare, ends))
             repeated.update(_bare(end) for end in ends if end.endswith("]"))
-        places = [(one.line - 1, one.column - 1) for one in losses]
-        outlines = outlines_at(subject.text.mended.split("\n"), places)
+        text = subject.text.mended
+        lines = text.split("\n")
+        walk = TextWalk(text)
         lossy: set[str] = set()
         unclosed: set[str] = set()
-        for one, outline in zip(losses, outlines, strict=True):
-            names = [block.name for block in outline.blocks]
+        for one in losses:
+            begin = sum(map(len, lines[: one.line - 1])) + one.line - 1
+            walk.to(begin + min(one.column - 1, len(lines[one.line - 1])))
+            names = walk.names
             if _NEVER_CLOSED.fullmatch(one.message):
                 names.append(one.message.split("'")[1])
                 unclosed.update(_ends(".".join(names)))
             lossy.update(_ends(".".join(names)))
-            field = outline.statement
-            if one.kind == "syntax" and field is not None and field.line == one.line - 1:
-                lossy.add(".".join([*(block.name for block in outline.blocks), field.text]))
+            field = walk.statement
+            if one.kind == "syntax" and field is not None and field.start >= begin:
+                lossy.add(".".join([*walk.names, field.name]))
         return cls(*map(frozenset, (paths, repeated, lossy, unclosed)))
 
     def holds(self, path: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.pipeline.text_splices import Splices
-from odapi_repro.pipeline.text_tree import Body, FieldNode, Value, parse_text_tree
+from odapi_repro.pipeline.text_tree import Body, FieldNode, TextTreeError, Value, parse_text_tree
 
 _ROOT = pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR
 # A round leaves repeats inside of repeats to the next one; a config nests about ten deep.
@@ -77,12 +77,11 @@ class _Found:
 
 
 def find_repeats(text: str) -> tuple[Repeat, ...]:
-    """Gives what stands more than once, in the order of the text.
-
-    Raises:
-        TextTreeError: the text is no text proto.
-    """
-    found = _Walk(text).message([parse_text_tree(text)], _ROOT, "", None)
+    """Gives what stands more than once, in the order of the text; nothing of no text proto."""
+    try:
+        found = _Walk(text).message([parse_text_tree(text)], _ROOT, "", None)
+    except TextTreeError:
+        return ()
     return tuple(one.repeat for one in sorted(found, key=lambda one: one.nodes[0].start))
 
 

@@ -128,7 +128,7 @@ class Splices:
 
     def _add_to(self, body: Body, fields: list[Rendered]) -> None:
         line = self._line_start(body.end)
-        if body.is_root:
+        if not body.closing:
             blocks = "".join(field.block + self._newline for field in fields)
             broken = self._text and not self._text.endswith("\n")
             self._cuts.append((body.end, body.end, (self._newline if broken else "") + blocks))

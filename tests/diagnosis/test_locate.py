@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odapi_repro.diagnosis.locate import Place, Places
 from odapi_repro.pipeline import flatten_fields, parse_pipeline
+from odapi_repro.pipeline.text_tree import Place, Places
 
 PIPELINES = sorted((Path(__file__).parents[2] / "pipelines").glob("*.config"))
 
