@@ -86,6 +86,6 @@ def read_config_text(
         # The OD API reads with text_format.Merge: the last of several counts.
         draft.begin_again()
         proto = mend_until_it_parses(draft, time.monotonic() + seconds, most, merge=True)
-    problems = sorted(set(draft.problems), key=lambda one: (one.line, one.column))
+    problems = sorted(dict.fromkeys(draft.problems), key=lambda one: (one.line, one.column))
     mended = "\n".join(draft.merged) if problems else text
     return ConfigText(path, text, tuple(problems), mended, foreign), Pipeline(proto, path)

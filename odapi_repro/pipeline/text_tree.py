@@ -162,9 +162,9 @@ class TextWalk:
         return self
 
     def over_field(self) -> TextWalk:
-        """Walks over the first field, to the next one or the end of what is around them."""
+        """Walks over the first field, to the next one or a bracket that closes nothing in it."""
         while self._next is not None and len(self.root.fields) < 2:
-            if not self.open and self._next.text in ("}", ">"):
+            if self._next.text in ("}", ">") and self._next.text != self.body.closing:
                 break
             self._step(self._next)
         return self
@@ -183,7 +183,8 @@ class TextWalk:
             self.fault = self.fault or "the text ends within a field"
 
     def _word(self, token: Token) -> None:
-        if token.kind == "string" and not _CLOSED.fullmatch(token.text):
+        is_string = token.kind == "string"
+        if not (_CLOSED.fullmatch(token.text) if is_string else token.text.isascii()):
             self._refuse(token, "is no token of a text proto")
         if token.kind == "name" and self._begins_field(token):
             if self._state != _FIELD:
@@ -206,8 +207,8 @@ class TextWalk:
             return True
         if self._next is None or self._next.text not in (":", *_CLOSING):
             return False
-        before = self.body.fields[-1].end
-        return self._state != _VALUE or "\n" in self._text[before : token.start]
+        begin = self.body.fields[-1].start
+        return self._state != _VALUE or "\n" in self._text[begin : token.start]
 
     def _joins(self, token: Token, last: FieldNode) -> bool:
         """Whether a string goes on: strings side by side are one string."""
@@ -370,10 +371,10 @@ def _positions(body: Body, path: str, deepest: int) -> Iterator[tuple[str, int]]
     """Gives path and position of every field, each step of the path with an index."""
     seen: Counter[str] = Counter()
     for node in body.fields:
-        for value in node.values:
+        for value in node.values or [None]:  # where the value is missing the name stands
             inner = f"{path}{node.name}[{seen[node.name]}]"
             seen[node.name] += 1
-            is_item = node.list_span is not None and value.body is None
+            is_item = value is not None and node.list_span is not None and value.body is None
             yield inner, value.start if is_item else node.start
-            if value.body is not None and deepest:
+            if value is not None and value.body is not None and deepest:
                 yield from _positions(value.body, f"{inner}.", deepest - 1)
