@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from odapi_repro.pipeline.text_render import Rendered
 from odapi_repro.pipeline.text_tree import Body, FieldNode, Value, comments_in
 
 _INDENT = "  "
@@ -17,17 +16,17 @@ class Splices:
         self._text = text
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._cuts: list[tuple[int, int, str]] = []
-        self._added: dict[tuple[int, int], tuple[Body, list[Rendered]]] = {}
+        self._added: dict[tuple[int, int], tuple[Body, list[str]]] = {}
 
     def replace(self, node: FieldNode, start: int, end: int, text: str) -> None:
         """Puts `text` for the span, which lies in the field; comments in it go above the field."""
         self._hoist(node, start, end)
         self._cuts.append((start, end, text))
 
-    def replace_field(self, node: FieldNode, field: Rendered) -> None:
+    def replace_field(self, node: FieldNode, block: str) -> None:
         """Puts another field where this one stands."""
         own_line = self._begins_line(node.start) and self._rest_of_line(node.end) is not None
-        text = self._indented(field.block, self._indent(node.start)) if own_line else field.line
+        text = self._indented(block, self._indent(node.start)) if own_line else _one_line(block)
         self.replace(node, node.start, node.end, text.strip())
 
     def remove(self, node: FieldNode) -> None:
@@ -45,30 +44,30 @@ class Splices:
         kept = "".join(f"{indent}{comment}{self._newline}" for comment in comments)
         self._cuts.append((self._line_start(node.start), self._next_line(rest), kept))
 
-    def add(self, body: Body, field: Rendered) -> None:
+    def add(self, body: Body, block: str) -> None:
         """Adds a field at the end of a message."""
-        self._added.setdefault((body.start, body.end), (body, []))[1].append(field)
+        self._added.setdefault((body.start, body.end), (body, []))[1].append(block)
 
-    def add_after(self, node: FieldNode, field: Rendered) -> None:
+    def add_after(self, node: FieldNode, block: str) -> None:
         """Adds a field behind another one."""
         rest = self._rest_of_line(node.end)
         if not self._begins_line(node.start) or rest is None:
-            self._cuts.append((node.end, node.end, f" {field.line}"))
+            self._cuts.append((node.end, node.end, f" {_one_line(block)}"))
             return
-        block = self._indented(field.block, self._indent(node.start))
+        block = self._indented(block, self._indent(node.start))
         if self._next_line(rest) == rest:  # the text ends without a line break
             self._cuts.append((rest, rest, self._newline + block))
         else:
             line = self._next_line(rest)
             self._cuts.append((line, line, block + self._newline))
 
-    def add_before(self, node: FieldNode, field: Rendered) -> None:
+    def add_before(self, node: FieldNode, block: str) -> None:
         """Adds a field in front of another one."""
         if not self._begins_line(node.start) or self._rest_of_line(node.end) is None:
-            self._cuts.append((node.start, node.start, f"{field.line} "))
+            self._cuts.append((node.start, node.start, f"{_one_line(block)} "))
             return
         line = self._line_start(node.start)
-        block = self._indented(field.block, self._indent(node.start))
+        block = self._indented(block, self._indent(node.start))
         self._cuts.append((line, line, block + self._newline))
 
     def merge(self, into: Body, node: FieldNode, body: Body) -> None:
@@ -113,8 +112,8 @@ class Splices:
 
     def apply(self) -> str:
         """Gives the edited text."""
-        for body, fields in self._added.values():
-            self._add_to(body, fields)
+        for body, blocks in self._added.values():
+            self._add_to(body, blocks)
         pieces: list[str] = []
         position = 0
         for start, end, text in sorted(self._cuts, key=lambda cut: cut[:2]):
@@ -126,30 +125,24 @@ class Splices:
             position = max(position, end)
         return "".join([*pieces, self._text[position:]])
 
-    def _add_to(self, body: Body, fields: list[Rendered]) -> None:
-        line = self._line_start(body.end)
+    def _add_to(self, body: Body, blocks: list[str]) -> None:
         if not body.closing:
-            blocks = "".join(field.block + self._newline for field in fields)
             broken = self._text and not self._text.endswith("\n")
-            self._cuts.append((body.end, body.end, (self._newline if broken else "") + blocks))
-        elif line > body.start and not self._text[line : body.end].strip():
-            indent = self._child_indent(body)
-            blocks = "".join(self._indented(f.block, indent) + self._newline for f in fields)
-            self._cuts.append((line, line, blocks))
-        else:
-            self._add_inline(body, fields)
-
-    def _add_inline(self, body: Body, fields: list[Rendered]) -> None:
-        content = body.start + len(self._text[body.start : body.end].rstrip())
-        joined = " ".join(field.line for field in fields)
-        column = content - self._line_start(content)
-        if column + len(joined) + 3 <= _WIDEST:
-            self._cuts.append((content, body.end, f" {joined} "))
+            added = "".join(block + self._newline for block in blocks)
+            self._cuts.append((body.end, body.end, (self._newline if broken else "") + added))
             return
-        indent = self._child_indent(body)
-        blocks = "".join(self._newline + self._indented(field.block, indent) for field in fields)
-        closing = self._newline + self._indent(body.start)
-        self._cuts.append((content, body.end, blocks + closing))
+        line = self._line_start(body.end)
+        own_line = line > body.start and not self._text[line : body.end].strip()
+        at = line if own_line else body.start + len(self._text[body.start : body.end].rstrip())
+        joined = " ".join(map(_one_line, blocks))
+        indented = [self._indented(block, self._child_indent(body)) for block in blocks]
+        if own_line:
+            self._cuts.append((at, at, "".join(block + self._newline for block in indented)))
+        elif at - self._line_start(at) + len(joined) + 3 <= _WIDEST:
+            self._cuts.append((at, body.end, f" {joined} "))
+        else:
+            added = "".join(self._newline + block for block in indented)
+            self._cuts.append((at, body.end, added + self._newline + self._indent(body.start)))
 
     def _hoist(self, node: FieldNode, start: int, end: int) -> None:
         indent = self._indent(node.start)
@@ -186,3 +179,7 @@ class Splices:
         end = len(self._text) if end < 0 else end
         rest = self._text[position:end].strip()
         return end if not rest or rest.startswith("#") else None
+
+
+def _one_line(block: str) -> str:
+    return " ".join(map(str.strip, block.split("\n")))

@@ -371,10 +371,10 @@ def _positions(body: Body, path: str, deepest: int) -> Iterator[tuple[str, int]]
     """Gives path and position of every field, each step of the path with an index."""
     seen: Counter[str] = Counter()
     for node in body.fields:
-        for value in node.values or [None]:  # where the value is missing the name stands
+        for value in node.values or [Value(node.start, node.end)]:
             inner = f"{path}{node.name}[{seen[node.name]}]"
             seen[node.name] += 1
-            is_item = value is not None and node.list_span is not None and value.body is None
+            is_item = node.list_span is not None and value.body is None
             yield inner, value.start if is_item else node.start
-            if value is not None and value.body is not None and deepest:
+            if value.body is not None and deepest:
                 yield from _positions(value.body, f"{inner}.", deepest - 1)

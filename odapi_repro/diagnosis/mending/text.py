@@ -101,7 +101,7 @@ def _once(repeat: Repeat, code: str | None) -> Change:
             for line in repeat.lines[1:]
         )
         return Change(blocks, "a block given twice is merged, and is one block now", code)
-    gone = repeat.places[: len(repeat.places) - repeat.counted]
+    gone = repeat.places[: -repeat.counted]
     fields = tuple(FieldChange(f"line {line}", one, None) for line, one in gone)
     if repeat.sort == "value":
         return Change(fields, f"given more than once: the last counts, of line {last}", code)
