@@ -192,13 +192,19 @@ class TextWalk:
             self.body.fields.append(FieldNode(token.text, token.start, token.end))
             self._state = _COLON
             return
-        last = self.body.fields[-1] if self.body.fields else None
-        if last is not None and self._joins(token, last):
-            last.values[-1].end = last.end = token.end
-            return
-        if self._state in (_FIELD, _REST):
+        if not self.body.fields:
             self._refuse(token)
-        if last is not None and self._state != _FIELD:
+            return
+        last = self.body.fields[-1]
+        ended = [one for one in last.values[-1:] if one.body is None and one.end == last.end]
+        follows = self._state in (_FIELD, _REST)
+        # Strings side by side are one; one behind a word is taken for a part of it, too.
+        joins = follows and is_string and bool(ended)
+        if follows and not (joins and self._text[ended[0].start] in "\"'"):
+            self._refuse(token)
+        if joins:
+            ended[0].end = last.end = token.end
+        elif self._state != _FIELD:
             last.values.append(Value(token.start, token.end))
             self._ended(last, token)
 
@@ -209,13 +215,6 @@ class TextWalk:
             return False
         begin = self.body.fields[-1].start
         return self._state != _VALUE or "\n" in self._text[begin : token.start]
-
-    def _joins(self, token: Token, last: FieldNode) -> bool:
-        """Whether a string goes on: strings side by side are one string."""
-        if token.kind != "string" or self._state not in (_FIELD, _REST) or not last.values:
-            return False
-        value = last.values[-1]
-        return value.end == last.end and self._text[value.start] in "\"'"
 
     def _open(self, token: Token) -> None:
         if self._state in (_FIELD, _REST):
