@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 from object_detection.protos import pipeline_pb2
 
+from odapi_repro.pipeline.fields import is_map
 from odapi_repro.pipeline.text_repeats import leave_once
 from odapi_repro.pipeline.text_splices import Splices
 from odapi_repro.pipeline.text_tree import (
@@ -117,7 +118,7 @@ class _Leader:
                 self.message(bodies[0], value, wanted[name])
             elif isinstance(value, (str, bytes, int, float)):
                 self._scalars(nodes[name], target, name, [value], [wanted[name]])
-            elif _is_map(current, name):
+            elif is_map(current.DESCRIPTOR.fields_by_name[name]):
                 if repr(sorted(value.items())) != repr(sorted(wanted[name].items())):
                     self._remove(nodes[name])
                     for block in _blocks(target, name):
@@ -154,10 +155,7 @@ class _Leader:
                 self._splices.remove(_no_list(node))
             for block in blocks[to_first + both : to_last]:
                 node = _no_list(elements[max(first + both, 1) - 1][0])
-                if first + both:
-                    self._splices.add_after(node, block)
-                else:
-                    self._splices.add_before(node, block)
+                self._splices.insert(node, block, behind=first + both > 0)
 
     def _scalars(
         self,
@@ -185,7 +183,7 @@ class _Leader:
                 self._splices.replace(node, value.start, value.end, quoted)
         self._remove([node for node, _ in elements[both:]])
         for text in texts[both:]:
-            self._splices.add_after(nodes[-1], f"{name}: {text}")
+            self._splices.insert(nodes[-1], f"{name}: {text}", behind=True)
 
 
 def _elements(nodes: list[FieldNode]) -> list[tuple[FieldNode, Value]]:
@@ -202,24 +200,19 @@ def _bytes(message: Message) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def _is_map(message: Message, name: str) -> bool:
-    """Whether the field is a map, which is a repeated field without an order."""
-    kind = message.DESCRIPTOR.fields_by_name[name].message_type
-    return bool(kind is not None and kind.GetOptions().map_entry)
-
-
 def _blocks(message: Message, name: str) -> list[str]:
     """Gives the field as protobuf prints it, without indentation; items of messages one by one."""
     value: Any = getattr(message, name)
+    descriptor = message.DESCRIPTOR.fields_by_name[name]
     holder = type(message)()
-    if message.DESCRIPTOR.fields_by_name[name].message_type is None:
+    if descriptor.message_type is None:
         texts = _scalar_texts(message, name)
         as_list = len(texts) > 1 and not texts[0].startswith(('"', "'"))
         return [f"{name}: {text}" for text in ([f"[{', '.join(texts)}]"] if as_list else texts)]
     if isinstance(value, Message):
         getattr(holder, name).CopyFrom(value)
         getattr(holder, name).SetInParent()
-    elif _is_map(message, name):
+    elif is_map(descriptor):
         getattr(holder, name).MergeFrom(value)
     else:
         return [_printed(type(message)(**{name: [item]})) for item in value]

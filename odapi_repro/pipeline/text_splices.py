@@ -25,21 +25,19 @@ class Splices:
 
     def replace_field(self, node: FieldNode, block: str) -> None:
         """Puts another field where this one stands."""
-        own_line = self._begins_line(node.start) and self._rest_of_line(node.end) is not None
-        text = self._indented(block, self._indent(node.start)) if own_line else _one_line(block)
+        alone = self._alone(node) is not None
+        text = self._indented(block, self._indent(node.start)) if alone else _one_line(block)
         self.replace(node, node.start, node.end, text.strip())
 
     def remove(self, node: FieldNode) -> None:
         """Takes the field out, with its line when it stands alone there; comments stay."""
-        indent = self._indent(node.start)
-        rest = self._rest_of_line(node.end)
-        if not self._begins_line(node.start) or rest is None:
-            end = node.end
-            while end < len(self._text) and self._text[end] in " \t":
-                end += 1
-            self._hoist(node, node.start, node.end)
-            self._cuts.append((node.start, end, ""))
+        rest = self._alone(node)
+        if rest is None:
+            behind = self._text[node.end :]
+            end = len(self._text) - len(behind.lstrip(" \t"))
+            self.replace(node, node.start, end, "")
             return
+        indent = self._indent(node.start)
         comments = [comment for _, comment in comments_in(self._text, node.start, rest)]
         kept = "".join(f"{indent}{comment}{self._newline}" for comment in comments)
         self._cuts.append((self._line_start(node.start), self._next_line(rest), kept))
@@ -48,33 +46,22 @@ class Splices:
         """Adds a field at the end of a message."""
         self._added.setdefault((body.start, body.end), (body, []))[1].append(block)
 
-    def add_after(self, node: FieldNode, block: str) -> None:
-        """Adds a field behind another one."""
-        rest = self._rest_of_line(node.end)
-        if not self._begins_line(node.start) or rest is None:
-            self._cuts.append((node.end, node.end, f" {_one_line(block)}"))
+    def insert(self, node: FieldNode, block: str, *, behind: bool) -> None:
+        """Adds a field behind another one, or in front of it."""
+        rest = self._alone(node)
+        if rest is None:
+            at, line = node.end if behind else node.start, _one_line(block)
+            self._cuts.append((at, at, f" {line}" if behind else f"{line} "))
             return
+        at = self._next_line(rest) if behind else self._line_start(node.start)
         block = self._indented(block, self._indent(node.start))
-        if self._next_line(rest) == rest:  # the text ends without a line break
-            self._cuts.append((rest, rest, self._newline + block))
-        else:
-            line = self._next_line(rest)
-            self._cuts.append((line, line, block + self._newline))
-
-    def add_before(self, node: FieldNode, block: str) -> None:
-        """Adds a field in front of another one."""
-        if not self._begins_line(node.start) or self._rest_of_line(node.end) is None:
-            self._cuts.append((node.start, node.start, f"{_one_line(block)} "))
-            return
-        line = self._line_start(node.start)
-        block = self._indented(block, self._indent(node.start))
-        self._cuts.append((line, line, block + self._newline))
+        is_last = at == rest  # the text ends without a line break
+        self._cuts.append((at, at, self._newline + block if is_last else block + self._newline))
 
     def merge(self, into: Body, node: FieldNode, body: Body) -> None:
         """Takes the block out, and puts what it holds at the end of another message."""
-        own_line = self._begins_line(node.start)
-        end = self._rest_of_line(node.end)
-        if own_line and end is not None and not self._text[node.end : end].strip():
+        end = self._alone(node)
+        if end is not None and not self._text[node.end : end].strip():
             self._cuts.append((self._line_start(node.start), self._next_line(end), ""))
         else:  # what follows on the line, or a comment, stays
             self._cuts.append((node.start, node.end, ""))
@@ -169,6 +156,10 @@ class Splices:
         start = self._line_start(position)
         line = self._text[start : self._next_line(start)]
         return line[: len(line) - len(line.lstrip())].rstrip("\r\n")
+
+    def _alone(self, node: FieldNode) -> int | None:
+        """Gives the end of the field's last line when nothing but a comment shares its lines."""
+        return self._rest_of_line(node.end) if self._begins_line(node.start) else None
 
     def _begins_line(self, position: int) -> bool:
         return not self._text[self._line_start(position) : position].strip()

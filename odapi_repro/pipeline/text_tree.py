@@ -100,15 +100,16 @@ class Body:
     fields: list[FieldNode] = field(default_factory=list)
 
 
-def tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[Token]:
-    """Gives the tokens between two positions, which are token borders, without comments."""
-    return (one for one in _all_tokens(text, start, end) if one.kind != "comment")
-
-
-def _all_tokens(text: str, start: int, end: int | None) -> Iterator[Token]:
+def all_tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[Token]:
+    """Gives the tokens between two positions, which are token borders."""
     for match in _TOKEN.finditer(text, start, len(text) if end is None else end):
         if match.lastgroup != "space":
             yield Token(str(match.lastgroup), match[0], match.start(), match.end())
+
+
+def tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[Token]:
+    """Gives the tokens between two positions without the comments."""
+    return (one for one in all_tokens(text, start, end) if one.kind != "comment")
 
 
 class TextWalk:
@@ -289,7 +290,7 @@ def comments_in(text: str, start: int, end: int) -> list[tuple[int, str]]:
     """Gives (position, comment) of the comments between two positions that are token borders."""
     return [
         (one.start, one.text.rstrip())
-        for one in _all_tokens(text, start, end)
+        for one in all_tokens(text, start, end)
         if one.kind == "comment"
     ]
 
