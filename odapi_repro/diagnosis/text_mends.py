@@ -265,8 +265,7 @@ def _mend_unknown(
     draft: Draft, spot: _Spot, unknown: re.Match[str], said: str
 ) -> ParseProblem | None:
     name = unknown["name"]
-    balanced = _balance_before(draft, spot, name)
-    if balanced is not None:
+    if balanced := _balance_before(draft, spot, name):
         return balanced
     line, column = spot
     meant = _misspelt(draft, spot, name)
@@ -280,26 +279,23 @@ def _mend_unknown(
 
 def _misspelt(draft: Draft, spot: _Spot, name: str) -> str:
     """Gives the field that was meant, when its name is close and stands nowhere yet; or nothing."""
-    owner = _type_in(draft.walk(spot).names)
+    owner = _types_in(draft.walk(spot).names)[-1]
     known = list(owner.fields_by_name) if owner is not None else []
     close = difflib.get_close_matches(name[:80], known, n=1, cutoff=0.85)
     taken = close and re.search(rf"\b{close[0]}\s*[:{{]", draft.text)
     return close[0] if close and not taken else ""
 
 
-def _type_in(names: Sequence[str]) -> Any:
-    """Gives the type of the message within blocks of these names; None where it is unknown."""
-    kind: Any = _ROOT
+def _types_in(names: Sequence[str]) -> list[Any]:
+    """Gives the message types from the root to the innermost of blocks; None where unknown."""
+    types: list[Any] = [_ROOT]
     for name in names:
-        known = kind.fields_by_name.get(name)
-        kind = known.message_type if known is not None else None
-        if kind is None:
-            return None
-    return kind
+        known = types[-1].fields_by_name.get(name) if types[-1] is not None else None
+        types.append(known.message_type if known is not None else None)
+    return types
 
 
-def _has_field(names: Sequence[str], name: str) -> bool:
-    kind = _type_in(names)
+def _has_field(kind: Any, name: str) -> bool:
     return kind is not None and name in kind.fields_by_name
 
 
@@ -314,44 +310,42 @@ def _balance_before(draft: Draft, spot: _Spot, name: str) -> ParseProblem | None
         return None
     draft.bracketed.add(spot[0])
     walk = draft.walk(spot)
-    if _closed_before(draft, walk, spot, name):
-        return draft.problem("syntax", f"a closing bracket is missing before '{name}'", spot)
-    brace = _reopened(draft, walk, spot, name)
-    if brace is not None:
-        return draft.problem(
-            "syntax", f"a closing bracket too many: '{name}' comes after it", brace
-        )
-    return None
+    return _close_before(draft, walk, spot, name) or _reopen(draft, walk, spot, name)
 
 
-def _closed_before(draft: Draft, walk: TextWalk, spot: _Spot, name: str) -> bool:
+def _close_before(draft: Draft, walk: TextWalk, spot: _Spot, name: str) -> ParseProblem | None:
     """Closes blocks before a field that belongs further out, by its name and indentation."""
     line, column = spot
     before, after = draft.strict[line][:column], draft.strict[line][column:]
-    for depth in range(len(walk.open) - 1, -1, -1):
-        if not _has_field(walk.names[:depth], name):
-            continue
-        block = draft.spot(walk.open[depth][0].start)
-        dedented = not before.strip() and block[0] != line and column <= block[1]
-        if not dedented and not (depth == 0 and name in _ROOT.fields_by_name):
-            return False
-        closing = walk.closing(depth)
-        room = len(before) - len(closing)
-        kept = before[:room] if room >= 0 and not before[room:].strip() else before
-        return draft.put(line, kept + closing + after)
-    return False
+    types = _types_in(walk.names)
+    owners = [depth for depth in range(len(walk.open)) if _has_field(types[depth], name)]
+    if not owners:
+        return None
+    depth = owners[-1]
+    block = draft.spot(walk.open[depth][0].start)
+    dedented = not before.strip() and block[0] != line and column <= block[1]
+    if not dedented and (depth or not _has_field(_ROOT, name)):
+        return None
+    closing = walk.closing(depth)
+    room = len(before) - len(closing)
+    kept = before[:room] if room >= 0 and not before[room:].strip() else before
+    draft.put(line, kept + closing + after)
+    return draft.problem("syntax", f"a closing bracket is missing before '{name}'", spot)
 
 
-def _reopened(draft: Draft, walk: TextWalk, spot: _Spot, name: str) -> _Spot | None:
-    """Takes back the bracket that closed the block to which a field belongs, and gives it."""
-    if walk.closed is None or not _has_field([*walk.names, walk.closed[0].name], name):
+def _reopen(draft: Draft, walk: TextWalk, spot: _Spot, name: str) -> ParseProblem | None:
+    """Takes back the bracket that closed the block to which a field belongs."""
+    if walk.closed is None:
+        return None
+    if not _has_field(_types_in([*walk.names, walk.closed[0].name])[-1], name):
         return None
     block, brace = draft.spot(walk.closed[0].start), draft.spot(walk.closed[1])
     line, column = spot
     if column <= block[1] or brace[0] == block[0] or draft.strict[line][:column].strip():
         return None
     draft.blank(brace, (brace[0], brace[1] + 1))
-    return brace
+    said = f"a closing bracket too many: '{name}' comes after it"
+    return draft.problem("syntax", said, brace)
 
 
 def _close_at_the_end(draft: Draft) -> ParseProblem | None:
