@@ -54,7 +54,9 @@ def rewrite_text(text: str, target: pipeline_pb2.TrainEvalPipelineConfig) -> Edi
     try:
         once = leave_once(text)
         text_format.Merge(once, current)
-        edited = _lead(once, current, target)
+        splices = Splices(once)
+        _message(splices, parse_text_tree(once), current, target)
+        edited = splices.apply()
         if _parses_to(edited, target):
             return EditedText(edited)
         why = "the edited text did not parse to the edited config"
@@ -75,115 +77,105 @@ def _parses_to(text: str, target: Message) -> bool:
     return str(text_format.MessageToString(parsed)) == str(text_format.MessageToString(target))
 
 
-def _lead(text: str, current: Message, target: Message) -> str:
-    splices = Splices(text)
-    _Leader(text, splices).message(parse_text_tree(text), current, target)
-    return splices.apply()
-
-
-class _Leader:
-    """Walks tree, present and wanted message together, and notes what must change in the text."""
-
-    def __init__(self, text: str, splices: Splices) -> None:
-        self._text = text
-        self._splices = splices
-
-    def message(self, body: Body, current: Message, target: Message) -> None:
-        """Leads one message, whose inside is `body`."""
-        present = {descriptor.name: value for descriptor, value in current.ListFields()}
-        wanted = {descriptor.name: value for descriptor, value in target.ListFields()}
-        nodes = {name: [one for one in body.fields if one.name == name] for name in present}
-        taken: set[str] = set()
-        for name in [name for name in wanted if name not in present]:
-            blocks = _blocks(target, name)
-            oneof = target.DESCRIPTOR.fields_by_name[name].containing_oneof
-            old = current.WhichOneof(oneof.name) if oneof is not None else None
-            if old is None or old in wanted or old in taken or not nodes[old]:
-                for block in blocks:
-                    self._splices.add(body, block)
-                continue
-            # Another member of the oneof stands there: the new one takes its place.
-            taken.add(old)
-            self._splices.replace_field(nodes[old][0], blocks[0])
-            self._remove(nodes[old][1:])
-        for name, value in present.items():
-            if name in taken:
-                continue
-            if name not in wanted:
-                self._remove(nodes[name])
-            elif isinstance(value, Message):
-                bodies = [one.body for _, one in _elements(nodes[name]) if one.body is not None]
-                if len(bodies) != 1:
-                    raise TextTreeError(f"'{name}' stands {len(bodies)} times in one message")
-                self.message(bodies[0], value, wanted[name])
-            elif isinstance(value, (str, bytes, int, float)):
-                self._scalars(nodes[name], target, name, [value], [wanted[name]])
-            elif is_map(current.DESCRIPTOR.fields_by_name[name]):
-                if repr(sorted(value.items())) != repr(sorted(wanted[name].items())):
-                    self._remove(nodes[name])
-                    for block in _blocks(target, name):
-                        self._splices.add(body, block)
-            elif isinstance(value[0], Message):
-                self._messages(nodes[name], target, name, list(value), list(wanted[name]))
-            else:
-                self._scalars(nodes[name], target, name, list(value), list(wanted[name]))
-
-    def _remove(self, nodes: list[FieldNode]) -> None:
-        for node in nodes:
-            self._splices.remove(node)
-
-    def _messages(
-        self,
-        nodes: list[FieldNode],
-        target: Message,
-        name: str,
-        current: list[Message],
-        wanted: list[Message],
-    ) -> None:
-        elements = _elements(nodes)
+def _message(splices: Splices, body: Body, current: Message, target: Message) -> None:
+    """Notes what must change in the text for one message, whose inside is `body`."""
+    present = {descriptor.name: value for descriptor, value in current.ListFields()}
+    wanted = {descriptor.name: value for descriptor, value in target.ListFields()}
+    nodes = {name: [one for one in body.fields if one.name == name] for name in present}
+    taken: set[str] = set()
+    for name in [name for name in wanted if name not in present]:
         blocks = _blocks(target, name)
-        changes = SequenceMatcher(
-            None, [_bytes(one) for one in current], [_bytes(one) for one in wanted], autojunk=False
-        )
-        for _, first, last, to_first, to_last in changes.get_opcodes():
-            both = min(last - first, to_last - to_first)
-            for offset in range(both):
-                body = elements[first + offset][1].body
-                if body is not None:
-                    self.message(body, current[first + offset], wanted[to_first + offset])
-            for node, _ in elements[first + both : last]:
-                self._splices.remove(_no_list(node))
-            for block in blocks[to_first + both : to_last]:
-                node = _no_list(elements[max(first + both, 1) - 1][0])
-                self._splices.insert(node, block, behind=first + both > 0)
+        oneof = target.DESCRIPTOR.fields_by_name[name].containing_oneof
+        old = current.WhichOneof(oneof.name) if oneof is not None else None
+        if old is None or old in wanted or old in taken or not nodes[old]:
+            for block in blocks:
+                splices.add(body, block)
+            continue
+        # Another member of the oneof stands there: the new one takes its place.
+        taken.add(old)
+        splices.replace_field(nodes[old][0], blocks[0])
+        _remove(splices, nodes[old][1:])
+    for name, value in present.items():
+        if name in taken:
+            continue
+        if name not in wanted:
+            _remove(splices, nodes[name])
+        elif isinstance(value, Message):
+            bodies = [one.body for _, one in _elements(nodes[name]) if one.body is not None]
+            if len(bodies) != 1:
+                raise TextTreeError(f"'{name}' stands {len(bodies)} times in one message")
+            _message(splices, bodies[0], value, wanted[name])
+        elif isinstance(value, (str, bytes, int, float)):
+            _scalars(splices, nodes[name], target, name, [value], [wanted[name]])
+        elif is_map(current.DESCRIPTOR.fields_by_name[name]):
+            if repr(sorted(value.items())) != repr(sorted(wanted[name].items())):
+                _remove(splices, nodes[name])
+                for block in _blocks(target, name):
+                    splices.add(body, block)
+        elif isinstance(value[0], Message):
+            _messages(splices, nodes[name], target, name, list(value), list(wanted[name]))
+        else:
+            _scalars(splices, nodes[name], target, name, list(value), list(wanted[name]))
 
-    def _scalars(
-        self,
-        nodes: list[FieldNode],
-        target: Message,
-        name: str,
-        current: list[object],
-        wanted: list[object],
-    ) -> None:
-        if list(map(repr, current)) == list(map(repr, wanted)):
-            return
-        elements = _elements(nodes)
-        texts = _scalar_texts(target, name)
-        both = min(len(elements), len(texts))
-        if len(elements) != len(texts) and any(node.list_span for node in nodes):
-            first = nodes[0]
-            start, end = first.list_span or (first.values[0].start, first.values[0].end)
-            self._splices.replace(first, start, end, f"[{', '.join(texts)}]")
-            self._remove(nodes[1:])
-            return
-        for (node, value), old, new, text in zip(elements, current, wanted, texts, strict=False):
-            if repr(old) != repr(new):
-                single = self._text[value.start] == "'" and not set(text[1:-1]) & set("'\"\\")
-                quoted = f"'{text[1:-1]}'" if single else text
-                self._splices.replace(node, value.start, value.end, quoted)
-        self._remove([node for node, _ in elements[both:]])
-        for text in texts[both:]:
-            self._splices.insert(nodes[-1], f"{name}: {text}", behind=True)
+
+def _remove(splices: Splices, nodes: list[FieldNode]) -> None:
+    for node in nodes:
+        splices.remove(node)
+
+
+def _messages(
+    splices: Splices,
+    nodes: list[FieldNode],
+    target: Message,
+    name: str,
+    current: list[Message],
+    wanted: list[Message],
+) -> None:
+    elements = _elements(nodes)
+    blocks = _blocks(target, name)
+    changes = SequenceMatcher(
+        None, [_bytes(one) for one in current], [_bytes(one) for one in wanted], autojunk=False
+    )
+    for _, first, last, to_first, to_last in changes.get_opcodes():
+        both = min(last - first, to_last - to_first)
+        for offset in range(both):
+            body = elements[first + offset][1].body
+            if body is not None:
+                _message(splices, body, current[first + offset], wanted[to_first + offset])
+        for node, _ in elements[first + both : last]:
+            splices.remove(_no_list(node))
+        for block in blocks[to_first + both : to_last]:
+            node = _no_list(elements[max(first + both, 1) - 1][0])
+            splices.insert(node, block, behind=first + both > 0)
+
+
+def _scalars(
+    splices: Splices,
+    nodes: list[FieldNode],
+    target: Message,
+    name: str,
+    current: list[object],
+    wanted: list[object],
+) -> None:
+    if list(map(repr, current)) == list(map(repr, wanted)):
+        return
+    elements = _elements(nodes)
+    texts = _scalar_texts(target, name)
+    both = min(len(elements), len(texts))
+    if len(elements) != len(texts) and any(node.list_span for node in nodes):
+        first = nodes[0]
+        start, end = first.list_span or (first.values[0].start, first.values[0].end)
+        splices.replace(first, start, end, f"[{', '.join(texts)}]")
+        _remove(splices, nodes[1:])
+        return
+    for (node, value), old, new, text in zip(elements, current, wanted, texts, strict=False):
+        if repr(old) != repr(new):
+            single = splices.text[value.start] == "'" and not set(text[1:-1]) & set("'\"\\")
+            quoted = f"'{text[1:-1]}'" if single else text
+            splices.replace(node, value.start, value.end, quoted)
+    _remove(splices, [node for node, _ in elements[both:]])
+    for text in texts[both:]:
+        splices.insert(nodes[-1], f"{name}: {text}", behind=True)
 
 
 def _elements(nodes: list[FieldNode]) -> list[tuple[FieldNode, Value]]:

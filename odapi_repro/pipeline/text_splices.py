@@ -10,10 +10,14 @@ _WIDEST = 100
 
 
 class Splices:
-    """Collects edits by their positions in the original text, and makes them all at once."""
+    """Collects edits by their positions in the original text, and makes them all at once.
+
+    Attributes:
+        text: the original.
+    """
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._cuts: list[tuple[int, int, str]] = []
         self._added: dict[tuple[int, int], tuple[Body, list[str]]] = {}
@@ -33,12 +37,12 @@ class Splices:
         """Takes the field out, with its line when it stands alone there; comments stay."""
         rest = self._alone(node)
         if rest is None:
-            behind = self._text[node.end :]
-            end = len(self._text) - len(behind.lstrip(" \t"))
+            behind = self.text[node.end :]
+            end = len(self.text) - len(behind.lstrip(" \t"))
             self.replace(node, node.start, end, "")
             return
         indent = self._indent(node.start)
-        comments = [comment for _, comment in comments_in(self._text, node.start, rest)]
+        comments = [comment for _, comment in comments_in(self.text, node.start, rest)]
         kept = "".join(f"{indent}{comment}{self._newline}" for comment in comments)
         self._cuts.append((self._line_start(node.start), self._next_line(rest), kept))
 
@@ -61,23 +65,23 @@ class Splices:
     def merge(self, into: Body, node: FieldNode, body: Body) -> None:
         """Takes the block out, and puts what it holds at the end of another message."""
         end = self._alone(node)
-        if end is not None and not self._text[node.end : end].strip():
+        if end is not None and not self.text[node.end : end].strip():
             self._cuts.append((self._line_start(node.start), self._next_line(end), ""))
         else:  # what follows on the line, or a comment, stays
             self._cuts.append((node.start, node.end, ""))
         # Between the name and its bracket, too, a comment may stand.
-        head = [comment for _, comment in comments_in(self._text, node.start, body.start)]
-        first, *rest = self._text[body.start : body.end].split("\n")
+        head = [comment for _, comment in comments_in(self.text, node.start, body.start)]
+        first, *rest = self.text[body.start : body.end].split("\n")
         indent = self._child_indent(into)
         lines = [indent + line for line in (*head, first.strip()) if line]
         lines += [line.rstrip() for line in rest if line.strip()]
         line_start = self._line_start(into.end)
-        if line_start > into.start and not self._text[line_start : into.end].strip():
+        if line_start > into.start and not self.text[line_start : into.end].strip():
             kept = "".join(line + self._newline for line in lines)
             self._cuts.append((line_start, line_start, kept))
             return
-        at = into.start + len(self._text[into.start : into.end].rstrip())
-        if len(lines) == 1 and not comments_in(self._text, node.start, node.end):
+        at = into.start + len(self.text[into.start : into.end].rstrip())
+        if len(lines) == 1 and not comments_in(self.text, node.start, node.end):
             self._cuts.append((at, into.end, f" {first.strip()} "))
         elif lines:
             kept = "".join(self._newline + line for line in lines)
@@ -85,7 +89,7 @@ class Splices:
 
     def split(self, node: FieldNode, value: Value, before: FieldNode, after: FieldNode) -> None:
         """Closes the item between two of its fields, and opens another one for the second."""
-        opening, closing = self._text[value.start], self._text[value.end - 1]
+        opening, closing = self.text[value.start], self.text[value.end - 1]
         begin = f", {opening}" if node.list_span is not None else f" {node.name} {opening}"
         rest = self._rest_of_line(before.end)
         own_lines = rest is not None and self._begins_line(after.start)
@@ -105,22 +109,22 @@ class Splices:
         position = 0
         for start, end, text in sorted(self._cuts, key=lambda cut: cut[:2]):
             if start > position:
-                pieces.append(self._text[position:start])
+                pieces.append(self.text[position:start])
             # Behind a cut within the line, the blank is there already.
             doubled = pieces and pieces[-1].endswith(" ") and text.startswith(" ")
             pieces += [text[1:] if doubled else text] if text else []
             position = max(position, end)
-        return "".join([*pieces, self._text[position:]])
+        return "".join([*pieces, self.text[position:]])
 
     def _add_to(self, body: Body, blocks: list[str]) -> None:
         if not body.closing:
-            broken = self._text and not self._text.endswith("\n")
+            broken = self.text and not self.text.endswith("\n")
             added = "".join(block + self._newline for block in blocks)
             self._cuts.append((body.end, body.end, (self._newline if broken else "") + added))
             return
         line = self._line_start(body.end)
-        own_line = line > body.start and not self._text[line : body.end].strip()
-        at = line if own_line else body.start + len(self._text[body.start : body.end].rstrip())
+        own_line = line > body.start and not self.text[line : body.end].strip()
+        at = line if own_line else body.start + len(self.text[body.start : body.end].rstrip())
         joined = " ".join(map(_one_line, blocks))
         indented = [self._indented(block, self._child_indent(body)) for block in blocks]
         if own_line:
@@ -133,7 +137,7 @@ class Splices:
 
     def _hoist(self, node: FieldNode, start: int, end: int) -> None:
         indent = self._indent(node.start)
-        for _, comment in comments_in(self._text, start, end):
+        for _, comment in comments_in(self.text, start, end):
             self._cuts.append((node.start, node.start, comment + self._newline + indent))
 
     def _child_indent(self, body: Body) -> str:
@@ -146,15 +150,15 @@ class Splices:
         return self._newline.join(indent + line for line in block.split("\n"))
 
     def _line_start(self, position: int) -> int:
-        return self._text.rfind("\n", 0, position) + 1
+        return self.text.rfind("\n", 0, position) + 1
 
     def _next_line(self, position: int) -> int:
-        found = self._text.find("\n", position)
-        return len(self._text) if found < 0 else found + 1
+        found = self.text.find("\n", position)
+        return len(self.text) if found < 0 else found + 1
 
     def _indent(self, position: int) -> str:
         start = self._line_start(position)
-        line = self._text[start : self._next_line(start)]
+        line = self.text[start : self._next_line(start)]
         return line[: len(line) - len(line.lstrip())].rstrip("\r\n")
 
     def _alone(self, node: FieldNode) -> int | None:
@@ -162,13 +166,13 @@ class Splices:
         return self._rest_of_line(node.end) if self._begins_line(node.start) else None
 
     def _begins_line(self, position: int) -> bool:
-        return not self._text[self._line_start(position) : position].strip()
+        return not self.text[self._line_start(position) : position].strip()
 
     def _rest_of_line(self, position: int) -> int | None:
         """Gives the end of the line when only blanks and a comment follow, else None."""
-        end = self._text.find("\n", position)
-        end = len(self._text) if end < 0 else end
-        rest = self._text[position:end].strip()
+        end = self.text.find("\n", position)
+        end = len(self.text) if end < 0 else end
+        rest = self.text[position:end].strip()
         return end if not rest or rest.startswith("#") else None
 
 

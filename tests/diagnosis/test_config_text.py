@@ -220,6 +220,17 @@ def test_the_mends_are_bounded_and_the_last_problem_says_so() -> None:
     assert any("the rest is not looked at" in problem.message for problem in config.problems)
 
 
+def test_a_thorough_reading_mends_on_and_leaves_no_line_out() -> None:
+    broken = TEXT + "foo: 1\n" * 60 + f"# {'x' * 200_000}\n"
+    config, pipeline = read_config_text(broken, "pipeline.config", thorough=True)
+    assert kinds(config) == ["unknown_field"] * 60
+    assert config.mended.endswith("x\n")
+    assert pipeline.proto == D3.pipeline().proto
+    said = {problem.message for problem in read(broken)[0].problems}
+    assert "too much does not parse; the rest is not looked at" in said
+    assert any("characters in a line" in one for one in said)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(range(len(LINES))), min_size=1, max_size=3), st.data())
 def test_broken_lines_are_problems_exactly_where_protobuf_refuses(
