@@ -187,8 +187,8 @@ class TextWalk:
         is_string = token.kind == "string"
         if not (_CLOSED.fullmatch(token.text) if is_string else token.text.isascii()):
             self._refuse(token, "is no token of a text proto")
-        if token.kind == "name" and self._begins_field(token):
-            if self._state != _FIELD:
+        if not is_string and self._begins_field(token):
+            if self._state != _FIELD or token.kind == "number":
                 self._refuse(token)
             self.body.fields.append(FieldNode(token.text, token.start, token.end))
             self._state = _COLON
@@ -210,10 +210,11 @@ class TextWalk:
             self._ended(last, token)
 
     def _begins_field(self, token: Token) -> bool:
-        if self._state in (_FIELD, _COLON):
-            return True
-        if self._next is None or self._next.text not in (":", *_CLOSING):
-            return False
+        names = self._next is not None and self._next.text in (":", *_CLOSING)
+        if self._state == _FIELD:
+            return names or token.kind == "name"
+        if self._state == _COLON or not names or token.kind == "number":
+            return self._state == _COLON and token.kind == "name"
         begin = self.body.fields[-1].start
         return self._state != _VALUE or "\n" in self._text[begin : token.start]
 

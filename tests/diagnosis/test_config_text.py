@@ -193,6 +193,7 @@ def test_several_errors_are_told_in_the_order_of_the_text() -> None:
         "train_config { batch_size: " + "9" * 10_000 + " }",
         'train_config { fine_tune_checkpoint: "\\ud800" }',
         "train_config { fine_tune_checkpoint: '\\xff' }",
+        "7: 3\n8 { }\n9 < x",
     ],
 )
 def test_nothing_makes_it_raise(text: str) -> None:

@@ -100,6 +100,7 @@ _BROKEN = {
     'a: "x # y\nb: 3': ('a="x # y b=3', "'\"x # y"),
     'a: x"\nb: 3': ('a=x" b=3', "'\"\nb: 3' is no token"),
     "a = 1 b: 2": ("a=1 b=2", "'= 1 b: 2' is no token"),
+    "7: 3\nb: 1 2": ("7=3 b=1", "'7' where a word"),
     "{ a: 1 } b: 2": ("{{a=1} b=2", "'{' where a word"),
 }
 
