@@ -210,13 +210,14 @@ class TextWalk:
             self._ended(last, token)
 
     def _begins_field(self, token: Token) -> bool:
-        names = self._next is not None and self._next.text in (":", *_CLOSING)
-        if self._state == _FIELD:
-            return names or token.kind == "name"
-        if self._state == _COLON or not names or token.kind == "number":
-            return self._state == _COLON and token.kind == "name"
-        begin = self.body.fields[-1].start
-        return self._state != _VALUE or "\n" in self._text[begin : token.start]
+        named = self._next is not None and self._next.text in (":", *_CLOSING)
+        if token.kind == "number":
+            return named and self._state == _FIELD
+        if self._state in (_FIELD, _COLON):
+            return True
+        # Where a value is missing, the name of the next field comes in its place.
+        before = self._text[self.body.fields[-1].start : token.start]
+        return named and (self._state != _VALUE or "\n" in before)
 
     def _open(self, token: Token) -> None:
         if self._state in (_FIELD, _REST):
