@@ -14,9 +14,9 @@ from typing import Any
 from google.protobuf import text_format
 from object_detection.protos import pipeline_pb2
 
+from odapi_repro.pipeline.parse import NO_FIELD
 from odapi_repro.pipeline.text_tree import TextWalk, Token, place_of, split_comment, tokens
 
-_NO_FIELD = re.compile(r'Message type "(?P<type>[^"]+)" has no field named "(?P<name>[^"]+)"')
 _TWICE = re.compile(
     r'Message type "(?P<type>[^"]+)" should not have multiple "(?P<name>[^"]+)"|'
     r'Field "(?P<member>\w+)" is specified along with .* type "(?P<owner>[^"]+)"'
@@ -169,7 +169,7 @@ def _indent(line: str) -> int:
 
 
 def mend_until_it_parses(
-    draft: Draft, deadline: float, most: float, *, merge: bool
+    draft: Draft, deadline: float, most: int, *, merge: bool
 ) -> pipeline_pb2.TrainEvalPipelineConfig:
     """Mends the draft until it parses or is given up, and gives what parsed.
 
@@ -236,7 +236,7 @@ def _mend(draft: Draft, error: text_format.ParseError) -> ParseProblem | None:
     spot = line, column
     # protobuf's message begins with the position and the line.
     said = str(error).split(" : ", 1)[-1].removeprefix(f"'{draft.strict[line]}': ")[:300]
-    unknown = _NO_FIELD.search(said)
+    unknown = NO_FIELD.search(said)
     done = None
     if unknown is not None and not _is_field(draft, spot):
         said = f"{unknown['name']!r} is out of place"

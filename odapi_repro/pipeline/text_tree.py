@@ -89,7 +89,7 @@ class Body:
 
     Attributes:
         start, end: span between the delimiters, to the end of the text where it is never closed;
-            of the root from 0 to the end of the text.
+            of the root from where the walk began.
         closing: the delimiter that closes it; empty for the root, which is the whole text.
         fields: in the order of the text.
     """
@@ -116,7 +116,8 @@ class TextWalk:
     """Walks a text that may be broken from a position on, and grows its tree.
 
     Any mark is a token, and a bracket closes what is open, whichever it is. A name that comes
-    where a value is missing begins the next field.
+    where a value is missing begins the next field. The walk ends after 100,000 tokens, or as many
+    as it is given.
 
     Attributes:
         root: the tree of what was walked.
