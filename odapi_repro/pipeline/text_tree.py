@@ -376,7 +376,9 @@ def _positions(body: Body, path: str, deepest: int) -> Iterator[tuple[str, int]]
     for node in body.fields:
         for value in node.values or [Value(node.start, node.end)]:
             inner = f"{path}{node.name}[{seen[node.name]}]"
-            seen[node.name] += 1
+            seen[node.name] += bool(
+                node.values
+            )  # of the same name without a value, the next counts
             is_item = node.list_span is not None and value.body is None
             yield inner, value.start if is_item else node.start
             if value.body is not None and deepest:

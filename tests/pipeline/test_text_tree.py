@@ -160,6 +160,11 @@ def test_a_field_without_a_value_has_a_place() -> None:
     assert Places("model {\n  ssd\n  num_classes: 3 }").of("model.ssd") == Place(2, 3)
 
 
+def test_a_word_of_a_comment_without_its_mark_is_not_the_field_of_that_name() -> None:
+    text = "model {\n  This ssd is mine.\n  ssd {\n    num_classes: 3 } }"
+    assert Places(text).of("model.ssd.num_classes") == Place(4, 5)
+
+
 def test_comments_that_an_edited_text_lacks_are_told_with_their_lines() -> None:
     text = "a: 1  # x\n# y\nb: '# no' # x\n"
     assert lost_comments(text, "# x\n") == ((2, "# y"), (3, "# x"))
