@@ -94,7 +94,7 @@ def _run(positional: list[str], command: str) -> int:
     constraints = _constraints()
     output = _output(named)
     path, text = read_config_argument(named, lenient=True)
-    config, pipeline = read_config_text(text, path)
+    config, pipeline = read_config_text(text, path, thorough=True)
     mended_text = mend_text(config)
     if not pipeline.meta_architecture:
         raise ConfigError(

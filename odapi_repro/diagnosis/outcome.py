@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from odapi_repro.diagnosis.engine import diagnose, rank, subject_of
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.locate import Places
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Circumstances, quantity_definitions
+from odapi_repro.pipeline.text_tree import Places
 from odapi_repro.reference import Reference
 
 if TYPE_CHECKING:

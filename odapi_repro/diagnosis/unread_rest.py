@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from odapi_repro.diagnosis.config_text import ParseProblem
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.diagnosis.text_outline import outlines_at
+from odapi_repro.diagnosis.text_mends import ParseProblem
+from odapi_repro.pipeline.text_tree import TextWalk
 
 # A Windows path and letters that are not UTF-8 are read as they were meant: nothing is lost.
 _LOSES_TEXT = frozenset({"syntax", "encoding", "unknown_field"})
@@ -30,14 +30,14 @@ def without_consequences(findings: Sequence[Finding], subject: Subject) -> list[
     losses = [one for one in subject.text.problems if one.kind in _LOSES_TEXT]
     if not losses or not any(one.cause in _PARSE_ERRORS for one in findings):
         return list(findings)  # nothing is left out but beside what it comes of
-    read = _ReadPart.of(subject, losses)
+    read = _ReadPart(subject, losses)
+    length_known = not read.lossy & _LENGTH_OF_THE_RUN
     kept = [
-        one for one in findings if one.cause in _ABOUT_THE_TEXT or all(map(read.holds, one.fields))
+        one
+        for one in findings
+        if one.cause in _ABOUT_THE_TEXT
+        or (all(map(read.holds, one.fields)) and (length_known or one.severity is Severity.FATAL))
     ]
-    if read.lossy & _LENGTH_OF_THE_RUN:
-        kept = [
-            one for one in kept if one.severity is Severity.FATAL or one.cause in _ABOUT_THE_TEXT
-        ]
     left_out = len(findings) - len(kept)
     if not left_out:
         return kept
@@ -51,7 +51,6 @@ def without_consequences(findings: Sequence[Finding], subject: Subject) -> list[
     return kept
 
 
-@dataclass(frozen=True)
 class _ReadPart:
     """What was read; paths are without indices.
 
@@ -63,35 +62,30 @@ class _ReadPart:
         unclosed: messages that the end of the text cuts short.
     """
 
-    paths: frozenset[str]
-    repeated: frozenset[str]
-    lossy: frozenset[str]
-    unclosed: frozenset[str]
-
-    @classmethod
-    def of(cls, subject: Subject, losses: Sequence[ParseProblem]) -> _ReadPart:
-        paths: set[str] = set()
-        repeated: set[str] = set()
+    def __init__(self, subject: Subject, losses: Sequence[ParseProblem]) -> None:
+        self.paths: set[str] = set()
+        self.repeated: set[str] = set()
+        self.lossy: set[str] = set()
+        self.unclosed: set[str] = set()
         for path, value in subject.fields.items():
             ends = _ends(path)
             if value == "{}" and len(ends) == 1:
                 continue  # of a block of the config itself nothing was read
-            paths.update(map(_bare, ends))
-            repeated.update(_bare(end) for end in ends if end.endswith("]"))
-        places = [(one.line - 1, one.column - 1) for one in losses]
-        outlines = outlines_at(subject.text.mended.split("\n"), places)
-        lossy: set[str] = set()
-        unclosed: set[str] = set()
-        for one, outline in zip(losses, outlines, strict=True):
-            names = [block.name for block in outline.blocks]
+            self.paths.update(map(_bare, ends))
+            self.repeated.update(_bare(end) for end in ends if end.endswith("]"))
+        lines = subject.text.mended.split("\n")
+        walk = TextWalk(subject.text.mended)
+        for one in losses:
+            begin = sum(map(len, lines[: one.line - 1])) + one.line - 1
+            walk.to(begin + min(one.column - 1, len(lines[one.line - 1])))
+            field = walk.statement
+            if one.kind == "syntax" and field is not None and field.start >= begin:
+                self.lossy.add(".".join([*walk.names, field.name]))
+            names = walk.names
             if _NEVER_CLOSED.fullmatch(one.message):
                 names.append(one.message.split("'")[1])
-                unclosed.update(_ends(".".join(names)))
-            lossy.update(_ends(".".join(names)))
-            field = outline.statement
-            if one.kind == "syntax" and field is not None and field.line == one.line - 1:
-                lossy.add(".".join([*(block.name for block in outline.blocks), field.text]))
-        return cls(*map(frozenset, (paths, repeated, lossy, unclosed)))
+                self.unclosed.update(_ends(".".join(names)))
+            self.lossy.update(_ends(".".join(names)))
 
     def holds(self, path: str) -> bool:
         """Whether a field was read, and all that may belong to it."""

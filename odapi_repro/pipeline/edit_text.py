@@ -8,7 +8,6 @@ stand together at the head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -17,8 +16,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.pipeline.fields import set_field
-from odapi_repro.pipeline.text_render import Rendered, is_map, render_field, scalar_texts
+from odapi_repro.pipeline.fields import is_map
 from odapi_repro.pipeline.text_repeats import leave_once
 from odapi_repro.pipeline.text_splices import Splices
 from odapi_repro.pipeline.text_tree import (
@@ -29,21 +27,6 @@ from odapi_repro.pipeline.text_tree import (
     comments_of,
     parse_text_tree,
 )
-
-
-@dataclass(frozen=True)
-class FieldEdit:
-    """One edit of a config.
-
-    Attributes:
-        path: dotted, e.g. `train_config.batch_size` or `eval_input_reader[0].shuffle`.
-        value: what `set_field` takes: a scalar, an enum's name, a list for a repeated scalar, `{}`
-            for an empty message, None to remove the field. A whole message is a message or the
-            text of one, a repeated message a list of these.
-    """
-
-    path: str
-    value: object
 
 
 @dataclass(frozen=True)
@@ -61,47 +44,6 @@ class EditedText:
     why: str = ""
 
 
-def apply_edits(text: str, edits: Sequence[FieldEdit]) -> str:
-    """Gives the text with the edits made, everything else as it stood.
-
-    Where the text cannot be edited faithfully it is the edited proto's own form: `rewrite_text`
-    tells which.
-
-    Raises:
-        google.protobuf.text_format.ParseError: the text is no pipeline.config.
-        KeyError, ValueError, TypeError, IndexError: an edit that fits no field; see `set_field`.
-    """
-    proto = pipeline_pb2.TrainEvalPipelineConfig()
-    text_format.Merge(text, proto)
-    for edit in edits:
-        edit_proto(proto, edit)
-    return rewrite_text(text, proto).text
-
-
-def edit_proto(proto: Message, edit: FieldEdit) -> None:
-    """Makes one edit on a message, in place; raises what `apply_edits` raises."""
-    path, value = edit.path, edit.value
-    if _message_type(proto, path) is None or value is None or value == "{}":
-        set_field(proto, path, value)
-    elif isinstance(value, (list, tuple)):
-        set_field(proto, path, None)
-        for index, item in enumerate(value):
-            _set_message(proto, f"{path}[{index}]", item)
-    else:
-        _set_message(proto, path, value)
-
-
-def _set_message(proto: Message, path: str, value: object) -> None:
-    set_field(proto, path, "{}")
-    message = _message_at(proto, path)
-    message.Clear()
-    message.SetInParent()
-    if isinstance(value, Message):
-        message.CopyFrom(value)
-    else:
-        text_format.Parse(str(value), message)
-
-
 def rewrite_text(text: str, target: pipeline_pb2.TrainEvalPipelineConfig) -> EditedText:
     """Gives the text led to `target`; where it cannot be followed, the proto's own form.
 
@@ -112,7 +54,9 @@ def rewrite_text(text: str, target: pipeline_pb2.TrainEvalPipelineConfig) -> Edi
     try:
         once = leave_once(text)
         text_format.Merge(once, current)
-        edited = _lead(once, current, target)
+        splices = Splices(once)
+        _message(splices, parse_text_tree(once), current, target)
+        edited = splices.apply()
         if _parses_to(edited, target):
             return EditedText(edited)
         why = "the edited text did not parse to the edited config"
@@ -133,189 +77,145 @@ def _parses_to(text: str, target: Message) -> bool:
     return str(text_format.MessageToString(parsed)) == str(text_format.MessageToString(target))
 
 
-def _lead(text: str, current: Message, target: Message) -> str:
-    splices = Splices(text)
-    _Leader(text, splices).message(parse_text_tree(text), current, target)
-    return splices.apply()
+def _message(splices: Splices, body: Body, current: Message, target: Message) -> None:
+    """Notes what must change in the text for one message, whose inside is `body`."""
+    present = {descriptor.name: value for descriptor, value in current.ListFields()}
+    wanted = {descriptor.name: value for descriptor, value in target.ListFields()}
+    nodes = {name: [one for one in body.fields if one.name == name] for name in present}
+    taken: set[str] = set()
+    for name in [name for name in wanted if name not in present]:
+        blocks = _blocks(target, name)
+        oneof = target.DESCRIPTOR.fields_by_name[name].containing_oneof
+        old = current.WhichOneof(oneof.name) if oneof is not None else None
+        if old is None or old in wanted or old in taken or not nodes[old]:
+            for block in blocks:
+                splices.add(body, block)
+            continue
+        # Another member of the oneof stands there: the new one takes its place.
+        taken.add(old)
+        splices.replace_field(nodes[old][0], blocks[0])
+        _remove(splices, nodes[old][1:])
+    for name, value in present.items():
+        if name in taken:
+            continue
+        if name not in wanted:
+            _remove(splices, nodes[name])
+        elif isinstance(value, Message):
+            bodies = [one.body for _, one in _elements(nodes[name]) if one.body is not None]
+            if len(bodies) != 1:
+                raise TextTreeError(f"'{name}' stands {len(bodies)} times in one message")
+            _message(splices, bodies[0], value, wanted[name])
+        elif isinstance(value, (str, bytes, int, float)):
+            _scalars(splices, nodes[name], target, name, [value], [wanted[name]])
+        elif is_map(current.DESCRIPTOR.fields_by_name[name]):
+            if repr(sorted(value.items())) != repr(sorted(wanted[name].items())):
+                _remove(splices, nodes[name])
+                for block in _blocks(target, name):
+                    splices.add(body, block)
+        elif isinstance(value[0], Message):
+            _messages(splices, nodes[name], target, name, list(value), list(wanted[name]))
+        else:
+            _scalars(splices, nodes[name], target, name, list(value), list(wanted[name]))
 
 
-class _Leader:
-    """Walks tree, present and wanted message together, and notes what must change in the text."""
+def _remove(splices: Splices, nodes: list[FieldNode]) -> None:
+    for node in nodes:
+        splices.remove(node)
 
-    def __init__(self, text: str, splices: Splices) -> None:
-        self._text = text
-        self._splices = splices
 
-    def message(self, body: Body, current: Message, target: Message) -> None:
-        """Leads one message, whose inside is `body`."""
-        present = {descriptor.name: value for descriptor, value in current.ListFields()}
-        wanted = {descriptor.name: value for descriptor, value in target.ListFields()}
-        taken: set[str] = set()
-        for name in [name for name in wanted if name not in present]:
-            old = _other_member(current, name)
-            nodes = _nodes(body, old)
-            if old is None or old in wanted or old in taken or not nodes:
-                self._append(body, target, name)
-                continue
-            # Another member of the oneof stands there: the new one takes its place.
-            taken.add(old)
-            (rendered,) = render_field(target, name)
-            self._splices.replace_field(nodes[0], rendered)
-            for node in nodes[1:]:
-                self._splices.remove(node)
-        for name, value in present.items():
-            nodes = _nodes(body, name)
-            if name in taken:
-                continue
-            if name not in wanted:
-                for node in nodes:
-                    self._splices.remove(node)
-            elif isinstance(value, Message):
-                self._submessage(nodes, value, wanted[name])
-            elif isinstance(value, (str, bytes, int, float)):
-                self._scalar(nodes, target, name, value, wanted[name])
-            elif is_map(current, name):
-                self._map(body, nodes, target, name, value, wanted[name])
-            elif isinstance(value[0], Message):
-                self._messages(nodes, target, name, list(value), list(wanted[name]))
-            else:
-                self._scalars(nodes, target, name, list(value), list(wanted[name]))
+def _messages(
+    splices: Splices,
+    nodes: list[FieldNode],
+    target: Message,
+    name: str,
+    current: list[Message],
+    wanted: list[Message],
+) -> None:
+    elements = _elements(nodes)
+    blocks = _blocks(target, name)
+    changes = SequenceMatcher(
+        None, [_bytes(one) for one in current], [_bytes(one) for one in wanted], autojunk=False
+    )
+    for _, first, last, to_first, to_last in changes.get_opcodes():
+        both = min(last - first, to_last - to_first)
+        for offset in range(both):
+            body = elements[first + offset][1].body
+            if body is not None:
+                _message(splices, body, current[first + offset], wanted[to_first + offset])
+        for node, _ in elements[first + both : last]:
+            splices.remove(_no_list(node))
+        for block in blocks[to_first + both : to_last]:
+            node = _no_list(elements[max(first + both, 1) - 1][0])
+            splices.insert(node, block, behind=first + both > 0)
 
-    def _append(self, body: Body, target: Message, name: str) -> None:
-        for rendered in render_field(target, name):
-            self._splices.add(body, rendered)
 
-    def _submessage(self, nodes: list[FieldNode], current: Message, target: Message) -> None:
-        bodies = [value.body for node in nodes for value in node.values if value.body is not None]
-        if len(bodies) != 1:
-            raise TextTreeError(f"'{nodes[0].name}' stands {len(bodies)} times in one message")
-        self.message(bodies[0], current, target)
-
-    def _scalar(
-        self, nodes: list[FieldNode], target: Message, name: str, old: object, new: object
-    ) -> None:
-        # protobuf's merge takes the last one, its parser refuses a second.
-        for node in nodes[:-1]:
-            self._splices.remove(node)
+def _scalars(
+    splices: Splices,
+    nodes: list[FieldNode],
+    target: Message,
+    name: str,
+    current: list[object],
+    wanted: list[object],
+) -> None:
+    if list(map(repr, current)) == list(map(repr, wanted)):
+        return
+    elements = _elements(nodes)
+    texts = _scalar_texts(target, name)
+    both = min(len(elements), len(texts))
+    if len(elements) != len(texts) and any(node.list_span for node in nodes):
+        first = nodes[0]
+        start, end = first.list_span or (first.values[0].start, first.values[0].end)
+        splices.replace(first, start, end, f"[{', '.join(texts)}]")
+        _remove(splices, nodes[1:])
+        return
+    for (node, value), old, new, text in zip(elements, current, wanted, texts, strict=False):
         if repr(old) != repr(new):
-            node, value = _elements(nodes)[-1]
-            self._replace(node, value, scalar_texts(target, name)[0])
-
-    def _replace(self, node: FieldNode, value: Value, text: str) -> None:
-        old = self._text[value.start : value.end]
-        if old.startswith("'") and not set(text[1:-1]) & set("'\"\\"):
-            text = f"'{text[1:-1]}'"
-        self._splices.replace(node, value.start, value.end, text)
-
-    def _map(
-        self,
-        body: Body,
-        nodes: list[FieldNode],
-        target: Message,
-        name: str,
-        current: Mapping[Any, Any],
-        wanted: Mapping[Any, Any],
-    ) -> None:
-        if repr(sorted(current.items())) != repr(sorted(wanted.items())):
-            for node in nodes:
-                self._splices.remove(node)
-            self._append(body, target, name)
-
-    def _messages(
-        self,
-        nodes: list[FieldNode],
-        target: Message,
-        name: str,
-        current: list[Message],
-        wanted: list[Message],
-    ) -> None:
-        elements = _elements(nodes)
-        texts = render_field(target, name)
-        changes = SequenceMatcher(
-            None, [_bytes(one) for one in current], [_bytes(one) for one in wanted], autojunk=False
-        )
-        for _, first, last, to_first, to_last in changes.get_opcodes():
-            both = min(last - first, to_last - to_first)
-            for offset in range(both):
-                body = elements[first + offset][1].body
-                if body is not None:
-                    self.message(body, current[first + offset], wanted[to_first + offset])
-            for node, _ in elements[first + both : last]:
-                self._no_list(node)
-                self._splices.remove(node)
-            for rendered in texts[to_first + both : to_last]:
-                node = elements[max(first + both, 1) - 1][0]
-                self._no_list(node)
-                if first + both:
-                    self._splices.add_after(node, rendered)
-                else:
-                    self._splices.add_before(node, rendered)
-
-    def _no_list(self, node: FieldNode) -> None:
-        if node.list_span is not None:
-            raise TextTreeError(f"'{node.name}' is a list of messages in brackets")
-
-    def _scalars(
-        self,
-        nodes: list[FieldNode],
-        target: Message,
-        name: str,
-        current: list[object],
-        wanted: list[object],
-    ) -> None:
-        if list(map(repr, current)) == list(map(repr, wanted)):
-            return
-        elements = _elements(nodes)
-        texts = scalar_texts(target, name)
-        both = min(len(elements), len(texts))
-        if len(elements) != len(texts) and any(node.list_span for node in nodes):
-            first = nodes[0]
-            start, end = first.list_span or (first.values[0].start, first.values[0].end)
-            self._splices.replace(first, start, end, f"[{', '.join(texts)}]")
-            for node in nodes[1:]:
-                self._splices.remove(node)
-            return
-        for (node, value), old, new, text in zip(elements, current, wanted, texts, strict=False):
-            if repr(old) != repr(new):
-                self._replace(node, value, text)
-        for node, _ in elements[both:]:
-            self._splices.remove(node)
-        for text in texts[both:]:
-            self._splices.add_after(nodes[-1], Rendered(f"{name}: {text}", f"{name}: {text}"))
-
-
-def _nodes(body: Body, name: str | None) -> list[FieldNode]:
-    return [node for node in body.fields if node.name == name]
+            single = splices.text[value.start] == "'" and not set(text[1:-1]) & set("'\"\\")
+            quoted = f"'{text[1:-1]}'" if single else text
+            splices.replace(node, value.start, value.end, quoted)
+    _remove(splices, [node for node, _ in elements[both:]])
+    for text in texts[both:]:
+        splices.insert(nodes[-1], f"{name}: {text}", behind=True)
 
 
 def _elements(nodes: list[FieldNode]) -> list[tuple[FieldNode, Value]]:
     return [(node, value) for node in nodes for value in node.values]
 
 
+def _no_list(node: FieldNode) -> FieldNode:
+    if node.list_span is not None:
+        raise TextTreeError(f"'{node.name}' is a list of messages in brackets")
+    return node
+
+
 def _bytes(message: Message) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def _other_member(message: Message, name: str) -> str | None:
-    """The member of the field's oneof that the message has set, if any."""
-    oneof = message.DESCRIPTOR.fields_by_name[name].containing_oneof
-    return None if oneof is None else message.WhichOneof(oneof.name)
+def _blocks(message: Message, name: str) -> list[str]:
+    """Gives the field as protobuf prints it, without indentation; items of messages one by one."""
+    value: Any = getattr(message, name)
+    descriptor = message.DESCRIPTOR.fields_by_name[name]
+    holder = type(message)()
+    if descriptor.message_type is None:
+        texts = _scalar_texts(message, name)
+        as_list = len(texts) > 1 and not texts[0].startswith(('"', "'"))
+        return [f"{name}: {text}" for text in ([f"[{', '.join(texts)}]"] if as_list else texts)]
+    if isinstance(value, Message):
+        getattr(holder, name).CopyFrom(value)
+        getattr(holder, name).SetInParent()
+    elif is_map(descriptor):
+        getattr(holder, name).MergeFrom(value)
+    else:
+        return [_printed(type(message)(**{name: [item]})) for item in value]
+    return [_printed(holder)]
 
 
-def _message_type(message: Message, path: str) -> Any:
-    """The descriptor of the message at a path; None for a scalar."""
-    kind: Any = message.DESCRIPTOR
-    for step in path.split("."):
-        kind = kind.fields_by_name[step.partition("[")[0]].message_type
-    return kind
+def _scalar_texts(message: Message, name: str) -> list[str]:
+    """Gives each value of a scalar field as protobuf prints it."""
+    holder = type(message)(**{name: getattr(message, name)})
+    return [line.removeprefix(f"{name}: ") for line in _printed(holder).split("\n")]
 
 
-def _message_at(message: Message, path: str) -> Message:
-    node: Any = message
-    for step in path.split("."):
-        name, _, index = step.removesuffix("]").partition("[")
-        node = getattr(node, name)
-        if not isinstance(node, Message):
-            node = node[int(index or 0)]
-    found: Message = node
-    return found
+def _printed(message: Message) -> str:
+    return str(text_format.MessageToString(message, as_utf8=True)).rstrip("\n")

@@ -21,7 +21,7 @@ def flatten_fields(message: Message, prefix: str = "") -> dict[str, object]:
         path = f"{prefix}{descriptor.name}"
         if isinstance(value, (Message, str, bytes, int, float)):
             items = [(path, value)]
-        elif _is_map(descriptor):
+        elif is_map(descriptor):
             items = [(f"{path}[{key}]", value[key]) for key in sorted(value)]
         else:
             items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
@@ -98,7 +98,7 @@ def _steps_of(descriptor: Any, path: str) -> list[tuple[Any, int | None]]:
         if descriptor is None:
             raise ValueError(f"'{steps[-1][0].name}' in '{path}' is no message")
         field = descriptor.fields_by_name[match["name"]]
-        if match["index"] is not None and (not _is_repeated(field) or _is_map(field)):
+        if match["index"] is not None and (not _is_repeated(field) or is_map(field)):
             raise ValueError(f"'{match['name']}' in '{path}' is not repeated")
         steps.append((field, None if match["index"] is None else int(match["index"])))
         descriptor = field.message_type
@@ -114,7 +114,7 @@ def _is_there(node: Any, descriptor: Any, index: int | None) -> bool:
 def _child(node: Any, descriptor: Any, index: int | None) -> Any:
     """The submessage, made where it is not there yet."""
     child = getattr(node, descriptor.name)
-    if _is_map(descriptor):
+    if is_map(descriptor):
         raise ValueError(f"'{descriptor.name}' is a map, which has no path into it")
     if not _is_repeated(descriptor):
         child.SetInParent()
@@ -156,6 +156,7 @@ def _is_repeated(descriptor: Any) -> bool:
     return bool(descriptor.label == descriptor.LABEL_REPEATED if known is None else known)
 
 
-def _is_map(descriptor: Any) -> bool:
+def is_map(descriptor: Any) -> bool:
+    """Whether a field is a map, which is a repeated field without an order."""
     message = descriptor.message_type
     return bool(message is not None and message.GetOptions().map_entry)

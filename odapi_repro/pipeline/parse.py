@@ -22,7 +22,8 @@ MAX_CONFIG_BYTES = 10 * 1024 * 1024
 STDIN, STDIN_NAME = "-", "<stdin>"
 """What standard input is given as, and what it is called in messages."""
 _EXPECTED = "a TrainEvalPipelineConfig in protobuf's text format"
-_NO_FIELD = re.compile(r'Message type "(?P<message>[^"]+)" has no field named "(?P<field>[^"]+)"')
+NO_FIELD = re.compile(r'Message type "(?P<type>[^"]+)" has no field named "(?P<name>[^"]+)"')
+"""How protobuf tells of an unknown field."""
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : ")
 
 
@@ -240,7 +241,7 @@ def _syntax_error(error: text_format.ParseError, path: str) -> ConfigError:
     if position is not None:
         line, column = int(position["line"]), int(position["column"])
     where = f"{path}:{line}:{column}" if line else path
-    unknown = _NO_FIELD.search(message)
+    unknown = NO_FIELD.search(message)
     if unknown is None:
         return ConfigError(
             shortened(message),
@@ -249,9 +250,9 @@ def _syntax_error(error: text_format.ParseError, path: str) -> ConfigError:
             where=where,
         )
     return ConfigError(
-        f"'{unknown['field']}' is no field of {unknown['message'].rsplit('.', 1)[-1]}",
+        f"'{unknown['name']}' is no field of {unknown['type'].rsplit('.', 1)[-1]}",
         expected="a field that the OD API's protos know",
-        mend=nearest(unknown["field"], _field_names(unknown["message"]))
+        mend=nearest(unknown["name"], _field_names(unknown["type"]))
         + "remove it or correct its name",
         where=where,
     )

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from odapi_repro.errors import ConfigError
 from odapi_repro.pipeline.text_letters import MARKS, guess_encoding
+from odapi_repro.pipeline.text_tree import all_tokens
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
-# Where letters of the user's may stand: in texts and in comments.
-_LETTERS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|#.*""")
+_LETTERS = ("string", "comment")  # where letters of the user's may stand
 # A comment in another encoding has fewer bytes that are not UTF-8, a binary has more.
 _MOST_UNDECODABLE = 0.05
 _MOST_FOREIGN = 0.5
@@ -137,7 +137,8 @@ def _guess_or_stray(lines: Sequence[str]) -> tuple[str, bool]:
     Outside of texts and comments only typed quotation marks make sense.
     """
     encoding = guess_encoding([_bytes(line) for line in lines])
-    if any(_ESCAPED.search(one) for line in lines for one in _LETTERS.findall(line)):
+    said = (one.text for line in lines for one in all_tokens(line) if one.kind in _LETTERS)
+    if any(map(_ESCAPED.search, said)):
         return encoding, False
     read = "".join(_bytes(line).decode(encoding or "utf-8", "ignore") for line in lines)
     if encoding and all(letter.isascii() or letter in MARKS for letter in read):

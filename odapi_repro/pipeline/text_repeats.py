@@ -17,7 +17,14 @@ from typing import Any
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.pipeline.text_splices import Splices
-from odapi_repro.pipeline.text_tree import Body, FieldNode, Value, parse_text_tree
+from odapi_repro.pipeline.text_tree import (
+    Body,
+    FieldNode,
+    TextTreeError,
+    Value,
+    parse_text_tree,
+    place_of,
+)
 
 _ROOT = pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR
 # A round leaves repeats inside of repeats to the next one; a config nests about ten deep.
@@ -34,17 +41,24 @@ class Repeat:
             of a repeated field, which could have an item each).
         holder: name of the message type that holds them.
         path: dotted, of the holder; empty for the config itself.
-        names: of the fields, in the order of the text.
+        nodes: the fields, in the order of the text.
         lines: where each stands, from 1.
         counted: how many of them count today, from the end: one, but for kinds given in pieces.
+        item: the block that holds steps.
     """
 
     sort: str
     holder: str
     path: str
-    names: tuple[str, ...]
+    nodes: tuple[FieldNode, ...]
     lines: tuple[int, ...]
     counted: int = 1
+    item: tuple[FieldNode, Value] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each."""
+        return tuple(node.name for node in self.nodes)
 
     @property
     def places(self) -> tuple[tuple[int, str], ...]:
@@ -64,26 +78,16 @@ class Repeat:
     @property
     def dropped(self) -> tuple[str, ...]:
         """The fields that do not count today, each name once."""
-        return tuple(dict.fromkeys(self.names[: len(self.names) - self.counted]))
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A repeat and the nodes that it is made of; `item` is the block that holds steps."""
-
-    repeat: Repeat
-    nodes: tuple[FieldNode, ...]
-    item: tuple[FieldNode, Value] | None = None
+        return tuple(dict.fromkeys(self.names[: -self.counted]))
 
 
 def find_repeats(text: str) -> tuple[Repeat, ...]:
-    """Gives what stands more than once, in the order of the text.
-
-    Raises:
-        TextTreeError: the text is no text proto.
-    """
-    found = _Walk(text).message([parse_text_tree(text)], _ROOT, "", None)
-    return tuple(one.repeat for one in sorted(found, key=lambda one: one.nodes[0].start))
+    """Gives what stands more than once, in the order of the text; nothing of no text proto."""
+    try:
+        root = parse_text_tree(text)
+    except TextTreeError:
+        return ()
+    return tuple(sorted(_message(text, [root], _ROOT), key=lambda one: one.nodes[0].start))
 
 
 def leave_once(text: str) -> str:
@@ -96,114 +100,99 @@ def leave_once(text: str) -> str:
     """
     for _ in range(_MOST_ROUNDS):
         splices = Splices(text)
-        if not _edit(text, splices):
-            return text
+        spans: list[tuple[int, int]] = []
+        for found in _message(text, [parse_text_tree(text)], _ROOT):
+            nodes = [*found.nodes, *([found.item[0]] if found.item else [])]
+            span = (min(node.start for node in nodes), max(node.end for node in nodes))
+            if not any(span[0] < end and start < span[1] for start, end in spans):
+                spans.append(span)
+                _leave_once(found, splices)
+        if not spans:
+            break
         text = splices.apply()
     return text
 
 
-def _edit(text: str, splices: Splices) -> bool:
-    """Notes the edits of one round; whether there were any."""
-    spans: list[tuple[int, int]] = []
-    for found in _Walk(text).message([parse_text_tree(text)], _ROOT, "", None):
-        nodes = [*found.nodes, *([found.item[0]] if found.item else [])]
-        span = (min(node.start for node in nodes), max(node.end for node in nodes))
-        if any(span[0] < end and start < span[1] for start, end in spans):
-            continue
-        spans.append(span)
-        _leave_once(found, splices)
-    return bool(spans)
-
-
-def _leave_once(found: _Found, splices: Splices) -> None:
+def _leave_once(found: Repeat, splices: Splices) -> None:
     nodes = found.nodes
-    if found.repeat.sort == "block":
+    if found.sort == "block":
         (first, *later) = [(node, value.body) for node in nodes for value in node.values]
         for node, body in later:
             if first[1] is not None and body is not None:
                 splices.merge(first[1], node, body)
-    elif found.repeat.sort == "steps" and found.item is not None:
+    elif found.item is not None:
         for before, after in itertools.pairwise(nodes):
             if before.name != after.name:
                 splices.split(*found.item, before, after)
     else:
-        for node in nodes[: len(nodes) - found.repeat.counted]:
+        for node in nodes[: -found.counted]:
             splices.remove(node)
 
 
-class _Walk:
-    """Walks the tree beside the descriptors; the outer repeats come before those inside."""
+def _message(
+    text: str,
+    bodies: Sequence[Body],
+    kind: Any,
+    path: str = "",
+    item: tuple[FieldNode, Value] | None = None,
+) -> Iterator[Repeat]:
+    """Yields what is repeated in a message, the outer repeats before those inside.
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def message(
-        self, bodies: Sequence[Body], kind: Any, path: str, item: tuple[FieldNode, Value] | None
-    ) -> Iterator[_Found]:
-        """Yields what is repeated in a message, whose inside is all of `bodies`.
-
-        `item` is the block that holds it where that is an item of a repeated field.
-        """
-        by_name: dict[str, list[FieldNode]] = {}
-        for body in bodies:
-            for node in body.fields:
-                by_name.setdefault(node.name, []).append(node)
-        for oneof in kind.oneofs:
-            members = {field.name for field in oneof.fields} & by_name.keys()
-            if len(members) > 1:
-                found = self._kinds(
-                    oneof, [by_name.pop(name) for name in members], kind, path, item
-                )
-                yield found
-                if found.item is None:  # what is left of it may be in pieces
-                    by_name[found.repeat.counts] = list(found.nodes[-found.repeat.counted :])
-        for name, nodes in by_name.items():
-            descriptor = kind.fields_by_name.get(name)
-            if descriptor is None:
-                continue
-            inside = f"{path}.{name}" if path else name
-            if not descriptor.has_presence:  # a repeated one
-                if descriptor.message_type is not None:
-                    yield from self._items(nodes, descriptor.message_type, inside)
-                continue
-            sort = "value" if descriptor.message_type is None else "block"
-            values = [value for node in nodes for value in node.values]
-            if len(values) > 1 and len(nodes) > 1:
-                yield _Found(self._repeat(sort, kind, path, nodes), tuple(nodes))
-            if descriptor.message_type is not None:
-                inner = [value.body for value in values if value.body is not None]
-                yield from self.message(inner, descriptor.message_type, inside, None)
-
-    def _items(self, nodes: Sequence[FieldNode], kind: Any, path: str) -> Iterator[_Found]:
-        items = [(node, value) for node in nodes for value in node.values]
-        for index, (node, value) in enumerate(items):
+    Args:
+        text: the whole of it.
+        bodies: what the inside of the message is made of.
+        kind: the message's descriptor.
+        path: of the message.
+        item: the block that holds it where that is an item of a repeated field.
+    """
+    by_name: dict[str, list[FieldNode]] = {}
+    for body in bodies:
+        for node in body.fields:
+            by_name.setdefault(node.name, []).append(node)
+    for oneof in kind.oneofs:
+        members = {field.name for field in oneof.fields} & by_name.keys()
+        if len(members) > 1:
+            nodes = [node for name in members for node in by_name.pop(name)]
+            # Where the item is nothing but the oneof, every member could have an item of its own.
+            is_step = item is not None and len(oneof.fields) == len(kind.fields)
+            sort = "steps" if is_step else "kinds"
+            found = _repeat(text, sort, kind, path, nodes, item if is_step else None)
+            yield found
+            if not is_step:  # what is left of it may be in pieces
+                by_name[found.counts] = list(found.nodes[-found.counted :])
+    for name, nodes in by_name.items():
+        descriptor = kind.fields_by_name.get(name)
+        if descriptor is None:
+            continue
+        message_type = descriptor.message_type
+        inside = f"{path}.{name}" if path else name
+        values = [(node, value) for node in nodes for value in node.values]
+        is_repeated = not descriptor.has_presence
+        if not is_repeated and len(values) > 1 and len(nodes) > 1:
+            yield _repeat(text, "value" if message_type is None else "block", kind, path, nodes)
+        if message_type is None:
+            continue
+        if not is_repeated:
+            inner = [value.body for _, value in values if value.body is not None]
+            yield from _message(text, inner, message_type, inside)
+            continue
+        for index, (node, value) in enumerate(values):
             if value.body is not None:
-                yield from self.message([value.body], kind, f"{path}[{index}]", (node, value))
+                at = f"{inside}[{index}]"
+                yield from _message(text, [value.body], message_type, at, (node, value))
 
-    def _kinds(
-        self,
-        oneof: Any,
-        by_member: Sequence[Sequence[FieldNode]],
-        kind: Any,
-        path: str,
-        item: tuple[FieldNode, Value] | None,
-    ) -> _Found:
-        nodes = sorted((node for one in by_member for node in one), key=lambda node: node.start)
-        last = nodes[-1].name
-        counted = next(n for n, node in enumerate(reversed(nodes)) if node.name != last)
-        # Where the item is nothing but the oneof, every member could have an item of its own.
-        is_step = item is not None and len(oneof.fields) == len(kind.fields)
-        repeat = self._repeat("steps" if is_step else "kinds", kind, path, nodes, counted)
-        return _Found(repeat, tuple(nodes), item if is_step else None)
 
-    def _repeat(
-        self, sort: str, kind: Any, path: str, nodes: Sequence[FieldNode], counted: int = 1
-    ) -> Repeat:
-        return Repeat(
-            sort,
-            kind.name,
-            path,
-            tuple(node.name for node in nodes),
-            tuple(self._text.count("\n", 0, node.start) + 1 for node in nodes),
-            counted,
-        )
+def _repeat(
+    text: str,
+    sort: str,
+    kind: Any,
+    path: str,
+    nodes: Sequence[FieldNode],
+    item: tuple[FieldNode, Value] | None = None,
+) -> Repeat:
+    nodes = sorted(nodes, key=lambda node: node.start)
+    last = nodes[-1].name
+    alike = len(list(itertools.takewhile(lambda node: node.name == last, reversed(nodes))))
+    lines = tuple(place_of(text, node.start).line for node in nodes)
+    counted = 1 if sort in ("value", "block") else alike
+    return Repeat(sort, kind.name, path, tuple(nodes), lines, counted, item)

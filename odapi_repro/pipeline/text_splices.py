@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from odapi_repro.pipeline.text_render import Rendered
 from odapi_repro.pipeline.text_tree import Body, FieldNode, Value, comments_in
 
 _INDENT = "  "
@@ -11,87 +10,78 @@ _WIDEST = 100
 
 
 class Splices:
-    """Collects edits by their positions in the original text, and makes them all at once."""
+    """Collects edits by their positions in the original text, and makes them all at once.
+
+    Attributes:
+        text: the original.
+    """
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._cuts: list[tuple[int, int, str]] = []
-        self._added: dict[tuple[int, int], tuple[Body, list[Rendered]]] = {}
+        self._added: dict[tuple[int, int], tuple[Body, list[str]]] = {}
 
     def replace(self, node: FieldNode, start: int, end: int, text: str) -> None:
         """Puts `text` for the span, which lies in the field; comments in it go above the field."""
         self._hoist(node, start, end)
         self._cuts.append((start, end, text))
 
-    def replace_field(self, node: FieldNode, field: Rendered) -> None:
+    def replace_field(self, node: FieldNode, block: str) -> None:
         """Puts another field where this one stands."""
-        own_line = self._begins_line(node.start) and self._rest_of_line(node.end) is not None
-        text = self._indented(field.block, self._indent(node.start)) if own_line else field.line
+        alone = self._alone(node) is not None
+        text = self._indented(block, self._indent(node.start)) if alone else _one_line(block)
         self.replace(node, node.start, node.end, text.strip())
 
     def remove(self, node: FieldNode) -> None:
         """Takes the field out, with its line when it stands alone there; comments stay."""
-        indent = self._indent(node.start)
-        rest = self._rest_of_line(node.end)
-        if not self._begins_line(node.start) or rest is None:
-            end = node.end
-            while end < len(self._text) and self._text[end] in " \t":
-                end += 1
-            self._hoist(node, node.start, node.end)
-            self._cuts.append((node.start, end, ""))
+        rest = self._alone(node)
+        if rest is None:
+            behind = self.text[node.end :]
+            end = len(self.text) - len(behind.lstrip(" \t"))
+            self.replace(node, node.start, end, "")
             return
-        comments = [comment for _, comment in comments_in(self._text, node.start, rest)]
+        indent = self._indent(node.start)
+        comments = [comment for _, comment in comments_in(self.text, node.start, rest)]
         kept = "".join(f"{indent}{comment}{self._newline}" for comment in comments)
         self._cuts.append((self._line_start(node.start), self._next_line(rest), kept))
 
-    def add(self, body: Body, field: Rendered) -> None:
+    def add(self, body: Body, block: str) -> None:
         """Adds a field at the end of a message."""
-        self._added.setdefault((body.start, body.end), (body, []))[1].append(field)
+        self._added.setdefault((body.start, body.end), (body, []))[1].append(block)
 
-    def add_after(self, node: FieldNode, field: Rendered) -> None:
-        """Adds a field behind another one."""
-        rest = self._rest_of_line(node.end)
-        if not self._begins_line(node.start) or rest is None:
-            self._cuts.append((node.end, node.end, f" {field.line}"))
+    def insert(self, node: FieldNode, block: str, *, behind: bool) -> None:
+        """Adds a field behind another one, or in front of it."""
+        rest = self._alone(node)
+        if rest is None:
+            at, line = node.end if behind else node.start, _one_line(block)
+            self._cuts.append((at, at, f" {line}" if behind else f"{line} "))
             return
-        block = self._indented(field.block, self._indent(node.start))
-        if self._next_line(rest) == rest:  # the text ends without a line break
-            self._cuts.append((rest, rest, self._newline + block))
-        else:
-            line = self._next_line(rest)
-            self._cuts.append((line, line, block + self._newline))
-
-    def add_before(self, node: FieldNode, field: Rendered) -> None:
-        """Adds a field in front of another one."""
-        if not self._begins_line(node.start) or self._rest_of_line(node.end) is None:
-            self._cuts.append((node.start, node.start, f"{field.line} "))
-            return
-        line = self._line_start(node.start)
-        block = self._indented(field.block, self._indent(node.start))
-        self._cuts.append((line, line, block + self._newline))
+        at = self._next_line(rest) if behind else self._line_start(node.start)
+        block = self._indented(block, self._indent(node.start))
+        is_last = at == rest  # the text ends without a line break
+        self._cuts.append((at, at, self._newline + block if is_last else block + self._newline))
 
     def merge(self, into: Body, node: FieldNode, body: Body) -> None:
         """Takes the block out, and puts what it holds at the end of another message."""
-        own_line = self._begins_line(node.start)
-        end = self._rest_of_line(node.end)
-        if own_line and end is not None and not self._text[node.end : end].strip():
+        end = self._alone(node)
+        if end is not None and not self.text[node.end : end].strip():
             self._cuts.append((self._line_start(node.start), self._next_line(end), ""))
         else:  # what follows on the line, or a comment, stays
             self._cuts.append((node.start, node.end, ""))
         # Between the name and its bracket, too, a comment may stand.
-        head = [comment for _, comment in comments_in(self._text, node.start, body.start)]
-        first, *rest = self._text[body.start : body.end].split("\n")
+        head = [comment for _, comment in comments_in(self.text, node.start, body.start)]
+        first, *rest = self.text[body.start : body.end].split("\n")
         indent = self._child_indent(into)
         lines = [indent + line for line in (*head, first.strip()) if line]
         lines += [line.rstrip() for line in rest if line.strip()]
         line_start = self._line_start(into.end)
-        if line_start > into.start and not self._text[line_start : into.end].strip():
+        if line_start > into.start and not self.text[line_start : into.end].strip():
             kept = "".join(line + self._newline for line in lines)
             self._cuts.append((line_start, line_start, kept))
             return
-        at = into.start + len(self._text[into.start : into.end].rstrip())
-        if len(lines) == 1 and not comments_in(self._text, node.start, node.end):
+        at = into.start + len(self.text[into.start : into.end].rstrip())
+        if len(lines) == 1 and not comments_in(self.text, node.start, node.end):
             self._cuts.append((at, into.end, f" {first.strip()} "))
         elif lines:
             kept = "".join(self._newline + line for line in lines)
@@ -99,7 +89,7 @@ class Splices:
 
     def split(self, node: FieldNode, value: Value, before: FieldNode, after: FieldNode) -> None:
         """Closes the item between two of its fields, and opens another one for the second."""
-        opening, closing = self._text[value.start], self._text[value.end - 1]
+        opening, closing = self.text[value.start], self.text[value.end - 1]
         begin = f", {opening}" if node.list_span is not None else f" {node.name} {opening}"
         rest = self._rest_of_line(before.end)
         own_lines = rest is not None and self._begins_line(after.start)
@@ -113,47 +103,41 @@ class Splices:
 
     def apply(self) -> str:
         """Gives the edited text."""
-        for body, fields in self._added.values():
-            self._add_to(body, fields)
+        for body, blocks in self._added.values():
+            self._add_to(body, blocks)
         pieces: list[str] = []
         position = 0
         for start, end, text in sorted(self._cuts, key=lambda cut: cut[:2]):
             if start > position:
-                pieces.append(self._text[position:start])
+                pieces.append(self.text[position:start])
             # Behind a cut within the line, the blank is there already.
             doubled = pieces and pieces[-1].endswith(" ") and text.startswith(" ")
             pieces += [text[1:] if doubled else text] if text else []
             position = max(position, end)
-        return "".join([*pieces, self._text[position:]])
+        return "".join([*pieces, self.text[position:]])
 
-    def _add_to(self, body: Body, fields: list[Rendered]) -> None:
-        line = self._line_start(body.end)
-        if body.is_root:
-            blocks = "".join(field.block + self._newline for field in fields)
-            broken = self._text and not self._text.endswith("\n")
-            self._cuts.append((body.end, body.end, (self._newline if broken else "") + blocks))
-        elif line > body.start and not self._text[line : body.end].strip():
-            indent = self._child_indent(body)
-            blocks = "".join(self._indented(f.block, indent) + self._newline for f in fields)
-            self._cuts.append((line, line, blocks))
-        else:
-            self._add_inline(body, fields)
-
-    def _add_inline(self, body: Body, fields: list[Rendered]) -> None:
-        content = body.start + len(self._text[body.start : body.end].rstrip())
-        joined = " ".join(field.line for field in fields)
-        column = content - self._line_start(content)
-        if column + len(joined) + 3 <= _WIDEST:
-            self._cuts.append((content, body.end, f" {joined} "))
+    def _add_to(self, body: Body, blocks: list[str]) -> None:
+        if not body.closing:
+            broken = self.text and not self.text.endswith("\n")
+            added = "".join(block + self._newline for block in blocks)
+            self._cuts.append((body.end, body.end, (self._newline if broken else "") + added))
             return
-        indent = self._child_indent(body)
-        blocks = "".join(self._newline + self._indented(field.block, indent) for field in fields)
-        closing = self._newline + self._indent(body.start)
-        self._cuts.append((content, body.end, blocks + closing))
+        line = self._line_start(body.end)
+        own_line = line > body.start and not self.text[line : body.end].strip()
+        at = line if own_line else body.start + len(self.text[body.start : body.end].rstrip())
+        joined = " ".join(map(_one_line, blocks))
+        indented = [self._indented(block, self._child_indent(body)) for block in blocks]
+        if own_line:
+            self._cuts.append((at, at, "".join(block + self._newline for block in indented)))
+        elif at - self._line_start(at) + len(joined) + 3 <= _WIDEST:
+            self._cuts.append((at, body.end, f" {joined} "))
+        else:
+            added = "".join(self._newline + block for block in indented)
+            self._cuts.append((at, body.end, added + self._newline + self._indent(body.start)))
 
     def _hoist(self, node: FieldNode, start: int, end: int) -> None:
         indent = self._indent(node.start)
-        for _, comment in comments_in(self._text, start, end):
+        for _, comment in comments_in(self.text, start, end):
             self._cuts.append((node.start, node.start, comment + self._newline + indent))
 
     def _child_indent(self, body: Body) -> str:
@@ -166,23 +150,31 @@ class Splices:
         return self._newline.join(indent + line for line in block.split("\n"))
 
     def _line_start(self, position: int) -> int:
-        return self._text.rfind("\n", 0, position) + 1
+        return self.text.rfind("\n", 0, position) + 1
 
     def _next_line(self, position: int) -> int:
-        found = self._text.find("\n", position)
-        return len(self._text) if found < 0 else found + 1
+        found = self.text.find("\n", position)
+        return len(self.text) if found < 0 else found + 1
 
     def _indent(self, position: int) -> str:
         start = self._line_start(position)
-        line = self._text[start : self._next_line(start)]
+        line = self.text[start : self._next_line(start)]
         return line[: len(line) - len(line.lstrip())].rstrip("\r\n")
 
+    def _alone(self, node: FieldNode) -> int | None:
+        """Gives the end of the field's last line when nothing but a comment shares its lines."""
+        return self._rest_of_line(node.end) if self._begins_line(node.start) else None
+
     def _begins_line(self, position: int) -> bool:
-        return not self._text[self._line_start(position) : position].strip()
+        return not self.text[self._line_start(position) : position].strip()
 
     def _rest_of_line(self, position: int) -> int | None:
         """Gives the end of the line when only blanks and a comment follow, else None."""
-        end = self._text.find("\n", position)
-        end = len(self._text) if end < 0 else end
-        rest = self._text[position:end].strip()
+        end = self.text.find("\n", position)
+        end = len(self.text) if end < 0 else end
+        rest = self.text[position:end].strip()
         return end if not rest or rest.startswith("#") else None
+
+
+def _one_line(block: str) -> str:
+    return " ".join(map(str.strip, block.split("\n")))

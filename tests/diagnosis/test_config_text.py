@@ -193,6 +193,7 @@ def test_several_errors_are_told_in_the_order_of_the_text() -> None:
         "train_config { batch_size: " + "9" * 10_000 + " }",
         'train_config { fine_tune_checkpoint: "\\ud800" }',
         "train_config { fine_tune_checkpoint: '\\xff' }",
+        "7: 3\n8 { }\n9 < x",
     ],
 )
 def test_nothing_makes_it_raise(text: str) -> None:
@@ -218,6 +219,17 @@ def test_the_mends_are_bounded_and_the_last_problem_says_so() -> None:
     config, _ = read("word\n" * 1_000)
     assert 50 <= len(config.problems) <= 52
     assert any("the rest is not looked at" in problem.message for problem in config.problems)
+
+
+def test_a_thorough_reading_mends_on_and_leaves_no_line_out() -> None:
+    broken = TEXT + "foo: 1\n" * 60 + f"# {'x' * 200_000}\n"
+    config, pipeline = read_config_text(broken, "pipeline.config", thorough=True)
+    assert kinds(config) == ["unknown_field"] * 60
+    assert config.mended.endswith("x\n")
+    assert pipeline.proto == D3.pipeline().proto
+    said = {problem.message for problem in read(broken)[0].problems}
+    assert "too much does not parse; the rest is not looked at" in said
+    assert any("characters in a line" in one for one in said)
 
 
 @settings(max_examples=60, deadline=None)

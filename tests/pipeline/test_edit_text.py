@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.pipeline.edit_text import FieldEdit, apply_edits, edit_proto, rewrite_text
+from odapi_repro.pipeline.edit_text import rewrite_text
+from odapi_repro.pipeline.fields import set_field
 from odapi_repro.pipeline.text_tree import TextTreeError, comments_in, parse_text_tree
 
 TEXT = """\
@@ -51,6 +52,29 @@ def parsed(text: str) -> pipeline_pb2.TrainEvalPipelineConfig:
         text, pipeline_pb2.TrainEvalPipelineConfig()
     )
     return proto
+
+
+def led(text: str, *edits: tuple[str, object]) -> str:
+    """Gives the text led to its proto with these fields set; a message is set from a text."""
+    proto = text_format.Merge(text, pipeline_pb2.TrainEvalPipelineConfig())
+    for path, value in edits:
+        holder: Any = proto
+        for step in path.split("."):
+            name, _, index = step.removesuffix("]").partition("[")
+            kind = holder.DESCRIPTOR.fields_by_name[name].message_type
+            if kind is None or value is None:
+                break
+            holder = getattr(holder, name)
+            if index:
+                while len(holder) <= int(index):
+                    holder.add()
+                holder = holder[int(index)]
+        else:
+            holder.Clear()
+            text_format.Parse(value, holder)
+            continue
+        set_field(proto, path, value)
+    return rewrite_text(text, proto).text
 
 
 def printed(proto: Message) -> str:
@@ -128,37 +152,33 @@ def test_an_edit_changes_its_own_place_and_no_other(
     path: str, value: object, old: str, new: str
 ) -> None:
     assert old in TEXT
-    assert apply_edits(TEXT, [FieldEdit(path, value)]) == TEXT.replace(old, new)
+    assert led(TEXT, (path, value)) == TEXT.replace(old, new)
 
 
 def test_edits_are_made_in_order() -> None:
-    text = apply_edits(
+    text = led(
         "train_config { batch_size: 1 }",
-        [
-            FieldEdit("train_config.num_steps", 5),
-            FieldEdit("train_config.batch_size", None),
-            FieldEdit("train_config.num_steps", 6),
-        ],
+        ("train_config.num_steps", 5),
+        ("train_config.batch_size", None),
+        ("train_config.num_steps", 6),
     )
     assert text == "train_config { num_steps: 6 }"
 
 
 def test_windows_line_ends_stay() -> None:
-    text = apply_edits(
-        "train_config {\r\n  batch_size: 1\r\n}\r\n", [FieldEdit("train_config.num_steps", 5)]
-    )
+    text = led("train_config {\r\n  batch_size: 1\r\n}\r\n", ("train_config.num_steps", 5))
     assert text == "train_config {\r\n  batch_size: 1\r\n  num_steps: 5\r\n}\r\n"
 
 
 def test_a_long_insertion_breaks_a_message_of_one_line() -> None:
-    edit = FieldEdit("train_config.fine_tune_checkpoint", "x" * 90)
-    text = apply_edits("train_config { batch_size: 1 }\n", [edit])
+    edit = ("train_config.fine_tune_checkpoint", "x" * 90)
+    text = led("train_config { batch_size: 1 }\n", edit)
     assert text == (f'train_config {{ batch_size: 1\n  fine_tune_checkpoint: "{"x" * 90}"\n}}\n')
 
 
 def test_a_field_written_twice_becomes_one() -> None:
     text = "train_config {\n  batch_size: 1\n  batch_size: 2  # the one that counts\n}\n"
-    edited = apply_edits(text, [FieldEdit("train_config.num_steps", 5)])
+    edited = led(text, ("train_config.num_steps", 5))
     assert edited == ("train_config {\n  batch_size: 2  # the one that counts\n  num_steps: 5\n}\n")
 
 
@@ -180,7 +200,7 @@ def test_what_cannot_be_edited_falls_back_to_the_protos_form_under_all_comments(
 
 def test_an_edit_of_an_unknown_field_is_refused() -> None:
     with pytest.raises(KeyError):
-        apply_edits(TEXT, [FieldEdit("train_config.batchsize", 2)])
+        led(TEXT, ("train_config.batchsize", 2))
 
 
 @pytest.mark.parametrize("text", ["a", "a {", "a: [1", "a: }", "a: $", "a: [1 2]", "a {" * 5000])
@@ -319,17 +339,15 @@ def test_a_text_that_is_right_already_stays_to_the_letter(data: st.DataObject) -
     assert rewrite_text(text, one).text == text
 
 
-def test_a_whole_repeated_message_is_set_from_texts() -> None:
+def test_a_whole_repeated_message_is_led_to_other_items() -> None:
     proto = parsed(TEXT)
-    edit_proto(
-        proto,
-        FieldEdit(
-            "train_config.data_augmentation_options",
-            ["random_horizontal_flip {}", proto.train_config.data_augmentation_options[1]],
-        ),
-    )
+    options = proto.train_config.data_augmentation_options
+    del options[0]
+    text_format.Parse("random_horizontal_flip {}", options.add())
+    edited = rewrite_text(TEXT, proto)
+    assert edited.kept_layout
     kinds = [
         option.WhichOneof("preprocessing_step")
-        for option in proto.train_config.data_augmentation_options
+        for option in parsed(edited.text).train_config.data_augmentation_options
     ]
-    assert kinds == ["random_horizontal_flip", "random_adjust_hue"]
+    assert kinds == ["random_adjust_hue", "random_horizontal_flip"]

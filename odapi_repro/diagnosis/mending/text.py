@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf import text_format
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
+from odapi_repro.diagnosis.config_text import ConfigText
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.mending.changes import Change, FieldChange
-from odapi_repro.diagnosis.text_draft import Draft
-from odapi_repro.diagnosis.text_mends import mend
+from odapi_repro.diagnosis.text_mends import ParseProblem
 from odapi_repro.page.numbers import count_of
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.pipeline.text_encoding import NotUtf8
 from odapi_repro.pipeline.text_repeats import Repeat, find_repeats, leave_once
 from odapi_repro.pipeline.text_tree import TextTreeError
 
-_MOST_MENDS = 50
 _CAUSES = {"unknown_field": "unknown_proto_field", "windows_path": "windows_path_escape"}
 
 
@@ -28,20 +27,19 @@ class MendedText:
     """A text that parses as far as it could be brought to, in UTF-8.
 
     Attributes:
-        lines: the text with what does not parse mended or blanked out, line for line.
-        text: the same with every field once, and every augmentation step in a block of its own.
+        text: the mended text with every field once, and every augmentation step in a block of its
+            own.
         repeats: what stood more than once.
         pipeline: what `text` says; None where it does not parse all the same.
     """
 
-    lines: tuple[str, ...]
     text: str
     repeats: tuple[Repeat, ...]
     pipeline: Pipeline | None
 
 
 def mend_text(config: ConfigText) -> MendedText:
-    """Gives the text mended, comments kept.
+    """Gives the mended text with every field once, comments kept.
 
     Raises:
         ConfigError: it is not UTF-8, and nobody can tell what it is.
@@ -49,43 +47,17 @@ def mend_text(config: ConfigText) -> MendedText:
     foreign = config.not_utf8
     if foreign is not None and not foreign.encoding and not foreign.stray:
         raise foreign.refusal(config.path)
-    lines = _parsable(config) if config.problems else config.text
+    text = config.mended
     repeats: tuple[Repeat, ...] = ()
-    text = lines
     if any(one.kind == "duplicate_field" for one in config.problems):
-        try:
-            repeats, text = find_repeats(lines), leave_once(lines)
-        except TextTreeError:
-            repeats, text = (), lines
+        with suppress(TextTreeError):
+            repeats, text = find_repeats(text), leave_once(text)
     proto = pipeline_pb2.TrainEvalPipelineConfig()
     try:
         text_format.Parse(text, proto)
     except (text_format.ParseError, ValueError, TypeError, RecursionError):
-        return MendedText(tuple(lines.split("\n")), text, repeats, None)
-    return MendedText(tuple(lines.split("\n")), text, repeats, Pipeline(proto, config.path))
-
-
-def _parsable(config: ConfigText) -> str:
-    """Gives the text with what does not parse mended or blanked out, line for line.
-
-    A field that stands twice is left in.
-    """
-    lines = config.text.split("\n")
-    # What the first takes for a repeat and leaves out may itself not parse.
-    for read in (text_format.Parse, text_format.Merge):
-        draft = Draft(lines)
-        for _ in range(_MOST_MENDS):
-            try:
-                read("\n".join(draft.strict), pipeline_pb2.TrainEvalPipelineConfig())
-            except text_format.ParseError as error:
-                if mend(draft, error) is None:
-                    break
-            except (ValueError, TypeError, RecursionError):
-                break
-            else:
-                break
-        lines = draft.merged
-    return "\n".join(lines)
+        return MendedText(text, repeats, None)
+    return MendedText(text, repeats, Pipeline(proto, config.path))
 
 
 def text_changes(
@@ -93,6 +65,7 @@ def text_changes(
 ) -> tuple[Change, ...]:
     """Gives a change for each place that did not parse; `findings` are about the text as read."""
     codes = {finding.cause: finding.code for finding in reversed(findings)}
+    lines = config.mended.split("\n")
     changes = []
     for problem in config.problems:
         if problem.kind == "duplicate_field":
@@ -104,8 +77,7 @@ def text_changes(
             if config.not_utf8.stray:
                 field = FieldChange(f"line {problem.line}", config.not_utf8.place, None)
         else:
-            at = problem.line - 1
-            now = mended.lines[at].strip() if at < len(mended.lines) else ""
+            now = lines[problem.line - 1].strip()
             field = FieldChange(f"line {problem.line}", problem.snippet, now or None)
         changes.append(Change((field,), _reason(problem, config.not_utf8), codes.get(cause)))
     code = codes.get("field_given_twice")
@@ -129,7 +101,7 @@ def _once(repeat: Repeat, code: str | None) -> Change:
             for line in repeat.lines[1:]
         )
         return Change(blocks, "a block given twice is merged, and is one block now", code)
-    gone = repeat.places[: len(repeat.places) - repeat.counted]
+    gone = repeat.places[: -repeat.counted]
     fields = tuple(FieldChange(f"line {line}", one, None) for line, one in gone)
     if repeat.sort == "value":
         return Change(fields, f"given more than once: the last counts, of line {last}", code)

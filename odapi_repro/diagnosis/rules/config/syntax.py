@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from odapi_repro.diagnosis.config_text import ConfigText, ParseProblem
+from odapi_repro.diagnosis.config_text import ConfigText
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.diagnosis.text_mends import ParseProblem
 
 if TYPE_CHECKING:
     from odapi_repro.pipeline.text_repeats import Repeat
@@ -98,7 +99,9 @@ class SyntaxErrors(Rule):
 
     def _given_twice(self, text: ConfigText, twice: Sequence[ParseProblem]) -> Iterator[Finding]:
         """Yields one finding for fields, and one for every message with several kinds."""
-        kinds = [one for one in _repeats(text.mended) if one.sort in ("kinds", "steps")]
+        from odapi_repro.pipeline.text_repeats import find_repeats  # a clean config does without
+
+        kinds = [one for one in find_repeats(text.mended) if one.sort in ("kinds", "steps")]
         of_kinds = {(line, name) for one in kinds for line, name in one.places}
         fields = [one for one in twice if (one.line, one.name) not in of_kinds]
         if fields:
@@ -141,16 +144,6 @@ class SyntaxErrors(Rule):
             count=len(repeat.names) - repeat.counted,
             mend=f"one {repeat.thing} block for each step" if is_step else f"remove {dropped}",
         )
-
-
-def _repeats(text: str) -> Sequence[Repeat]:
-    from odapi_repro.pipeline.text_repeats import find_repeats  # a clean config does without
-    from odapi_repro.pipeline.text_tree import TextTreeError
-
-    try:
-        return find_repeats(text)
-    except TextTreeError:
-        return ()
 
 
 def _visible(text: str) -> str:

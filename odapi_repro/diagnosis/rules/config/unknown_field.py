@@ -9,11 +9,11 @@ from typing import Any
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.command import nearest
-from odapi_repro.diagnosis.config_text import ParseProblem
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.config.syntax import places, where
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.diagnosis.text_mends import ParseProblem
 
 _MOST_FINDINGS = 5
 
