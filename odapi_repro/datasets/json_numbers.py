@@ -6,10 +6,13 @@ which NumPy, protobuf or pycocotools refuse in their own ways. Readers of COCO j
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from odapi_repro.errors import shortened
 
@@ -92,6 +95,22 @@ def are_within(values: Sequence[Any], limit: float) -> bool:
         return False
     # min and max pass over a NaN that is not the first; a sum does not.
     return not math.isnan(sum(values))
+
+
+def json_value(data: bytes) -> Any:
+    """Gives what `json.loads` gives of UTF-8 bytes, in a third to half of its time.
+
+    msgspec reads the same numbers, texts and objects to the bit, and refuses some of what `json`
+    takes (NaN, Infinity, floats out of range, half of a surrogate pair); that is left to `json`,
+    as are the words for what is wrong.
+
+    Raises:
+        ValueError, RecursionError: as of `json.loads` of the text.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return json.loads(data.decode())
 
 
 def json_fault(error: Exception) -> str:

@@ -26,7 +26,7 @@ from odapi_repro.datasets.conversion.json_errors import (
     truncated,
     unreadable,
 )
-from odapi_repro.datasets.json_numbers import json_fault
+from odapi_repro.datasets.json_numbers import json_fault, json_value
 
 _WINDOW_BYTES = 8 << 20
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*\Z', re.DOTALL)
@@ -335,7 +335,7 @@ class JsonReader:
         order = np.argsort(starts)
         text = _without(window, text_begin, end, starts[order].tolist(), ends[order].tolist())
         try:
-            items = json.loads(b"[" + text + b"]")
+            items = json_value(b"[" + text + b"]")
         except (ValueError, RecursionError) as error:
             raise self._broken(window, offset, opens, closes, place, text_begin, error) from error
         if len(items) != len(opens) or not all(isinstance(item, dict) for item in items):
@@ -370,7 +370,7 @@ class JsonReader:
         """Gives the error of the element that does not parse, with its place in the file."""
         for number, (first, last) in enumerate(zip(opens.tolist(), closes.tolist(), strict=True)):
             try:
-                json.loads(window[first : last + 1])
+                json_value(window[first : last + 1])
             except (ValueError, RecursionError) as wrong:
                 at = offset + first + getattr(wrong, "pos", 0)
                 element = f"element {place.read + number} of '{place.key}'"

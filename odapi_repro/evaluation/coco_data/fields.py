@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from odapi_repro.errors import DataError
 
+_MOST_LISTED = 1 << 24  # COCO's own ids go up to 900,000
+
 
 class Rows:
     """JSON objects of one kind, such as the annotations of a file.
@@ -138,8 +140,15 @@ class Rows:
             raise self.error(f"'{name}' is {shown(values[bad[0]])}", bad, expected=expected)
 
 
-def positions_of(values: Sequence[Any], ids: Sequence[int | str]) -> NDArray[np.int32]:
+def positions_of(
+    values: Sequence[Any] | NDArray[Any], ids: Sequence[int | str]
+) -> NDArray[np.int32]:
     """Gives where values stand among `ids`, int32 [N]; -1 where they do not."""
+    if isinstance(values, np.ndarray):
+        numbers = [id_ for id_ in ids if type(id_) is int and 0 <= id_ < _MOST_LISTED]
+        if values.dtype == np.int64 and len(numbers) == len(ids):
+            return _places_among(values, numbers)
+        values = values.tolist()
     found: dict[Any, int] = {id_: position for position, id_ in enumerate(ids)}
     try:
         return np.fromiter(map(found.get, values, repeat(-1)), np.int32, len(values))
@@ -147,6 +156,13 @@ def positions_of(values: Sequence[Any], ids: Sequence[int | str]) -> NDArray[np.
         return np.array(
             [found.get(v, -1) if isinstance(v, Hashable) else -1 for v in values], np.int32
         )
+
+
+def _places_among(values: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int32]:
+    """Does so for whole numbers, by a table of all numbers up to the largest id."""
+    table = np.full(max(ids) + 2, -1, np.int32)
+    table[np.array(ids)] = np.arange(len(ids))
+    return table[np.where((values >= 0) & (values < len(table)), values, len(table) - 1)]
 
 
 def listed(values: Iterable[Any], most: int = 3) -> str:

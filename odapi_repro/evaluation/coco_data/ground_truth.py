@@ -160,8 +160,8 @@ def _annotation_ids(annotations: Rows) -> NDArray[np.int64]:
     if not any("id" in row for row in annotations.rows):
         return np.arange(1, len(annotations) + 1, dtype=np.int64)
     ids = annotations.values("id")
-    bad = [i for i, value in enumerate(ids) if type(value) is not int or abs(value) >= 2**63]
-    if bad:
+    if set(map(type, ids)) != {int} or not -(2**63) < min(ids) <= max(ids) < 2**63:
+        bad = [i for i, value in enumerate(ids) if type(value) is not int or abs(value) >= 2**63]
         raise annotations.error(
             f"'id' is {shown(ids[bad[0]])}", bad, expected="integers of at most 64 bits"
         )
@@ -209,8 +209,8 @@ def _areas(annotations: Rows) -> NDArray[np.float64]:
 
 def _crowds(annotations: Rows) -> NDArray[np.bool_]:
     values = [row.get("iscrowd", 0) for row in annotations.rows]
-    bad = [i for i, value in enumerate(values) if value not in (0, 1)]
-    if bad:
+    if not set(map(type, values)) <= {int, bool, float} or not set(values) <= {0, 1}:
+        bad = [i for i, value in enumerate(values) if value not in (0, 1)]
         raise annotations.error(f"'iscrowd' is {shown(values[bad[0]])}", bad, expected="0 or 1")
     return np.array(values, np.bool_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import difflib
 import gc
@@ -10,12 +11,13 @@ import io
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from odapi_repro.datasets.json_numbers import json_fault
+from odapi_repro.datasets.json_numbers import json_fault, json_value
 from odapi_repro.datasets.limits import JSON_BYTES, json_too_large
 from odapi_repro.errors import DataError
 
@@ -47,14 +49,30 @@ def json_bytes(path: str | os.PathLike[str], what: str, *, max_bytes: int = JSON
     return _unpacked(data, path, max_bytes) if data.startswith(_GZIP) else data
 
 
+def plain_file(path: str | os.PathLike[str]) -> BinaryIO | None:
+    """Opens a file on a disk that is not packed; None for all else, as `json_bytes` reads it."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        file = open(path, "rb", buffering=0)  # noqa: SIM115
+    except OSError:
+        return None
+    if file.read(len(_GZIP)) == _GZIP:
+        file.close()
+        return None
+    file.seek(0)
+    return file
+
+
 def parsed_json(data: bytes, path: str | os.PathLike[str], what: str) -> Any:
     """Gives what the bytes of a JSON file hold; arguments and errors as of `read_json`."""
-    text = _text_of(data, path)
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _syntax_error(error, path, what) from error
+        return json_value(data)
     except (ValueError, RecursionError) as error:
+        text = _text_of(data, path)
+        if isinstance(error, json.JSONDecodeError):
+            raise _syntax_error(error, path, what) from error
         long = _LONG_NUMBER.search(text)
         raise DataError(
             f"the JSON holds {json_fault(error)}",
@@ -144,7 +162,7 @@ def _unpacked(data: bytes, path: str | os.PathLike[str], most: int) -> bytes:
 
 def _text_of(data: bytes, path: str | os.PathLike[str]) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
         wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
         raise DataError(

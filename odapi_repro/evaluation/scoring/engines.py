@@ -73,10 +73,9 @@ def _by_hotcoco(truth: GroundTruth, detections: Detections, iou_type: IouType) -
         iscrowd=truth.is_crowd.astype(np.int64),
         segmentation=None if truth.masks is None else _dicts(truth.masks),
     )
-    rows = np.zeros((detections.num, 7))
+    rows = np.empty((detections.num, 7))
     rows[:, 0] = ranks[detections.images]
-    if detections.boxes is not None:
-        rows[:, 1:5] = detections.boxes
+    rows[:, 1:5] = 0 if detections.boxes is None else detections.boxes
     rows[:, 5] = detections.scores
     rows[:, 6] = detections.categories + 1
     areas = detections.areas
@@ -127,7 +126,7 @@ def _by_pycocotools(truth: GroundTruth, detections: Detections, iou_type: IouTyp
 def _arrays_of(results: Mapping[str, Any] | None) -> EvalArrays:
     if results is None:
         raise RuntimeError("the scoring engine gave no arrays")
-    return EvalArrays(*(np.array(results[name]) for name in ("precision", "recall", "scores")))
+    return EvalArrays(*(np.asarray(results[name]) for name in ("precision", "recall", "scores")))
 
 
 _ENGINES: Final[Mapping[str, Callable[[GroundTruth, Detections, IouType], EvalArrays]]] = {
@@ -160,10 +159,14 @@ def _is_extreme(boxes: _Array) -> NDArray[np.bool_]:
     Their areas or corners overflow, or their areas are so small that they are 0 in spite of sides
     above 0, and the overlap is 0 / 0.
     """
+    sides = boxes[:, 2:]
+    least = min(side.min(initial=1) for side in sides.T)
+    if -1e150 < boxes.min(initial=0) <= boxes.max(initial=0) < 1e150 and least > 1e-150:
+        return np.zeros(len(boxes), np.bool_)  # all of them, usually
     with np.errstate(over="ignore", under="ignore"):
         areas = boxes[:, 2] * boxes[:, 3]
         corners = boxes[:, :2] + boxes[:, 2:]
-    vanished = (areas == 0) & (boxes[:, 2:] > 0).all(axis=1)
+    vanished = (areas == 0) & (sides > 0).all(axis=1)
     unbounded = ~np.isfinite(areas) | ~np.isfinite(corners).all(axis=1)
     result: NDArray[np.bool_] = vanished | unbounded
     return result
