@@ -262,9 +262,13 @@ def test_what_is_no_coco_json_is_refused(capsys, clean, tmp_path):
     path = tmp_path / "a.json"
     records = ["--data", str(clean.folder), "--annotations", str(path)]
     assert "cannot read" in refused(capsys, *records)
-    for text in ("{", "[]", '{"images": [{}], "annotations": [], "categories": []}'):
+    for text, found in (
+        ("{", "the JSON is cut short"),
+        ("[]", "the JSON is a list, not an object"),
+        ('{"images": [{}], "annotations": [], "categories": []}', "image '?' has no 'id'"),
+    ):
         path.write_text(text)
-        assert "no COCO annotations" in refused(capsys, *records)
+        assert found in refused(capsys, *records)
 
 
 def test_annotations_of_a_split_that_is_not_there_are_refused(capsys, clean):

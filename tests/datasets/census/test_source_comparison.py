@@ -143,10 +143,35 @@ def test_images_that_one_side_lacks_are_counted(split, content, small, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1]", '{"images": []}', '{"images": 1, "annotations": 2, "categories": 3}']
+    ("text", "found"),
+    [
+        ("", "the file is empty"),
+        ("{", "the JSON is cut short: the file ends at byte 1"),
+        ("[1]", "the JSON is a list, not an object"),
+        ('{"images": []}', r"this is not COCO: the json has no 'annotations' \(it has: images\)"),
+        ('{"images": 1, "annotations": 2, "categories": 3}', "the json has no 'images'"),
+    ],
 )
-def test_what_is_no_coco_json_is_refused(tmp_path, text):
+def test_what_is_no_coco_json_is_refused(tmp_path, text, found):
     path = tmp_path / "a.json"
     path.write_text(text)
-    with pytest.raises(DataError, match="no COCO annotations"):
+    with pytest.raises(DataError, match=found):
         read_source_annotations(path)
+
+
+def test_the_json_is_read_as_data_convert_reads_it(content, tmp_path):
+    """Ids written otherwise are matched; boxes, areas and crowds are the same to the bit."""
+    path, other = tmp_path / "a.json", tmp_path / "b.json"
+    path.write_text(json.dumps(content))
+    for one in content["annotations"]:
+        one["image_id"], one["category_id"] = str(one["image_id"]), float(one["category_id"])
+    other.write_text(json.dumps(content))
+    first, second = read_source_annotations(path), read_source_annotations(other)
+    assert {name: rows.tolist() for name, rows in first.rows.items()} == {
+        name: rows.tolist() for name, rows in second.rows.items()
+    }
+    for name in ("corners", "category", "crowd", "area", "flat", "outside", "overruns"):
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    boxes = np.array([one["bbox"] for one in content["annotations"]])
+    assert len(first.corners) == len(boxes)
+    assert (first.corners >= 0).all()
