@@ -244,7 +244,7 @@ def test_a_rules_page_is_found_by_code_name_and_cause(capsys, name):
 def test_explain_with_a_config_tells_what_the_rule_found_there(capsys, config):
     assert diagnose.main([str(config), "--explain", "single_train_shard"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("1 finding that costs: ")
+    assert out.startswith("1 problem: ")
     assert "lr_too_high" not in out.split("Anti-pattern")[0]
     assert "Best practice" in out
 

@@ -13,7 +13,7 @@ def test_the_verdict_comes_first_and_findings_by_rank_with_their_parts() -> None
     text = markdown_of(diagnosis(*ALL))
     title, verdict, *_ = text.split("\n\n")
     assert title == "# my.config"
-    assert verdict.startswith("**2 findings that cost: reads 1 of 100 training shards")
+    assert verdict.startswith("**2 problems: reads 1 of 100 training shards")
     assert re.findall(r"^\*\*(\w+):\*\* (\w+) `(\w+)`$", text, re.MULTILINE) == [
         ("Critical", "FAK001", "single_train_shard"),
         ("Warning", "FAK002", "lr_too_high_for_batch"),

@@ -17,7 +17,7 @@ from odapi_repro.diagnosis.render.wording import (
 def test_the_first_line_is_the_verdict_with_what_costs_and_how_much() -> None:
     first = " ".join(text_of(diagnosis(*ALL)).split("\n\n")[0].split())
     assert first == (
-        "2 findings that cost: reads 1 of 100 training shards, about 1,183 images (critical), "
+        "2 problems: reads 1 of 100 training shards, about 1,183 images (critical), "
         "8 times the linear rule (warning)"
     )
 
@@ -25,19 +25,19 @@ def test_the_first_line_is_the_verdict_with_what_costs_and_how_much() -> None:
 def test_a_verdict_names_three_and_counts_the_rest() -> None:
     told = diagnosis(*(finding(found=f"finding {i}") for i in range(5)))
     assert verdict(told) == (
-        "5 findings that cost: finding 0 (critical), finding 1 (critical), finding 2 (critical), "
+        "5 problems: finding 0 (critical), finding 1 (critical), finding 2 (critical), "
         "2 more"
     )
 
 
 def test_a_verdict_says_when_something_stops_the_training() -> None:
     told = diagnosis(finding(severity=Severity.FATAL, found="no model"))
-    assert verdict(told) == "1 finding that stops it or voids its numbers: no model (fatal)"
+    assert verdict(told) == "1 problem that stops the run or voids its numbers: no model (fatal)"
 
 
 def test_a_verdict_of_what_stops_it_and_what_costs_says_both() -> None:
     told = diagnosis(finding(severity=Severity.FATAL, found="no model"), finding(found="batch 1"))
-    assert verdict(told) == "2 findings that stop it or cost: no model (fatal), batch 1 (critical)"
+    assert verdict(told) == "2 problems that stop the run or cost AP: no model (fatal), batch 1 (critical)"
 
 
 def test_a_verdict_of_a_config_that_is_well_says_so() -> None:

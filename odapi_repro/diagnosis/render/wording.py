@@ -108,7 +108,7 @@ def _proto_value(value: object) -> str:
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """Gives the diagnosis in one line: how many findings cost, the first of them, the rest."""
+    """Gives the diagnosis in one line: how many problems, the first of them, the rest."""
     costly = diagnosis.of_severity(*COSTLY)
     other = rest_text(diagnosis)
     if not costly and diagnosis.data is not None and diagnosis.subject is None:
@@ -126,17 +126,17 @@ def verdict(diagnosis: Diagnosis) -> str:
     ]
     more = len(costly) - len(told)
     named = ", ".join(told) + (f", {more} more" if more else "")
-    return f"{count_of(len(costly), 'finding')} that {_doing(costly)}: {named}"
+    return f"{count_of(len(costly), 'problem')}{_doing(costly)}: {named}"
 
 
 def _doing(costly: Sequence[Finding]) -> str:
-    """Gives what the findings do, as the verb of `findings that ...`."""
+    """Gives what fatal problems do, as a clause behind `2 problems`; nothing without one."""
     one = len(costly) == 1
     if costly[0].severity != Severity.FATAL:
-        return "costs" if one else "cost"
+        return ""
     if costly[-1].severity != Severity.FATAL:
-        return "stop it or cost"
-    return f"{'stops' if one else 'stop'} it or {'voids' if one else 'void'} its numbers"
+        return " that stop the run or cost AP"
+    return f" that {'stops' if one else 'stop'} the run or {'voids' if one else 'void'} its numbers"
 
 
 def rest_text(diagnosis: Diagnosis) -> str:

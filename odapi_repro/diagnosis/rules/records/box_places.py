@@ -8,6 +8,7 @@ from odapi_repro.datasets.census import SplitCensus
 from odapi_repro.datasets.census.box_kinds import OFF_MASK, RESIZED, ResizedBoxes
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject, by_share
+from odapi_repro.page.numbers import count_of
 
 # box_list_ops.to_absolute_coordinates asserts that no coordinate is above this.
 _MOST_COORDINATE = 1.1
@@ -53,9 +54,10 @@ class BoxesAlreadyResized(RecordRule):
             if kinds.resized is None or not moved.any():
                 continue
             proof = (
-                "as their masks prove"
+                ", as their masks prove"
                 if kinds.resized.by_masks
-                else f"which no box passes and where those of {kinds.resized.touching:,} images end"
+                else ": no box goes past it, and in "
+                f"{count_of(kinds.resized.touching, 'image')} a box ends at its edge"
             )
             most = float(split.boxes.corners[moved].max())
             beyond = int((split.boxes.corners[moved] > _MOST_COORDINATE).any(axis=1).sum())
@@ -68,8 +70,8 @@ class BoxesAlreadyResized(RecordRule):
                 if stops
                 else by_share(float(moved.mean()), warning=0.0, critical=0.01),
                 found=f"{int(moved.sum()):,} of {len(moved):,} boxes in "
-                f"{split.images_told(moved)} were made for images resized to "
-                f"{kinds.resized.target}, {proof}",
+                f"{split.images_told(moved)} fit an image resized to "
+                f"{kinds.resized.target}{proof}",
                 expected="shares of the sides of the image that is in the record",
                 why="They were divided by the original's sides: every box is a valid one and lies "
                 "beside its object."
