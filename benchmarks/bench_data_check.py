@@ -31,9 +31,10 @@ from odapi_repro.datasets.census.duplicates import likeness
 from odapi_repro.datasets.label_map import write_label_map
 from odapi_repro.datasets.shapes import draw_scene
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
+from odapi_repro.datasets.source import DataFlags
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.datasets.workers.worker_pool import available_cores
-from odapi_repro.diagnosis.checked_data import check_data, name_data
+from odapi_repro.diagnosis.checked_data import check_data
 from odapi_repro.diagnosis.outcome import examine_records
 from odapi_repro.diagnosis.rules import records
 
@@ -66,7 +67,7 @@ def _compare(num_images: int, distinct: int, *, with_masks: bool) -> dict[str, o
         size = sum(file.stat().st_size for file in files)
         decode_seconds = [_decode_seconds(files, workers)]
         begun = time.perf_counter()
-        checked = check_data(name_data(None, data=scratch), None, annotations={}, workers=workers)
+        checked = check_data(DataFlags(data=scratch), None, annotations={}, workers=workers)
         read = time.perf_counter()
         diagnosis = examine_records(checked.subject, checked.facts, rules=records.RULES)
         done = time.perf_counter()

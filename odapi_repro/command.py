@@ -102,6 +102,30 @@ class Command:
         self.count = of(flags.DEFINE_integer, lower_bound=1)
         self._name, self._summary = name, summary
 
+    def data_flags(self, unnamed: str, *, data: str | None = None, trains: bool = True) -> None:
+        """Defines the flags that name records, which `datasets.source.resolve_data` heeds.
+
+        Args:
+            unnamed: what is looked at where none of them is given.
+            data: the default of `--data`.
+            trains: whether training records are looked at.
+        """
+        self.string(
+            "data",
+            data,
+            "embedded, or a folder of train* and val* records and a label map; without any data "
+            f"flag {unnamed}",
+        )
+        for split, kind in (("train", "training"), ("eval", "evaluation"))[not trains :]:
+            self.string(
+                f"{split}_records",
+                None,
+                f"globs of {kind} records, comma-separated; they go before those of --data",
+            )
+        self.string(
+            "label_map", None, "label map; by default that of --data, of the config, or beside"
+        )
+
     def run(self, main: Callable[[list[str], str], int], argv: Sequence[str] | None) -> int:
         """Runs the command and gives its exit code (docs/run.md#exit-codes).
 

@@ -24,22 +24,16 @@ SUMMARY = "every record read once: what is there, and what is wrong with it, cou
 FORMATS = ("text", "json", "markdown", "sarif")
 NEVER = "never"
 FAIL_ON = ("fatal", "critical", "warning", "info", NEVER)
-_NAMED = ("train_records", "eval_records", "label_map")
 _DRAWS = 3
 
 _cli = Command("data check", SUMMARY)
 FLAGS = _cli.flags
 _cli.string("pipeline", None, "pipeline.config that is to read the records (also without the flag)")
 _cli.alias("pipeline_config_path", "pipeline")
-_cli.string(
-    "data",
-    "",
-    "embedded, or a folder of records and a label map, also without the flag, as record files and "
-    "globs are; without any data the records that the config names",
+_cli.data_flags(
+    "the records that the config names; a folder, record files, globs and a label map are told by "
+    "what they are without a flag, too"
 )
-_cli.string("train_records", "", "globs of training records, comma-separated; go before --data")
-_cli.string("eval_records", "", "globs of evaluation records, comma-separated; go before --data")
-_cli.string("label_map", "", "label map of the records")
 _cli.string("annotations", "", "COCO json that the training records were made from: box by box")
 _cli.string("eval_annotations", "", "the same for the evaluation records")
 _cli.integer(
@@ -63,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(positional: list[str], command: str) -> int:
     del command
     from odapi_repro.datasets.census.source_annotations import read_source_annotations
+    from odapi_repro.datasets.source import DataFlags
     from odapi_repro.datasets.workers.worker_pool import available_cores
     from odapi_repro.diagnosis.checked_data import (
         check_data,
-        name_data,
         named_without_flags,
         read_config,
     )
@@ -75,24 +69,14 @@ def _run(positional: list[str], command: str) -> int:
     from odapi_repro.diagnosis.render.diagnosis_page import print_diagnoses
     from odapi_repro.diagnosis.rules import records
 
-    typed = named_without_flags(
-        positional, {name: str(FLAGS[name].value or "") for name in ("data", *_NAMED)}
-    )
-    config = read_config([*typed.configs, *([FLAGS.pipeline] if FLAGS.pipeline else [])])
+    configs, flags = named_without_flags(positional, DataFlags.of(FLAGS))
+    config = read_config([*configs, *([FLAGS.pipeline] if FLAGS.pipeline else [])])
     given = {"train": FLAGS.annotations, "eval": FLAGS.eval_annotations}
     for path in filter(None, given.values()):
         if not os.path.isfile(path):
             read_source_annotations(path)  # raises, and names what lies beside it
-    named = name_data(
-        config,
-        data=typed.folder or FLAGS.data,
-        train_records=FLAGS.train_records,
-        eval_records=FLAGS.eval_records,
-        label_map=typed.label_map or FLAGS.label_map,
-        files=typed.files,
-    )
     checked = check_data(
-        named,
+        flags,
         config,
         annotations={split: path for split, path in given.items() if path},
         workers=FLAGS.workers or available_cores(),

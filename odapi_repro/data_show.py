@@ -13,25 +13,19 @@ from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
+    from odapi_repro.datasets.source import DataSource
     from odapi_repro.pipeline import Pipeline
 
 
 SUMMARY = "contact sheets, histograms and anchors; also after the pipeline's own augmentation"
 SPLITS = ("train", "val", "both")
+_SHOWN_AS = {"train": "train", "eval": "val"}
 
 _cli = Command("data show", SUMMARY)
 FLAGS = _cli.flags
 _cli.string("pipeline", None, "pipeline.config: its augmentation, its input size and its anchors")
 _cli.alias("pipeline_config_path", "pipeline")
-_cli.string(
-    "data",
-    None,
-    "embedded, or a folder with train* and val* records and a label map; without any data flag the "
-    "config's own readers are followed",
-)
-_cli.string("train_records", None, "globs of training records, comma-separated")
-_cli.string("eval_records", None, "globs of evaluation records, comma-separated")
-_cli.string("label_map", None, "label map of the records")
+_cli.data_flags("the records of the config's own readers")
 _cli.enum("split", None, SPLITS, "which records; those named, or train")
 _cli.integer("images", 24, "images on the contact sheets", lower_bound=1, upper_bound=1000)
 _cli.integer("draws", 3, "augmented draws of each; 0: none, no TensorFlow", lower_bound=0)
@@ -59,10 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(positional: list[str], command: str) -> int:
     from odapi_repro.datasets.label_map import read_label_map
-    from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
-    from odapi_repro.datasets.source import EMBEDDED
     from odapi_repro.features.show.pictures import Look
-    from odapi_repro.features.show.show_inputs import image_filter, shown_records
+    from odapi_repro.features.show.show_inputs import image_filter
     from odapi_repro.features.show.show_report import ShowReport
     from odapi_repro.features.show.show_results import check_output, show_results
     from odapi_repro.features.show.show_split import Showing, show_split
@@ -72,17 +64,7 @@ def _run(positional: list[str], command: str) -> int:
     pipeline = _pipeline(positional)
     folder = Path(FLAGS.output_dir).expanduser()
     check_output(folder)
-    if FLAGS.data == EMBEDDED:
-        # Before the set is made.
-        image_filter(FLAGS.only, FLAGS.source_ids, SHAPES_LABEL_MAP)
-    shown = shown_records(
-        pipeline,
-        data=FLAGS.data or "",
-        train_records=FLAGS.train_records or "",
-        eval_records=FLAGS.eval_records or "",
-        label_map=FLAGS.label_map or "",
-        split=FLAGS.split or "",
-    )
+    shown = _source(pipeline)
     label_map = read_label_map(shown.label_map_path)
     progress = LiveLine()
     progress.count_from_now()
@@ -101,7 +83,10 @@ def _run(positional: list[str], command: str) -> int:
         progress=progress,
     )
     try:
-        splits = [show_split(split, globs, showing) for split, globs in shown.patterns.items()]
+        splits = [
+            show_split(_SHOWN_AS[split], inventory.files, showing)
+            for split, inventory in shown.inventories.items()
+        ]
     finally:
         progress.end()
     report = ShowReport(
@@ -123,6 +108,31 @@ def _run(positional: list[str], command: str) -> int:
         if split.failure is not None:
             raise split.failure
     return EXIT_DONE
+
+
+def _source(pipeline: Pipeline | None) -> DataSource:
+    """The records of the splits that --split or the globs name, or of training."""
+    from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
+    from odapi_repro.datasets.source import MADE_ONCE, DataFlags, resolve_data
+    from odapi_repro.ending import say
+    from odapi_repro.features.show.show_inputs import image_filter
+
+    flags = DataFlags.of(FLAGS)
+    asked = [split for split, name in _SHOWN_AS.items() if FLAGS.split in (name, "both")]
+    named = "both" if len(flags.splits) > 1 else "".join(_SHOWN_AS[one] for one in flags.splits)
+
+    def before_embedded(reason: str) -> None:
+        image_filter(FLAGS.only, FLAGS.source_ids, SHAPES_LABEL_MAP)
+        say(f"data: {MADE_ONCE}", file=sys.stderr)
+
+    return resolve_data(
+        flags,
+        pipeline,
+        splits=asked or flags.splits or ("train",),
+        before_embedded=before_embedded,
+        otherwise=f"--split {named}" if named else "",
+        command="python -m odapi_repro.data show ",
+    )
 
 
 def _pipeline(positional: Sequence[str]) -> Pipeline | None:

@@ -191,20 +191,15 @@ def _with_records(
     history: RunHistory | None,
 ) -> Diagnosis:
     """Reads the records first: the diagnosis of the config then knows how many images there are."""
+    from odapi_repro.datasets.source import DataFlags
     from odapi_repro.datasets.workers.worker_pool import available_cores
-    from odapi_repro.diagnosis.checked_data import check_data, name_data
+    from odapi_repro.diagnosis.checked_data import check_data
     from odapi_repro.diagnosis.engine import subject_of
     from odapi_repro.diagnosis.outcome import examine_records
     from odapi_repro.diagnosis.rules import records
 
     subject = subject_of(text, path, reference=reference, circumstances=circumstances)
-    named = name_data(subject)
-    checked = check_data(
-        named,
-        subject,
-        annotations={},
-        workers=available_cores(),
-    )
+    checked = check_data(DataFlags(), subject, annotations={}, workers=available_cores())
     train = checked.subject.census.split("train")
     if train is not None and circumstances.train_images is None and train.records:
         circumstances = replace(circumstances, train_images=train.records)

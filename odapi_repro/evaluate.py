@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from odapi_repro.command import Command
 from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES
+from odapi_repro.datasets.source import DataFlags
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.data_choice import DataChoice, choose_data
+from odapi_repro.evaluation.eval_data import EvalData, choose_data, data_of_json
 from odapi_repro.evaluation.subject import Subject, labels
 from odapi_repro.foreign_text import shown
 from odapi_repro.page.results_folder import README
@@ -21,7 +22,6 @@ from odapi_repro.page.terminal_page import print_pages, print_text
 from odapi_repro.pipeline import load_pipeline
 
 if TYPE_CHECKING:
-    from odapi_repro.evaluation.eval_data import EvalData
     from odapi_repro.features.evaluate.assemble_evaluation import Found
     from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
     from odapi_repro.pipeline import Pipeline
@@ -53,14 +53,7 @@ _cli.string(
 _cli.alias("pipeline_config_path", "pipeline")
 _cli.string("ground_truth", None, "COCO instances file (.json or .json.gz)")
 _cli.string("images", None, "folder of the images that --ground_truth names")
-_cli.string(
-    "data",
-    None,
-    "embedded, or a folder with train* and val* records and a label map; without any data flag the "
-    "config's own eval_input_reader is followed",
-)
-_cli.string("eval_records", None, "globs of records to evaluate on, comma-separated")
-_cli.string("label_map", None, "label map of the records")
+_cli.data_flags("the records of the config's own eval_input_reader", trains=False)
 _cli.enum("iou_type", "auto", IOU_TYPES, "boxes, masks or both; auto: all that there is")
 _cli.enum("engine", "hotcoco", ("hotcoco", "pycocotools"), "what scores; the numbers are the same")
 _cli.integer("resamples", 1000, "resamples of the images for the intervals; 0: none", lower_bound=0)
@@ -98,24 +91,9 @@ def _run(positional: list[str], command: str) -> int:
     subjects = [_subject(positional)]
     if FLAGS.against:
         subjects.append(Subject.of(FLAGS.against, FLAGS.max_unpacked_bytes))
-    choice = DataChoice(
-        data=FLAGS.data or "",
-        eval_records=FLAGS.eval_records or "",
-        ground_truth=FLAGS.ground_truth or "",
-        label_map=FLAGS.label_map or "",
-        images=FLAGS.images or "",
-        sample_1_of_n=FLAGS.sample_1_of_n_eval_examples,
-        max_bytes=FLAGS.max_unpacked_bytes,
-        max_pixels=FLAGS.max_image_pixels,
-    )
-    choice.check(needs_images=not all(one.is_results for one in subjects))
+    _check_data(needs_images=not all(one.is_results for one in subjects))
     pipelines = _pipelines(subjects)
-    data = choose_data(
-        choice,
-        pipelines[0],
-        with_masks=_wants_masks(subjects, pipelines),
-        where=subjects[0].path,
-    )
+    data = _data(pipelines[0], with_masks=_wants_masks(subjects, pipelines))
     data = dataclasses.replace(data, warn=_warn)
     names = labels(subjects)
     name = FLAGS.name or _default_name(names, data)
@@ -149,6 +127,50 @@ def _run(positional: list[str], command: str) -> int:
         write_evaluation(report, folder, num_pictures=FLAGS.pictures)
     _print(report, folder)
     return EXIT_DONE
+
+
+def _check_data(*, needs_images: bool) -> None:
+    """Refuses flags that contradict each other, before anything is read."""
+    if FLAGS.images and not FLAGS.ground_truth:
+        raise UserError(
+            "--images without --ground_truth",
+            expected="the COCO instances file of these images",
+            mend="add --ground_truth instances.json",
+        )
+    if not FLAGS.ground_truth:
+        return
+    given = [f"--{name}" for name in ("data", "eval_records", "label_map") if FLAGS[name].value]
+    if given:
+        raise UserError(
+            f"{' and '.join(given)} and --ground_truth name 2 data sets",
+            expected="records with their label map, or --ground_truth",
+            mend=f"leave {' and '.join(given)} out, or --ground_truth",
+        )
+    if needs_images and not FLAGS.images:
+        raise UserError(
+            "--ground_truth without --images, and a checkpoint to run",
+            expected="the folder of the images that the ground truth names",
+            mend="add --images FOLDER",
+        )
+
+
+def _data(pipeline: Pipeline | None, *, with_masks: bool) -> EvalData:
+    if FLAGS.ground_truth:
+        return data_of_json(
+            FLAGS.ground_truth,
+            FLAGS.images or None,
+            sample_1_of_n=FLAGS.sample_1_of_n_eval_examples or 1,
+            max_bytes=FLAGS.max_unpacked_bytes,
+            max_pixels=FLAGS.max_image_pixels,
+        )
+    return choose_data(
+        DataFlags.of(FLAGS),
+        pipeline,
+        with_masks=with_masks,
+        sample_1_of_n=FLAGS.sample_1_of_n_eval_examples,
+        max_pixels=FLAGS.max_image_pixels,
+        otherwise="--ground_truth instances.json (with --images for a checkpoint)",
+    )
 
 
 def _subject(positional: Sequence[str]) -> Subject:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from odapi_repro import data, data_check, data_convert, diagnose
+from odapi_repro.datasets import source
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
-from odapi_repro.diagnosis.checked_data import named_data
 from odapi_repro.errors import UserError
 
 SIZES = ((96, 128), (112, 128), (128, 128), (128, 96))
@@ -154,9 +154,7 @@ def test_diagnose_with_check_data_has_every_format(capsys, config, form):
 
 
 def test_the_json_of_the_embedded_set_is_compared_without_a_flag(capsys, monkeypatch, clean):
-    monkeypatch.setattr(
-        "odapi_repro.diagnosis.checked_data.named_data.embedded_dataset", lambda: clean
-    )
+    monkeypatch.setattr(source, "embedded_dataset", lambda: clean)
     content = told(capsys, "--data", "embedded")
     assert content["findings"] == []
     assert len(content["data"]["compared_with"]) == 2
@@ -450,7 +448,7 @@ def test_a_config_and_records_are_told_apart(capsys, clean, config):
 
 
 def test_the_embedded_set_is_a_name(capsys, monkeypatch, clean):
-    monkeypatch.setattr(named_data, "embedded_dataset", lambda: clean)
+    monkeypatch.setattr(source, "embedded_dataset", lambda: clean)
     assert images_of(told(capsys, "embedded")) == {"train": 40, "eval": 16}
 
 

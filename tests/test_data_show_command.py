@@ -6,6 +6,8 @@ import dataclasses
 import io
 import json
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -299,14 +301,14 @@ def test_a_pipelines_own_readers_are_followed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no records are named"),
+        ([], "no records were named"),
         (["--data", "nowhere"], "--data nowhere does not exist"),
         (["--data", "FOLDER", "--split", "test"], "should be one of"),
         (["--data", "FOLDER", "--only", "rnig"], "did you mean 'ring'"),
         (["--data", "FOLDER", "--only", "empty", "--source_ids", "5"], "none of the 14 images"),
         (["--data", "FOLDER", "--source_ids", "no-such"], "source ids no-such"),
         (["--data", "FOLDER", "--label_map", "none.pbtxt"], "cannot read the label map"),
-        (["--train_records", "FOLDER/train-*"], "no label map is named"),
+        (["--train_records", "ALONE/train-*"], "no label map is named"),
         (["--train_records", "FOLDER/nothing*", "--label_map", "MAP"], "matches nothing"),
         (
             ["--train_records", "FOLDER/train-*", "--label_map", "MAP", "--split", "both"],
@@ -325,10 +327,11 @@ def test_bad_input_is_one_message_and_exit_2(
     arguments: list[str],
     said: str,
 ) -> None:
-    filled = [
-        one.replace("FOLDER", str(shapes.folder)).replace("MAP", str(shapes.label_map_path))
-        for one in arguments
-    ]
+    (tmp_path / "alone").mkdir()
+    for path in shapes.folder.glob("train-*"):
+        shutil.copy(path, tmp_path / "alone")
+    places = {"FOLDER": shapes.folder, "MAP": shapes.label_map_path, "ALONE": tmp_path / "alone"}
+    filled = [re.sub("|".join(places), lambda name: str(places[name[0]]), a) for a in arguments]
     assert _show(tmp_path / "out", *filled) == 2
     captured = capsys.readouterr()
     assert said in captured.err

@@ -382,11 +382,16 @@ def test_flags_that_do_not_go_together_are_refused(
     assert "2 things to evaluate" in refused(capsys, found, "--checkpoint", "x")
     both = refused(capsys, found, "--ground_truth", truth, "--data", "embedded")
     assert "--data and --ground_truth name 2 data sets" in both
+    Path("val.record").touch()
     assert "--label_map" in refused(capsys, found, "--eval_records", "val.record")
     assert "--eval_records" in refused(capsys, found, "--label_map", "map.pbtxt")
+    both = refused(capsys, found, "--ground_truth", truth, "--label_map", "map.pbtxt")
+    assert "--label_map and --ground_truth" in both
     assert "--ground_truth" in refused(capsys, found, "--images", "images")
     assert "--images" in refused(capsys, "--checkpoint", "x", "--ground_truth", truth)
-    assert "no data to evaluate on were named" in refused(capsys, found)
+    unnamed = refused(capsys, found)
+    assert "no records were named" in unnamed
+    assert "--ground_truth instances.json (with --images for a checkpoint)" in unnamed
     assert "did you mean" in refused(capsys, found, "--ground_truht", truth)
     assert "flag was not understood" in refused(capsys, found, "--confidence", "95")
 

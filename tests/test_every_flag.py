@@ -25,17 +25,17 @@ import numpy as np
 import pytest
 from absl import flags
 from coco_sets import CocoSet
-from fake_trials import EFFICIENTDET, FAKE_WORKER, MASK_RCNN, small_data, small_records
+from fake_trials import EFFICIENTDET, FAKE_WORKER, MASK_RCNN, small_records
 from issue_10530 import edited, issue_10530
 from run_writers import VALUE, Tree, write_checkpoint, write_training_checkpoint
 from small_sets import random_set
 
 from odapi_repro import __main__ as entry
 from odapi_repro import command, data, doctor
+from odapi_repro.datasets import source
 from odapi_repro.datasets.model_input import DrawnInputs, ModelInput
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.inference.job import PLAIN
-from odapi_repro.features.sanity import sanity_inputs
 from odapi_repro.features.show import pictures
 from odapi_repro.page import results_folder
 from odapi_repro.pipeline import bind_records, load_pipeline
@@ -453,7 +453,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     found = importlib.util.find_spec
     monkeypatch.setattr(checkpoint_evaluation, "evaluate_checkpoint", evaluate)
-    monkeypatch.setattr(sanity_inputs, "embedded_data", small_data)
+    monkeypatch.setattr(source, "embedded_dataset", small_records)
     monkeypatch.setattr(doctor, "probe_tensorflow", probe)
     monkeypatch.setattr(doctor, "lacks", lambda report: [])
     monkeypatch.setattr(

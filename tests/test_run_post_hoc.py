@@ -110,7 +110,7 @@ def refused(command: Command, capsys: pytest.CaptureFixture[str]) -> Callable[..
         (["--ablate=nms_iou", "--name=../x"], "cannot be the name of a study"),
         (["--ablate=nms_iou", "--device=gpu"], "no GPU is visible"),
         (["--ablate=nms_iou", "--device=tpu"], "expected: cpu or gpu"),
-        (["--ablate=nms_iou", "--eval_records=no/val*"], "--label_map"),
+        (["--ablate=nms_iou", "--eval_records=no/val*"], "'no/val*' matches nothing"),
         (["--ablate=nms_iou", "--data=nowhere"], "nowhere does not exist"),
         (["--ablate=nms_iou", "one.config", "--pipeline=two.config"], "2 pipelines were named"),
         (["--ablate=box_voting,fusion", "--design=grid"], "a grid would combine"),

@@ -13,15 +13,14 @@ from fake_trials import EFFICIENTDET, MASK_RCNN, small_data, small_records
 from run_writers import write_training_checkpoint
 
 from odapi_repro import run
+from odapi_repro.datasets import source
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
-from odapi_repro.datasets.source import DataSource
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.features.sanity import sanity_checks, sanity_inputs
 from odapi_repro.features.sanity.outcome import Change, Outcome, Point, Run, Score
 from odapi_repro.pipeline import bind_records, load_pipeline
-from odapi_repro.trials import study_flags
 from odapi_repro.trials.scales import scale_pipeline
 from odapi_repro.trials.trial import Trial
 
@@ -32,7 +31,7 @@ Command = Callable[..., int]
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs the command on the small records, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sanity_inputs, "embedded_data", small_data)
+    monkeypatch.setattr(source, "embedded_dataset", small_records)
     made = small_records()
 
     def call(*flags: str, pipeline: Path = EFFICIENTDET) -> int:
@@ -207,13 +206,7 @@ def a_config(folder: Path, *, train: str, evaluation: str) -> Path:
 
 def embedded_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the small records stand for the embedded set, which takes half a minute to make."""
-    monkeypatch.setattr(study_flags, "resolve_data_source", resolved_small)
-
-
-def resolved_small(data: str, *flags: object) -> DataSource:
-    assert data == "embedded"
-    assert not any(flags)
-    return dataclasses.replace(small_data().source, name="embedded")
+    monkeypatch.setattr(source, "embedded_dataset", small_records)
 
 
 def test_without_a_data_flag_the_records_of_the_configs_readers_are_looked_at(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from odapi_repro.datasets.record_names import is_record_name
+from odapi_repro.datasets.record_files import is_record_name
 from odapi_repro.datasets.tfrecord import begins_record
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.foreign_text import command_line

@@ -1,303 +1,441 @@
-"""Which records to train and to evaluate on, from what the user named on the command line."""
+"""Which records and which label map: from the data flags, or the readers of a config."""
 
 from __future__ import annotations
 
-import collections
 import difflib
-import itertools
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
-from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.record_names import SHARD, record_names, split_of
+from odapi_repro.datasets.embedded import embedded_dataset
+from odapi_repro.datasets.record_files import (
+    SPLIT_WORDS,
+    SPLITS,
+    Inventory,
+    by_split,
+    file_inventories,
+    files_of_folder,
+    folder_inventories,
+    inventory_of,
+    label_maps_in,
+    set_name,
+    shard_sets,
+)
 from odapi_repro.datasets.records import resolve_patterns
-from odapi_repro.datasets.tfrecord import read_records
-from odapi_repro.errors import DataError
+from odapi_repro.errors import DataError, shortened
+from odapi_repro.pipeline import Pipeline
+from odapi_repro.pipeline.named_paths import folder_of, input_patterns, is_placeholder
 
 EMBEDDED = "embedded"
 """The name of the embedded data set on the command line."""
 
-_MASK_PEEK = 20  # images to look at before deciding that records hold no masks
-_FLAGS = {"train": "--train_records", "val": "--eval_records"}
-_BOTH = ("train", "val")
+MADE_ONCE = "the embedded shapes set (made once, in about half a minute)"
+"""What a command says before it is made."""
+
+_BEGINNINGS = {"train": "train*", "eval": "val*"}
 
 
 @dataclass(frozen=True)
-class EvalSource:
-    """Records to evaluate on and their label map.
+class DataFlags:
+    """What a user names, as typed; an empty text where nothing is.
 
     Attributes:
-        name: `embedded` or the folder's name.
-        eval_patterns: globs of the evaluation records.
-        label_map_path: the label map, not yet read.
+        data: `embedded`, or a folder of records and a label map.
+        train_records, eval_records: globs, comma-separated; they go before those of `data`.
+        label_map: a file; it goes before all others.
+        files: records whose names tell their splits; as globs, they go before those of `data`.
     """
 
-    name: str
-    eval_patterns: tuple[str, ...]
-    label_map_path: Path
+    data: str = ""
+    train_records: str = ""
+    eval_records: str = ""
+    label_map: str = ""
+    files: tuple[Path, ...] = ()
 
+    @classmethod
+    def of(cls, flags: Any) -> Self:
+        """Gives what was typed of the flags that `Command.data_flags` defines; no default is."""
 
-@dataclass(frozen=True)
-class SplitsSource:
-    """Records of one split or both and their label map.
+        def typed(name: str) -> str:
+            return str(flags[name].value or "") if name in flags and flags[name].present else ""
 
-    Attributes:
-        name: `embedded` or the folder's name.
-        patterns: globs of the records, by split.
-        label_map_path: the label map, not yet read.
-    """
+        return cls(typed("data"), typed("train_records"), typed("eval_records"), typed("label_map"))
 
-    name: str
-    patterns: Mapping[str, tuple[str, ...]]
-    label_map_path: Path
+    def globs(self, split: str) -> tuple[str, ...]:
+        """The globs of a split, one by one."""
+        given = self.train_records if split == "train" else self.eval_records
+        return tuple(filter(None, map(str.strip, given.split(","))))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are named by globs."""
+        return tuple(split for split in SPLITS if self.globs(split))
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """Records and label map of one data set.
+    """Records that were named, before any is read.
 
     Attributes:
-        name: `embedded`, the folder's name, or the first training file's.
-        train_patterns: globs of the training records.
-        eval_patterns: globs of the evaluation records.
-        label_map_path: the label map, known to parse.
-        has_masks: whether the first training images with boxes hold PNG masks.
+        name: `embedded`, the folder's name, or that of the first files: folder/stem.
+        inventories: files by split, `train` and `eval`, those that are there, in this order.
+        label_map: not yet read; None only where it need not be there.
+        not_looked_at: what is not here or not told by names, and why, in words.
+        annotations: split -> the json that is known to belong to it.
+        folder: where all of it lies, where a folder was named.
+        of_config: whether the readers of the config name the records, and no flag.
+        reason: why these, in words, where no flag named any; empty where nobody will wonder.
     """
 
     name: str
-    train_patterns: tuple[str, ...]
-    eval_patterns: tuple[str, ...]
-    label_map_path: Path
-    has_masks: bool
+    inventories: Mapping[str, Inventory]
+    label_map: Path | None
+    not_looked_at: tuple[str, ...] = ()
+    annotations: Mapping[str, Path] = field(default_factory=dict)
+    folder: Path | None = None
+    of_config: bool = False
+    reason: str = ""
+
+    @property
+    def label_map_path(self) -> Path:
+        """The label map of a source that has one."""
+        assert self.label_map is not None
+        return self.label_map
+
+    def files(self, split: str) -> tuple[Path, ...]:
+        """The record files of a split, sorted."""
+        return self.inventories[split].files
+
+    def reading(self, files: Mapping[str, Sequence[Path]]) -> Self:
+        """Gives the source with other files of some splits."""
+        others = {split: Inventory(tuple(these)) for split, these in files.items()}
+        return replace(self, inventories={**self.inventories, **others})
 
 
-def resolve_data_source(
-    data: str = "",
-    train_records: str | Sequence[str] | None = None,
-    eval_records: str | Sequence[str] | None = None,
-    label_map: str | os.PathLike[str] | None = None,
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `resolve_data`."""
+
+    flags: DataFlags
+    pipeline: Pipeline | None
+    splits: tuple[str, ...]
+    is_whole: bool
+    otherwise: str
+    command: str
+
+    def by_flags(self, there: Mapping[str, str] | None = None) -> str:
+        """The flags that name the splits one by one; `GLOB` for those not in `there`."""
+        globs = {split: (there or {}).get(split, "GLOB") for split in self.splits}
+        return " ".join([f"--{one}_records '{globs[one]}'" for one in globs] + ["--label_map FILE"])
+
+
+def resolve_data(
+    flags: DataFlags,
+    pipeline: Pipeline | None = None,
+    *,
+    splits: Sequence[str] = SPLITS,
+    is_whole: bool = True,
+    embedded_instead: bool = False,
+    before_embedded: Callable[[str], object] = lambda reason: None,
+    otherwise: str = "",
+    command: str = "",
 ) -> DataSource:
-    """Gives the data source that the flags name.
+    """Gives the records and the label map that the flags name, or else the readers of a config.
 
-    `train_records` and `eval_records` (globs, given together) go before `data`, which then only
-    serves to find the label map. `data` is `embedded` or a folder that holds record files with
-    `train` and `val` (or `eval`) in their names and one `*label_map*.pbtxt`.
+    The label map is that of the flag, else that in the folder of `--data`, else the config's, else
+    that which lies beside the records; of several that differ none is.
 
-    Raises:
-        DataError: anything missing, ambiguous, unreadable or incomplete.
-    """
-    train, evaluation = _patterns(train_records), _patterns(eval_records)
-    if train or evaluation:
-        return _explicit(data, train, evaluation, label_map)
-    found = resolve_splits(data, _BOTH, label_map)
-    train, evaluation = (found.patterns[split] for split in _BOTH)
-    if data == EMBEDDED:
-        return DataSource(EMBEDDED, train, evaluation, found.label_map_path, has_masks=True)
-    return _checked(found.name, train, evaluation, found.label_map_path)
-
-
-def resolve_eval_source(data: str, label_map: str | os.PathLike[str] | None = None) -> EvalSource:
-    """Gives what to evaluate on, where nothing is to be trained.
-
-    `data` is `embedded` or a folder that holds record files with `val` (or `eval`) in their names;
-    training records may lie beside them, whole or not.
+    Args:
+        flags: what was named.
+        pipeline: the config that is to read the records, where there is one.
+        splits: those that are wanted, of `train` and `eval`.
+        is_whole: every wanted split has to be there, with all of its shards where a folder was
+            named, and a label map; else what is there is taken, guessed by names where they do not
+            tell, and `not_looked_at` says what is missing.
+        embedded_instead: a config that names no record on this machine means the embedded set.
+        before_embedded: called with `reason` before the embedded set is made, in half a minute.
+        otherwise: what the command takes beside, for messages: its flags.
+        command: what the flags are typed behind, for messages; by default they stand alone.
 
     Raises:
-        DataError: anything missing or ambiguous.
+        DataError: nothing is named, or what is wanted is missing, incomplete or ambiguous.
     """
-    found = resolve_splits(data, ("val",), label_map)
-    return EvalSource(found.name, found.patterns["val"], found.label_map_path)
+    request = _Request(flags, pipeline, tuple(splits), is_whole, otherwise, command)
+    named, told = _named(request)
+    reason = ""
+    if not named and not flags.data:
+        found = _of_config(request, embedded_instead=embedded_instead)
+        if isinstance(found, DataSource):
+            return found
+        reason = found
+        request = replace(request, flags=replace(flags, data=EMBEDDED))
+    lacking = [split for split in splits if split not in named]
+    if not request.flags.data or (request.flags.data == EMBEDDED and is_whole and not lacking):
+        missing = tuple(f"{SPLIT_WORDS[one]}: not named" for one in lacking)
+        return _source(request, named, told=(*told, *missing))
+    if request.flags.data == EMBEDDED and not named:
+        before_embedded(reason)
+    source = _of_data(request, named, told)
+    # Nobody wonders where a config names nothing at all.
+    return replace(source, reason=reason if reason and _paths(request) else "")
 
 
-def resolve_splits(
-    data: str, splits: Sequence[str], label_map: str | os.PathLike[str] | None = None
-) -> SplitsSource:
-    """Gives the records of some splits, `train` and `val`, and their label map, not yet read.
-
-    `data` is `embedded` or a folder that holds record files with the splits in their names; those
-    of a split that is not asked for may lie beside them, whole or not.
-
-    Raises:
-        DataError: anything missing or ambiguous.
-    """
-    if data == EMBEDDED:
-        made = _embedded(label_map)
-        both = {"train": (made.train_pattern,), "val": (made.val_pattern,)}
-        return SplitsSource(EMBEDDED, {one: both[one] for one in splits}, made.label_map_path)
-    folder = _folder(data, splits)
-    by_split = _record_files(folder, splits)
-    label_map_path = _label_map(label_map, folder)
-    patterns = {one: _collapsed(folder, by_split[one], splits) for one in splits}
-    return SplitsSource(folder.resolve().name, patterns, label_map_path)
-
-
-def _embedded(label_map: str | os.PathLike[str] | None) -> EmbeddedDataset:
-    if label_map:
+def _named(request: _Request) -> tuple[dict[str, Inventory], tuple[str, ...]]:
+    """Gives the files that are named one by one or by globs, and what is to be told of them."""
+    flags = request.flags
+    lacking = [split for split in request.splits if split not in flags.splits]
+    if request.is_whole and flags.splits and lacking and not flags.data:
+        without = f"--{lacking[0]}_records"
         raise DataError(
-            "--label_map is given with --data embedded",
-            expected="no label map: the embedded data set has its own",
-            mend="leave --label_map out, or name your records",
+            f"--{flags.splits[0]}_records is given without {without}",
+            expected=f"{' and '.join(SPLIT_WORDS[one] for one in request.splits)}, as globs",
+            mend=f"add {without}, or {request.otherwise or '--data FOLDER for them'}",
         )
-    return embedded_dataset()
+    found, told = file_inventories(flags.files)
+    for split in flags.splits:
+        found[split] = inventory_of(flags.globs(split))
+        if found[split].unmatched and (request.is_whole or not found[split].files):
+            resolve_patterns(flags.globs(split))  # raises, and names what lies beside it
+    return found, told
 
 
-def _explicit(
-    data: str,
-    train: tuple[str, ...],
-    evaluation: tuple[str, ...],
-    label_map: str | os.PathLike[str] | None,
+def _of_data(
+    request: _Request, named: Mapping[str, Inventory], told: tuple[str, ...]
 ) -> DataSource:
-    if not train or not evaluation:
-        missing = "--eval_records" if train else "--train_records"
-        raise DataError(
-            f"{'--train_records' if train else '--eval_records'} is given without {missing}",
-            expected="both, as globs of record files",
-            mend=f"add {missing}",
-        )
-    folder = Path(data).expanduser() if data and data != EMBEDDED else None
-    if folder is not None:
-        folder = _folder(data, _BOTH)
-    name = Path(resolve_patterns(train)[0]).name.split(".")[0]
-    return _checked(name, train, evaluation, _label_map(label_map, folder))
+    """Gives what --data names; splits whose files are named one by one are those files.
 
-
-def _checked(
-    name: str, train: tuple[str, ...], evaluation: tuple[str, ...], label_map_path: Path
-) -> DataSource:
-    files = resolve_patterns(train)
-    resolve_patterns(evaluation)
-    read_label_map(label_map_path)
-    return DataSource(name, train, evaluation, label_map_path, _has_masks(files))
-
-
-def _patterns(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    if not given:
-        return ()
-    texts = [given] if isinstance(given, str) else given
-    patterns = (pattern.strip() for text in texts for pattern in text.split(","))
-    return tuple(pattern for pattern in patterns if pattern)
-
-
-def _named(splits: Sequence[str], records: str | Mapping[str, str]) -> str:
-    """The flags that name the records of `splits`, and their label map.
-
-    `records` is what all of them are named by, or one name by split; `GLOB` for those it lacks.
+    The json and the manifest of the whole say nothing about them.
     """
-    by_split = dict.fromkeys(splits, records) if isinstance(records, str) else records
-    flags = [f"{_FLAGS[split]} '{by_split.get(split, 'GLOB')}'" for split in splits]
-    return " ".join([*flags, "--label_map FILE"])
-
-
-def _folder(data: str, wanted: Sequence[str]) -> Path:
-    folder = Path(data).expanduser()
-    if data and folder.is_dir():
-        return folder
-    near = difflib.get_close_matches(data.lower(), [EMBEDDED], n=1, cutoff=0.6)
-    if not data:
-        found = "no data is named"
-    elif folder.exists():
-        found = f"--data {data} is a file"
+    annotations: dict[str, Path] = {}
+    if request.flags.data == EMBEDDED:
+        if request.flags.label_map and request.is_whole:
+            raise DataError(
+                "--label_map is given with --data embedded",
+                expected="no label map: the embedded data set has its own",
+                mend="leave --label_map out, or name your records",
+            )
+        made = embedded_dataset()
+        folder, name = made.folder, EMBEDDED
+        annotations = {"train": made.instances_train, "eval": made.instances_val}
     else:
-        found = f"--data {data} does not exist"
-    raise DataError(
-        found,
-        expected=f"--data {EMBEDDED}, --data FOLDER, or {_named(wanted, 'GLOB')}",
-        mend=f"did you mean '{EMBEDDED}'?" if near else "name a folder that holds the records",
+        folder = _folder(request)
+        name = folder.resolve().name
+    found: dict[str, Inventory] = {}
+    of_folder: tuple[str, ...] = ()
+    if request.is_whole:
+        found = _whole(request, folder, [one for one in request.splits if one not in named])
+    else:
+        try:
+            found, of_folder = folder_inventories(folder)
+        except DataError:
+            if not named:
+                raise  # else it has the label map
+    missing = [one for one in request.splits if one not in found and one not in named]
+    source = _source(
+        request,
+        {**found, **named},
+        folder=folder,
+        told=(
+            *told,
+            *(() if named else of_folder),
+            *(f"{SPLIT_WORDS[one]}: the folder holds none" for one in missing),
+        ),
+    )
+    return replace(
+        source,
+        name=name if found else source.name,
+        annotations={one: path for one, path in annotations.items() if one not in named},
+        folder=None if annotations or named else folder,
     )
 
 
-def _record_files(folder: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """Gives the names of the record files in `folder` by split; those wanted have some."""
-    records = record_names(folder)
-    by_split: dict[str, list[str]] = {"train": [], "val": []}
-    for name in records:
-        if split := split_of(name):
-            by_split[split].append(name)
-    if not records:
-        raise DataError(
-            "the folder holds no record file",
-            expected="files such as train.record or val-00000-of-00010.tfrecord",
-            mend=f"name the files: {_named(wanted, 'GLOB')}",
-            where=str(folder),
-        )
-    missing = [split for split in wanted if not by_split[split]]
-    if missing:
-        listed = ", ".join(records[:3]) + (", ..." if len(records) > 3 else "")
-        there = {one: str(folder / _set_of(names[0])) for one, names in by_split.items() if names}
-        unnamed = [name for name in records if not any(name in one for one in by_split.values())]
-        if unnamed and len(wanted) == 1:
-            there[wanted[0]] = str(folder / _set_of(unnamed[0]))
-        raise DataError(
-            f"no record file is named {' or '.join(f'{split}*' for split in missing)} "
-            f"(there: {listed})",
-            expected=f"{' and '.join(f'{split}*' for split in wanted)} record files",
-            mend=f"name the files: {_named(wanted, there)} (or others)",
-            where=str(folder),
-        )
-    return by_split
+def _source(
+    request: _Request,
+    found: Mapping[str, Inventory],
+    *,
+    told: tuple[str, ...],
+    folder: Path | None = None,
+) -> DataSource:
+    inventories = {one: found[one] for one in SPLITS if one in found}
+    files = [file for split in inventories for file in inventories[split].files]
+    path, differ = _label_map(request, folder, {file.parent for file in files})
+    return DataSource(set_name(files[0]), inventories, path, (*told, *differ))
 
 
-def _set_of(name: str) -> str:
-    """Gives a glob of the shards of which a record file is one, or its own name."""
-    match = SHARD.fullmatch(name)
-    return f"{match['stem']}-*-of-{match['total']}{match['suffix']}" if match else name
-
-
-def _collapsed(folder: Path, names: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...]:
-    """Gives globs for `names`: one for each whole set of shards, one for each single file.
-
-    Raises:
-        DataError: a set lacks shards; doing with what is left must be the user's own wish.
-    """
-    patterns: list[str] = []
-    shards: dict[tuple[str, str, str], list[int]] = collections.defaultdict(list)
-    for name in names:
-        match = SHARD.fullmatch(name)
-        if match:
-            shards[match["stem"], match["total"], match["suffix"]].append(int(match["index"]))
-        else:
-            patterns.append(str(folder / name))
-    for (stem, total, suffix), indices in shards.items():
-        wild = "?" * len(total)
-        pattern = str(folder / f"{stem}-{wild}-of-{total}{suffix}")
-        absent = sorted(set(range(int(total))) - set(indices))
-        if absent:
-            raise DataError(
-                f"{len(indices)} of {int(total)} shards of {Path(pattern).name} are there; the "
-                f"first that is missing is number {absent[0]}",
-                expected="all shards",
-                mend=f"copy the others, or name what is there: {_named(wanted, pattern)}",
-                where=str(folder),
-            )
-        patterns.append(pattern)
-    return tuple(sorted(patterns))
-
-
-def _label_map(named: str | os.PathLike[str] | None, folder: Path | None) -> Path:
-    if named:
-        return Path(named).expanduser()
-    found: list[Path] = []
-    if folder is not None:
-        found = sorted({*folder.glob("*label_map*.pbtxt"), *folder.glob("*label_map*.txt")})
-    if len(found) == 1:
-        return found[0]
-    listed = ", ".join(path.name for path in found)
+def _folder(request: _Request) -> Path:
+    data = request.flags.data
+    folder = Path(data).expanduser()
+    if folder.is_dir():
+        return folder
+    near = difflib.get_close_matches(data.lower(), [EMBEDDED], n=1, cutoff=0.6)
+    by_flags = request.by_flags()
     raise DataError(
-        f"several label maps are there: {listed}" if found else "no label map is named or found",
+        f"--data {data} {'is a file' if folder.exists() else 'does not exist'}",
+        expected=f"--data {EMBEDDED}, --data FOLDER, or {by_flags}",
+        mend=f"did you mean '{EMBEDDED}'?"
+        if near
+        else f"name the folder that holds the records, or the files: {by_flags}",
+    )
+
+
+def _whole(request: _Request, folder: Path, wanted: Sequence[str]) -> dict[str, Inventory]:
+    """Gives the wanted splits of a folder with all their shards, as their names tell them."""
+    if not wanted:
+        return {}
+    files = files_of_folder(folder)
+    found = by_split(files)
+    missing = [split for split in wanted if split not in found]
+    if missing:
+        there = {split: _glob(found[split]) for split in SPLITS if split in found}
+        unnamed = found.get("test" if "eval" in missing else "") or found.get("")
+        if unnamed and len(missing) == 1:
+            there[missing[0]] = _glob(unnamed)
+        listed = ", ".join(one.name for one in files[:3]) + (", ..." if len(files) > 3 else "")
+        raise DataError(
+            f"no record file is named {' or '.join(_BEGINNINGS[one] for one in missing)} "
+            f"(there: {listed})",
+            expected=f"{' and '.join(_BEGINNINGS[one] for one in wanted)} record files",
+            mend=f"name the files: {request.by_flags(there)} (or others)",
+            where=str(folder),
+        )
+    inventories = {one: Inventory(found[one], shard_sets(found[one])) for one in wanted}
+    for split, inventory in inventories.items():
+        for shards in inventory.shard_sets:
+            if shards.missing:
+                # Doing with what is left must be the user's own wish.
+                there = {split: str(inventory.files[0].parent / shards.name)}
+                raise DataError(
+                    f"{len(shards.present)} of {shards.total} shards of {shards.name} are there; "
+                    f"the first that is missing is number {shards.missing[0]}",
+                    expected="all shards",
+                    mend=f"copy the others, or name what is there: {request.by_flags(there)}",
+                    where=str(folder),
+                )
+    return inventories
+
+
+def _glob(files: Sequence[Path]) -> str:
+    """Gives a glob of the first set of shards, or else the first file."""
+    for shards in shard_sets(files):
+        return str(files[0].parent / shards.name)
+    return str(files[0])
+
+
+def _paths(request: _Request) -> list[str]:
+    """The paths of records that the config names, without placeholders."""
+    patterns = [one for split in request.splits for one in _patterns(request, split)]
+    return [one for one in patterns if not is_placeholder(one)]
+
+
+def _patterns(request: _Request, split: str) -> list[str]:
+    if request.pipeline is None:
+        return []
+    return [one for one in input_patterns(request.pipeline, evaluation=split == "eval") if one]
+
+
+def _of_config(request: _Request, *, embedded_instead: bool) -> DataSource | str:
+    """Gives the records of the config's readers, or why the embedded set is meant in their place.
+
+    A file that is here counts, whatever its path looks like.
+    """
+    if request.pipeline is None:
+        raise DataError(
+            "no records were named, and there is no config whose readers name them",
+            expected=f"{request.otherwise and f'{request.otherwise}, '}--data {EMBEDDED}, --data "
+            f"FOLDER, {request.by_flags()}, or a pipeline.config whose records are here",
+            mend=f"{request.command}--data {EMBEDDED} takes the embedded shapes",
+        )
+    config = Path(request.pipeline.path).name
+    found: dict[str, Inventory] = {}
+    lacking: dict[str, str] = {}
+    expected = ""
+    for split in request.splits:
+        patterns = _patterns(request, split)
+        absent = inventory_of(patterns).unmatched
+        if not request.is_whole:
+            # Where the folder is here, a pattern that matches nothing is a finding.
+            absent = tuple(one for one in absent if not folder_of(one, look=True))
+        here = [one for one in patterns if one not in absent]
+        if here:
+            found[split] = inventory_of(here)
+        if absent and (request.is_whole or not here):
+            kind = ", a placeholder" if is_placeholder(absent[0]) else ""
+            lacking[split] = f"no file matches '{absent[0]}'{kind}"
+            expected = expected or _beside(absent[0])
+        elif not patterns:
+            lacking[split] = "the config names none"
+    has_files = any(inventory.files for inventory in found.values())
+    if embedded_instead and not has_files:
+        return _embedded_reason(request, config)
+    missing = tuple(f"{SPLIT_WORDS[split]}: {text}" for split, text in lacking.items())
+    if not has_files or (request.is_whole and missing):
+        what = (
+            "only some of the records that the config names are on this machine"
+            if has_files
+            else "the config names no data, or they are not on this machine"
+        )
+        raise DataError(
+            f"{what} ({'; '.join(missing)})",
+            expected=expected or "a config whose input_path matches files here",
+            mend=f"correct the config, or name them: {request.command}--data FOLDER (or "
+            f"{EMBEDDED}), or {request.by_flags()}",
+            where=request.pipeline.path,
+        )
+    listed = ", ".join(one for split in found for one in _patterns(request, split))
+    reason = f"the records that the readers of {config} name, since no flag names any: {listed}"
+    return replace(_source(request, found, told=missing), of_config=True, reason=reason)
+
+
+def _beside(pattern: str) -> str:
+    """Gives what lies beside the file that a pattern may mean."""
+    try:
+        resolve_patterns([pattern])
+    except DataError as error:
+        return error.expected
+    return ""
+
+
+def _embedded_reason(request: _Request, config: str) -> str:
+    if not (paths := _paths(request)):
+        return (
+            f"the embedded shapes: {config} names no records of its own; --data FOLDER, or "
+            f"{request.by_flags()} name yours"
+        )
+    return (
+        f"the embedded shapes, and not the records of {config}: "
+        f"{', '.join(map(repr, paths))}, which its readers name, cannot be found on this machine; "
+        f"--data FOLDER, or {request.by_flags()} name them where they are"
+    )
+
+
+def _label_map(
+    request: _Request, folder: Path | None, beside: Iterable[Path]
+) -> tuple[Path | None, tuple[str, ...]]:
+    """Gives the label map, and what is to be told where it cannot be known."""
+    if request.flags.label_map:
+        return Path(request.flags.label_map).expanduser(), ()
+    own: list[Path] = []
+    if request.pipeline is not None:
+        proto = request.pipeline.proto
+        readers = [proto.train_input_reader, *proto.eval_input_reader[:1]]
+        readers = readers if "train" in request.splits else readers[::-1]
+        own = [Path(one.label_map_path).expanduser() for one in readers if one.label_map_path]
+    here = [one for one in own if one.is_file()]
+    found = list(label_maps_in([folder] if folder else []).values()) or here[:1]
+    found = found or list(label_maps_in(beside).values())
+    if len(found) == 1:
+        return found[0], ()
+    if not request.is_whole:
+        names = shortened(", ".join(map(str, sorted(found))))
+        differ = f"which label map is the records', of {len(found)} that differ: {names}"
+        return None, (differ,) if found else ()
+    absent = f"; '{own[0]}', which the config names, is not on this machine" if own else ""
+    raise DataError(
+        f"several label maps are there: {', '.join(sorted(one.name for one in found))}"
+        if found
+        else f"no label map is named or found{absent}",
         expected="one label map (*label_map*.pbtxt)",
         mend="name it with --label_map FILE",
         where=str(folder) if folder is not None else "",
     )
-
-
-def _has_masks(files: Sequence[Path]) -> bool:
-    records = itertools.chain.from_iterable(read_records(file) for file in files)
-    for data in itertools.islice(records, _MASK_PEEK):
-        image = AnnotatedImage.from_example(data)
-        if len(image.boxes):
-            return bool(image.masks_png)
-    return False

@@ -8,7 +8,6 @@ from functools import cached_property
 
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
 from odapi_repro.diagnosis.config_text import ConfigText
-from odapi_repro.diagnosis.named_paths import folder_of
 from odapi_repro.errors import DataError
 from odapi_repro.pipeline import (
     Circumstances,
@@ -19,6 +18,7 @@ from odapi_repro.pipeline import (
     flatten_fields,
     read_schedule,
 )
+from odapi_repro.pipeline.named_paths import folder_of
 from odapi_repro.reference import Reference
 
 

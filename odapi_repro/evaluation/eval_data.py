@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +18,15 @@ import numpy as np
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.ground_truth import coco_ground_truth
-from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.label_map import LabelMap, read_label_map
 from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES, TooLarge
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
-from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.datasets.source import EMBEDDED, MADE_ONCE, DataFlags, resolve_data
 from odapi_repro.datasets.tfrecord import read_records
+from odapi_repro.ending import say
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import GroundTruth, ground_truth_of, read_ground_truth
+from odapi_repro.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -126,6 +129,48 @@ class EvalData:
                     found[at] = AnnotatedImage.from_example(record).encoded_image
                 place += 1
         return found
+
+
+def choose_data(
+    flags: DataFlags,
+    pipeline: Pipeline | None,
+    *,
+    with_masks: bool,
+    sample_1_of_n: int | None = None,
+    max_pixels: int = IMAGE_PIXELS,
+    otherwise: str = "",
+) -> EvalData:
+    """Gives the data of the records that are named to be evaluated on.
+
+    Args:
+        flags: what was named.
+        pipeline: the config of what is evaluated, whose records are taken where no data are named.
+        with_masks: read masks, too.
+        sample_1_of_n: every n-th image; None for all, or what the config's own reader says.
+        max_pixels: how many an image may have.
+        otherwise: flags that name data in place of records.
+
+    Raises:
+        DataError: as `resolve_data` and `data_of_records`.
+    """
+    source = resolve_data(
+        flags,
+        pipeline,
+        splits=("eval",),
+        before_embedded=lambda reason: say(f"data: {MADE_ONCE}", file=sys.stderr),
+        otherwise=otherwise,
+    )
+    if source.of_config and pipeline is not None:
+        own = pipeline.proto.eval_input_reader[0].sample_1_of_n_examples
+        sample_1_of_n = sample_1_of_n or own
+    return data_of_records(
+        source.name,
+        source.files("eval"),
+        read_label_map(source.label_map_path),
+        with_masks=with_masks,
+        sample_1_of_n=sample_1_of_n or 1,
+        max_pixels=max_pixels,
+    )
 
 
 def data_of_records(

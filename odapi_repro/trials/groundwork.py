@@ -234,7 +234,7 @@ def lay_groundwork(pipeline: Pipeline, data: StudyData, conditions: TrialConditi
         UserError: records without the masks that the pipeline trains, a scale that the pipeline
             has not, or a checkpoint that is not there.
     """
-    if pipeline.predicts_masks and not data.source.has_masks:
+    if pipeline.predicts_masks and not data.has_masks:
         raise UserError(
             f"{pipeline.path} trains masks, and the records hold none",
             expected="records with image/object/mask (create_coco_tf_record --include_masks)",

@@ -6,13 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from odapi_repro.command import Command
-from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.record_check import check_records
-from odapi_repro.datasets.records import manifest, resolve_patterns
-from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
+from odapi_repro.datasets.source import EMBEDDED, MADE_ONCE, DataFlags, resolve_data
 from odapi_repro.ending import say
 from odapi_repro.errors import EnvironmentMissing, UserError, shortened
 from odapi_repro.factors import factor_hint, factor_named
@@ -33,11 +32,14 @@ _LONGEST_NAME: Final = 200
 """Bytes; file systems have 255, and files are written beside others under longer names."""
 
 
-def define_study_flags(cli: Command, *, checkpoint: str) -> None:
+def define_study_flags(
+    cli: Command, *, checkpoint: str, unnamed: str = "the embedded shapes"
+) -> None:
     """Defines the flags of scale, data, device, training and folders.
 
     Args:
         cli: the command.
+        unnamed: the data where no flag names any.
         checkpoint: what `--checkpoint` means to it.
     """
     cli.enum(
@@ -49,12 +51,7 @@ def define_study_flags(cli: Command, *, checkpoint: str) -> None:
     )
     cli.count("steps", None, "steps at the reference's batch; the schedule keeps its shape")
     cli.alias("num_train_steps", "steps")
-    cli.string(
-        "data", EMBEDDED, "embedded, or a folder with train* and val* records and a label map"
-    )
-    cli.string("train_records", None, "globs of training records, comma-separated")
-    cli.string("eval_records", None, "globs of evaluation records, comma-separated")
-    cli.string("label_map", None, "label map of the records")
+    cli.data_flags(unnamed, data=EMBEDDED)
     cli.string("checkpoint", None, checkpoint)
     cli.enum("device", "auto", ("auto", "cpu", "gpu", "tpu"), "where to train")
     cli.integer(
@@ -145,38 +142,45 @@ def device_named(named: str, gpus: int) -> str:
 
 
 def study_data_of(
-    values: Any, pipeline: Pipeline, *, check: Callable[[StudyData], object] = lambda data: None
+    values: Any,
+    pipeline: Pipeline,
+    *,
+    check: Callable[[StudyData], object] = lambda data: None,
+    follows_config: bool = False,
 ) -> StudyData:
-    """Gives the records that the flags name, checked.
+    """Gives the records that the flags name, checked; on stderr stands why it is these.
 
     Args:
         values: parsed flags.
         pipeline: that is to read them.
         check: raises for flags that a study of the records cannot take; called before the
             embedded set is made, with one that is not there yet.
+        follows_config: where no flag names records, those of the pipeline's readers are meant, if
+            they are on this machine; else, and by default, the embedded set.
 
     Raises:
         UserError: records or a label map that are missing or do not fit the pipeline.
     """
-    if values.data == EMBEDDED and not (
-        values.train_records or values.eval_records or values.label_map
-    ):
+    flags = DataFlags.of(values)
+    if not (follows_config or flags.data or flags.splits):
+        flags = replace(flags, data=EMBEDDED)
+
+    def before_embedded(reason: str) -> None:
         check(unmade_embedded())
-        say("data: the embedded shapes set (made once, in about half a minute)", file=sys.stderr)
-    source = resolve_data_source(
-        values.data, values.train_records, values.eval_records, values.label_map
-    )
-    label_map = read_label_map(source.label_map_path)
-    train_files = resolve_patterns(source.train_patterns)
-    eval_files = resolve_patterns(source.eval_patterns)
-    for files in dict.fromkeys((train_files, eval_files)):
+        say(f"data: {reason or MADE_ONCE}", file=sys.stderr)
+
+    source = resolve_data(flags, pipeline, embedded_instead=True, before_embedded=before_embedded)
+    if source.of_config:
+        say(f"data: {source.reason}", file=sys.stderr)
+    data = StudyData.of(source)
+    for files in dict.fromkeys((data.train_files, data.eval_files)):
         check_records(
             files,
-            label_map,
-            num_classes=label_map.num_classes,
+            data.label_map,
+            num_classes=data.label_map.num_classes,
             needs_masks=pipeline.predicts_masks,
         )
-    return StudyData(source, label_map, manifest(train_files), manifest(eval_files))
+    return data
 
 
 def levels_named(texts: Sequence[str], names: Sequence[str]) -> Mapping[str, list[str]]:

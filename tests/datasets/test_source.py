@@ -9,12 +9,20 @@ import pytest
 
 import odapi_repro.datasets.source as source_module
 from odapi_repro.datasets.embedded import EmbeddedDataset
-from odapi_repro.datasets.records import resolve_patterns
-from odapi_repro.datasets.source import resolve_data_source, resolve_eval_source
+from odapi_repro.datasets.source import DataFlags, DataSource, resolve_data
 from odapi_repro.errors import DataError
 
 _PETS = Path(__file__).parents[3] / "shared" / "data"
 _LABEL_MAP = "item { id: 1 name: 'a' }"
+
+
+def resolved(data: Path | str = "", *splits: str, **flags: str) -> DataSource:
+    """The source of these flags, whole, for both splits or for some."""
+    return resolve_data(DataFlags(str(data), **flags), splits=splits or ("train", "eval"))
+
+
+def names(source: DataSource, split: str) -> list[str]:
+    return [file.name for file in source.files(split)]
 
 
 @pytest.fixture
@@ -28,13 +36,11 @@ def folder(tmp_path: Path, train_files: list[Path], small: EmbeddedDataset) -> P
     return tmp_path
 
 
-def test_a_folder_of_shards_becomes_two_patterns(folder: Path) -> None:
-    source = resolve_data_source(str(folder))
-    assert source.train_patterns == (str(folder / "coco_train.record-?????-of-00003"),)
-    assert source.eval_patterns == (str(folder / "coco_val.record-?????-of-00001"),)
-    assert len(resolve_patterns(source.train_patterns)) == 3
-    assert source.label_map_path == folder / "shapes_label_map.pbtxt"
-    assert source.has_masks
+def test_a_folder_of_shards_becomes_the_files_of_two_splits(folder: Path) -> None:
+    source = resolved(folder)
+    assert names(source, "train") == [f"coco_train.record-{i:05d}-of-00003" for i in range(3)]
+    assert source.files("eval") == (folder / "coco_val.record-00000-of-00001",)
+    assert source.label_map == folder / "shapes_label_map.pbtxt"
     assert source.name == folder.name
 
 
@@ -44,34 +50,36 @@ def test_single_files_are_named_as_they_are(tmp_path: Path, folder: Path) -> Non
     shard = folder / "coco_val.record-00000-of-00001"
     for name in ("train.tfrecord", "eval.record"):
         shutil.copy(shard, plain / name)
-    source = resolve_data_source(str(plain), label_map=folder / "shapes_label_map.pbtxt")
-    assert source.train_patterns == (str(plain / "train.tfrecord"),)
-    assert source.eval_patterns == (str(plain / "eval.record"),)
+    source = resolved(plain, label_map=str(folder / "shapes_label_map.pbtxt"))
+    assert source.files("train") == (plain / "train.tfrecord",)
+    assert source.files("eval") == (plain / "eval.record",)
 
 
 def test_embedded_is_the_embedded_set(
     small: EmbeddedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_module, "embedded_dataset", lambda: small)
-    source = resolve_data_source("embedded")
+    source = resolved("embedded")
     assert source.name == "embedded"
-    assert source.has_masks
-    assert source.train_patterns == (small.train_pattern,)
+    assert source.files("train") == tuple(sorted(small.folder.glob("train-*")))
+    assert source.label_map == small.label_map_path
     with pytest.raises(DataError, match="--label_map is given with --data embedded"):
-        resolve_data_source("embedded", label_map=small.label_map_path)
+        resolved("embedded", label_map=str(small.label_map_path))
 
 
 def test_globs_go_before_the_folder_which_gives_the_label_map(folder: Path) -> None:
     val = str(folder / "*val*")
-    source = resolve_data_source(str(folder), train_records=val, eval_records=[val])
-    assert source.train_patterns == source.eval_patterns == (val,)
+    (folder / "coco_train.record-00001-of-00003").unlink()
+    source = resolved(folder, train_records=val, eval_records=val)
+    assert source.files("train") == source.files("eval") == tuple(folder.glob("coco_val*"))
     assert source.label_map_path.name == "shapes_label_map.pbtxt"
+    assert source.name == f"{folder.name}/coco_val"
 
 
 def test_missing_shards_are_the_users_own_decision(folder: Path) -> None:
     (folder / "coco_train.record-00001-of-00003").unlink()
     with pytest.raises(DataError, match=r"2 of 3 shards(.|\n)*number 1(.|\n)*--train_records"):
-        resolve_data_source(str(folder))
+        resolved(folder)
 
 
 @pytest.mark.parametrize("there", ["", "coco_train.record-00001-of-00003"])
@@ -79,25 +87,26 @@ def test_to_evaluate_no_training_records_are_needed(folder: Path, there: str) ->
     for path in folder.glob("coco_train*"):
         if path.name != there:
             path.unlink()
-    source = resolve_eval_source(str(folder))
-    assert source.eval_patterns == (str(folder / "coco_val.record-?????-of-00001"),)
-    assert source.label_map_path == folder / "shapes_label_map.pbtxt"
+    source = resolved(folder, "eval")
+    assert source.files("eval") == (folder / "coco_val.record-00000-of-00001",)
+    assert source.label_map == folder / "shapes_label_map.pbtxt"
     assert source.name == folder.name
     with pytest.raises(DataError, match=r"named train\*|of 3 shards"):
-        resolve_data_source(str(folder))
+        resolved(folder)
 
 
 def test_to_evaluate_the_validation_records_are_those_of_the_whole_source(
     folder: Path, small: EmbeddedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_module, "embedded_dataset", lambda: small)
-    for data in (str(folder), "embedded"):
-        alone, whole = resolve_eval_source(data), resolve_data_source(data)
-        assert (alone.name, alone.eval_patterns, alone.label_map_path) == (
+    for data in (folder, "embedded"):
+        alone, whole = resolved(data, "eval"), resolved(data)
+        assert (alone.name, alone.files("eval"), alone.label_map) == (
             whole.name,
-            whole.eval_patterns,
-            whole.label_map_path,
+            whole.files("eval"),
+            whole.label_map,
         )
+        assert set(alone.inventories) == {"eval"}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +123,7 @@ def test_to_evaluate_what_lacks_is_named_and_nothing_of_training_is_asked_for(
     for path in folder.glob(removed):
         path.unlink()
     with pytest.raises(DataError, match=message) as caught:
-        resolve_eval_source(str(folder))
+        resolved(folder, "eval")
     assert "--train_records" not in str(caught.value)
 
 
@@ -122,11 +131,11 @@ def test_training_files_are_never_proposed_to_evaluate_on(folder: Path) -> None:
     for path in folder.glob("coco_val*"):
         path.unlink()
     with pytest.raises(DataError) as caught:
-        resolve_data_source(str(folder))
+        resolved(folder)
     assert f"--train_records '{folder}/coco_train" in str(caught.value)
     assert "--eval_records 'GLOB'" in str(caught.value)
     with pytest.raises(DataError, match="--eval_records 'GLOB'"):
-        resolve_eval_source(str(folder))
+        resolved(folder, "eval")
 
 
 @pytest.mark.parametrize(
@@ -146,13 +155,13 @@ def test_a_folder_that_lacks_something_is_said_so(
     if added:
         (folder / added).write_text(_LABEL_MAP)
     with pytest.raises(DataError, match=message):
-        resolve_data_source(str(folder))
+        resolved(folder)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({}, "no data is named"),
+        ({}, "no records were named"),
         ({"data": "embeded"}, "did you mean 'embedded'"),
         ({"data": "no/such/folder"}, "does not exist"),
         ({"data": __file__}, "is a file"),
@@ -163,23 +172,23 @@ def test_a_folder_that_lacks_something_is_said_so(
 )
 def test_wrong_flags_are_one_message_each(flags: dict[str, str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        resolve_data_source(**flags)
+        resolve_data(DataFlags(**flags))
 
 
 @pytest.mark.skipif(not _PETS.is_dir(), reason="the ten photographs are not here")
 def test_ten_real_photographs() -> None:
     with pytest.raises(DataError, match=r"--train_records(.|\n)*--eval_records"):
-        resolve_data_source(str(_PETS))
+        resolved(_PETS)
     record = str(_PETS / "pets_examples.record")
-    source = resolve_data_source(str(_PETS), train_records=record, eval_records=record)
+    source = resolved(_PETS, train_records=record, eval_records=record)
     assert source.label_map_path.name == "pets_label_map.pbtxt"
-    assert not source.has_masks
     from odapi_repro.datasets.ground_truth import coco_ground_truth
-    from odapi_repro.datasets.label_map import read_label_map
     from odapi_repro.datasets.record_check import check_records
+    from odapi_repro.trials.study_data import StudyData
 
-    label_map = read_label_map(source.label_map_path)
-    files = resolve_patterns(source.train_patterns)
+    data = StudyData.of(source)
+    assert not data.has_masks
+    label_map, files = data.label_map, data.train_files
     summary = check_records(files, label_map, num_classes=37, needs_masks=False)
     assert (label_map.num_classes, summary.images, summary.boxes) == (37, 10, 10)
     truth = coco_ground_truth(files, label_map, with_masks=False)

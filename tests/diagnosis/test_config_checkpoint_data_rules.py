@@ -15,7 +15,6 @@ from object_detection.protos import pipeline_pb2
 
 from odapi_repro.diagnosis.engine import diagnose, subject_of
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import is_foreign, is_placeholder, named_paths
 from odapi_repro.diagnosis.rules import checkpoint, config, data
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, backbone_of, spelt
 from odapi_repro.diagnosis.rules.config.feature_extractor import (
@@ -25,6 +24,7 @@ from odapi_repro.diagnosis.rules.config.feature_extractor import (
 from odapi_repro.diagnosis.rules.data.shards import loss_of_share
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.pipeline.binding import PLACEHOLDER
+from odapi_repro.pipeline.named_paths import is_foreign, is_placeholder, named_paths
 from odapi_repro.reference import REFERENCES, reference_named
 from odapi_repro.reference.effects import effect
 

@@ -13,7 +13,8 @@ import pytest
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
-from odapi_repro.diagnosis.checked_data import check_data, name_data
+from odapi_repro.datasets.source import DataFlags
+from odapi_repro.diagnosis.checked_data import check_data
 from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.outcome import examine_records
@@ -73,7 +74,7 @@ def found_in(
 
         text = named.pipeline().edited(edit).to_text()
         subject = subject_of(text, "my.config", reference=named)
-    checked = check_data(name_data(subject, data=str(folder)), subject, annotations={})
+    checked = check_data(DataFlags(str(folder)), subject, annotations={})
     found = examine_records(checked.subject, checked.facts, rules=records.RULES).findings
     ours = [one for one in found if one.code == code]
     return sorted(ours, key=lambda one: one.found.startswith("evaluation"))

@@ -15,8 +15,9 @@ from fake_diagnosis import markdown_of, text_of
 from PIL import Image
 
 from odapi_repro.datasets.example import make_example
+from odapi_repro.datasets.source import DataFlags
 from odapi_repro.datasets.tfrecord import write_records
-from odapi_repro.diagnosis.checked_data import check_data, name_data
+from odapi_repro.diagnosis.checked_data import check_data
 from odapi_repro.diagnosis.outcome import examine_records
 from odapi_repro.diagnosis.render.as_json import render_json
 from odapi_repro.diagnosis.render.sarif import render_sarif
@@ -81,7 +82,7 @@ def test_any_records_are_told_of_in_every_format(tmp_path: Path, seed: int) -> N
         write_records(tmp_path / f"{split}.record", made)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        named = name_data(None, data=str(tmp_path))
+        named = DataFlags(str(tmp_path))
         checked = check_data(named, None, annotations={"train": str(tmp_path / "a.json")})
         diagnosis = examine_records(checked.subject, checked.facts, rules=records.RULES)
         assert json.loads(render_json([diagnosis]))["data"]["splits"]["train"]["records"] >= 1

@@ -23,7 +23,8 @@ from odapi_repro.datasets.conversion.manifest import (
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.shapes_spec import ShapesSpec
-from odapi_repro.diagnosis.checked_data import check_data, name_data
+from odapi_repro.datasets.source import DataFlags
+from odapi_repro.diagnosis.checked_data import check_data
 from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.outcome import examine_records
@@ -52,7 +53,7 @@ def findings_of(
     folder: Path, *, annotations: Mapping[str, str] | None = None, config: str = ""
 ) -> tuple[Finding, ...]:
     subject = subject_of(config, "my.config") if config else None
-    named = name_data(subject, data=str(folder))
+    named = DataFlags(str(folder))
     checked = check_data(named, subject, annotations=annotations or {})
     return examine_records(checked.subject, checked.facts, rules=records.RULES).findings
 
@@ -135,7 +136,7 @@ def test_the_severity_of_a_share_is_that_of_the_share(folder: Path) -> None:
     ],
 )
 def test_boxes_lost_in_augmentation_are_told_with_their_number(clean, after, refused, causes):
-    checked = check_data(name_data(None, data=str(clean.folder)), None, annotations={})
+    checked = check_data(DataFlags(str(clean.folder)), None, annotations={})
     augmented = AugmentedBoxes(
         records=10,
         draws=3,
@@ -264,8 +265,7 @@ def manifest_of(folder: Path, *names: str) -> None:
 def test_the_ten_photographs_are_well_but_few() -> None:
     if not (PETS / "pets_examples.record").exists():
         pytest.skip("the photographs are not beside this checkout")
-    named = name_data(
-        None,
+    named = DataFlags(
         train_records=str(PETS / "pets_examples.record"),
         label_map=str(PETS / "pets_label_map.pbtxt"),
     )

@@ -9,8 +9,9 @@ import pytest
 
 from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
+from odapi_repro.datasets.source import DataFlags
 from odapi_repro.errors import DataError
-from odapi_repro.evaluation.data_choice import DataChoice, choose_data
+from odapi_repro.evaluation.eval_data import choose_data
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def only_val(tmp_path: Path) -> Path:
 
 
 def test_a_folder_without_training_records_is_evaluated(only_val: Path) -> None:
-    data = choose_data(DataChoice(data=str(only_val)), None, with_masks=True, where="ckpt-1")
+    data = choose_data(DataFlags(data=str(only_val)), None, with_masks=True)
     assert (data.name, data.truth.num_images) == ("only_val", 3)
     assert len(data.record_files) == 2
 
@@ -34,6 +35,6 @@ def test_a_folder_without_training_records_is_evaluated(only_val: Path) -> None:
 def test_what_lacks_is_asked_for_by_the_flags_of_evaluate(only_val: Path) -> None:
     (next(only_val.glob("*val*"))).unlink()
     with pytest.raises(DataError, match="1 of 2 shards") as caught:
-        choose_data(DataChoice(data=str(only_val)), None, with_masks=True, where="ckpt-1")
+        choose_data(DataFlags(data=str(only_val)), None, with_masks=True)
     assert "--eval_records" in str(caught.value)
     assert "--train_records" not in str(caught.value)

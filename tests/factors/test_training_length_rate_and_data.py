@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from fake_trials import EFFICIENTDET, MASK_RCNN, plan_of, small_data, small_records
 
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.records import manifest, resolve_patterns
-from odapi_repro.datasets.source import resolve_data_source
+from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Setting
 from odapi_repro.features.ablate.plan import Plan, StudyData
@@ -212,13 +210,8 @@ def test_reading_all_shards_is_the_trial_of_every_other_study() -> None:
 def test_the_first_shard_is_the_trial_of_a_data_set_of_that_shard_alone() -> None:
     made = small_records()
     first = str(small_data().train_files[0])
-    source = resolve_data_source("", first, made.val_pattern, made.label_map_path)
-    alone = StudyData(
-        source,
-        read_label_map(source.label_map_path),
-        manifest(resolve_patterns(source.train_patterns)),
-        manifest(resolve_patterns(source.eval_patterns)),
-    )
+    flags = DataFlags("", first, made.val_pattern, str(made.label_map_path))
+    alone = StudyData.of(resolve_data(flags))
     part = small_data().reading(1)
     assert part.train == alone.train
     assert part.train_files == alone.train_files

@@ -9,9 +9,9 @@ from odapi_repro.datasets.census import (
     NO_NAME,
     BoxColumns,
     ImageColumns,
-    Inventory,
     SplitCensus,
 )
+from odapi_repro.datasets.record_files import Inventory
 
 COCO_SIZES = ((480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 333), (640, 640))
 # Of a box's side (the square root of its area) in sides of the image: median, and the spread that

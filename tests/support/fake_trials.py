@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
-from odapi_repro.datasets.source import resolve_data_source
+from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.factors import factor_named
 from odapi_repro.features.ablate.plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.pipeline import Pipeline, load_pipeline
@@ -39,13 +37,9 @@ def small_records() -> EmbeddedDataset:
 @functools.cache
 def small_data() -> StudyData:
     made = small_records()
-    source = resolve_data_source("", made.train_pattern, made.val_pattern, made.label_map_path)
-    return StudyData(
-        source,
-        read_label_map(source.label_map_path),
-        manifest(resolve_patterns(source.train_patterns)),
-        manifest(resolve_patterns(source.eval_patterns)),
-    )
+    label_map = str(made.label_map_path)
+    flags = DataFlags("", made.train_pattern, made.val_pattern, label_map)
+    return StudyData.of(resolve_data(flags))
 
 
 def request(*factors: str, seeds: int = 1, **changes: Any) -> StudyRequest:

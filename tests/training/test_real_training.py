@@ -14,10 +14,9 @@ import pytest
 
 from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.datasets.ground_truth import coco_ground_truth
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.records import manifest, resolve_patterns
+from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
-from odapi_repro.datasets.source import DataSource
+from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.evaluation.coco_data import ground_truth_of, read_detections
 from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.factors import factor_named
@@ -41,10 +40,8 @@ SPEC = ShapesSpec(train_images=24, val_images=24, train_shards=2, val_shards=3)
 def data(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
     made = embedded_dataset(tmp_path_factory.mktemp("shapes"), spec=SPEC)
     # Trained and evaluated on the same images, so that a short training scores above zero.
-    patterns = (made.val_pattern,)
-    source = DataSource("shapes", patterns, patterns, made.label_map_path, has_masks=True)
-    records = manifest(resolve_patterns(patterns))
-    return StudyData(source, read_label_map(made.label_map_path), records, records)
+    flags = DataFlags(str(made.folder), made.val_pattern, made.val_pattern)
+    return StudyData.of(resolve_data(flags))
 
 
 def make_trial(

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from odapi_repro.datasets.embedded import embedded_dataset
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.records import manifest, resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
-from odapi_repro.datasets.source import DataSource
+from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.diagnosis.finished_run import CheckpointIndex, read_index
 from odapi_repro.evaluation.checkpoint import find_checkpoint
 from odapi_repro.features.sanity.trainings import SanityTrainings
@@ -38,12 +36,7 @@ CONDITIONS = TrialConditions(
 
 def data(folder: Path) -> StudyData:
     made = embedded_dataset(folder, spec=SPEC)
-    train, val = (made.train_pattern,), (made.val_pattern,)
-    source = DataSource("shapes", train, val, made.label_map_path, has_masks=True)
-    label_map = read_label_map(made.label_map_path)
-    return StudyData(
-        source, label_map, manifest(resolve_patterns(train)), manifest(resolve_patterns(val))
-    )
+    return StudyData.of(resolve_data(DataFlags(str(made.folder))))
 
 
 def weights(index: CheckpointIndex) -> dict[str, int]:

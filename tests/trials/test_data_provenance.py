@@ -13,9 +13,7 @@ from odapi_repro.datasets.conversion.manifest import (
     SplitManifest,
     write_manifest,
 )
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.records import manifest, resolve_patterns
-from odapi_repro.datasets.source import resolve_data_source
+from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.features.ablate.plan import make_plan
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.trials.groundwork import data_provenance
@@ -28,13 +26,7 @@ def copied(folder: Path) -> StudyData:
 
 
 def data_in(folder: Path) -> StudyData:
-    source = resolve_data_source(str(folder))
-    return StudyData(
-        source,
-        read_label_map(source.label_map_path),
-        manifest(resolve_patterns(source.train_patterns)),
-        manifest(resolve_patterns(source.eval_patterns)),
-    )
+    return StudyData.of(resolve_data(DataFlags(str(folder))))
 
 
 def write_manifest_of(data: StudyData, folder: Path) -> None:

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from fake_trials import EFFICIENTDET, fake_trial, request, small_data, small_records
 
-from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.records import manifest, resolve_patterns
-from odapi_repro.datasets.source import resolve_data_source
+from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.errors import StudyMismatch
 from odapi_repro.features.ablate.plan import StudyData, make_plan
 from odapi_repro.files import write_json, write_whole
@@ -63,13 +61,7 @@ def trial_ids(data: StudyData) -> list[str]:
 
 
 def data_in(folder: Path) -> StudyData:
-    source = resolve_data_source(str(folder))
-    return StudyData(
-        source,
-        read_label_map(source.label_map_path),
-        manifest(resolve_patterns(source.train_patterns)),
-        manifest(resolve_patterns(source.eval_patterns)),
-    )
+    return StudyData.of(resolve_data(DataFlags(str(folder))))
 
 
 def test_records_moved_to_another_folder_keep_the_ids(tmp_path: Path) -> None:
@@ -90,18 +82,12 @@ def test_fewer_shards_are_other_trials(tmp_path: Path) -> None:
     for path in (tmp_path / "fewer").glob("train-0000[1-9]*"):
         path.unlink()
     made = tmp_path / "fewer"
-    source = resolve_data_source(
-        "",
-        str(made / "train-00000-of-00004.tfrecord"),
-        str(made / "val-*.tfrecord"),
-        made / "label_map.pbtxt",
+    flags = DataFlags(
+        train_records=str(made / "train-00000-of-00004.tfrecord"),
+        eval_records=str(made / "val-*.tfrecord"),
+        label_map=str(made / "label_map.pbtxt"),
     )
-    fewer = StudyData(
-        source,
-        read_label_map(source.label_map_path),
-        manifest(resolve_patterns(source.train_patterns)),
-        manifest(resolve_patterns(source.eval_patterns)),
-    )
+    fewer = StudyData.of(resolve_data(flags))
     assert not set(trial_ids(fewer)) & set(trial_ids(small_data()))
 
 

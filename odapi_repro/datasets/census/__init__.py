@@ -12,13 +12,6 @@ from odapi_repro.datasets.census.columns import (
     ImageColumns,
     Tally,
 )
-from odapi_repro.datasets.census.inventory import (
-    Inventory,
-    ShardSet,
-    file_inventories,
-    folder_inventories,
-    inventory_of,
-)
 from odapi_repro.datasets.census.split import Census, FileFacts, SplitCensus
 from odapi_repro.datasets.census.survey import take_census
 
@@ -34,12 +27,7 @@ __all__ = [
     "Census",
     "FileFacts",
     "ImageColumns",
-    "Inventory",
-    "ShardSet",
     "SplitCensus",
     "Tally",
-    "file_inventories",
-    "folder_inventories",
-    "inventory_of",
     "take_census",
 ]

@@ -18,8 +18,8 @@ from odapi_repro.datasets.census.columns import (
     Tally,
     images_told,
 )
-from odapi_repro.datasets.census.inventory import Inventory
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.record_files import Inventory
 from odapi_repro.errors import DataError
 
 

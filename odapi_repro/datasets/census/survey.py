@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from odapi_repro.datasets.census.columns import NO_NAME, BoxColumns, Tally, concatenated
-from odapi_repro.datasets.census.inventory import Inventory
 from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion, read_portion
 from odapi_repro.datasets.census.split import FileFacts, SplitCensus
 from odapi_repro.datasets.limits import IMAGE_PIXELS
+from odapi_repro.datasets.record_files import Inventory
 from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.datasets.workers.worker_pool import WorkerPool
 from odapi_repro.errors import DataError

@@ -18,11 +18,13 @@ from odapi_repro.datasets.census.source_annotations import read_source_annotatio
 from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
 from odapi_repro.datasets.limits import IMAGE_PIXELS
-from odapi_repro.diagnosis.checked_data.named_data import SPLIT_WORDS, NamedData
+from odapi_repro.datasets.record_files import SPLIT_WORDS
+from odapi_repro.datasets.source import DataFlags, DataSource, resolve_data
 from odapi_repro.diagnosis.record_rule import RecordSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
 from odapi_repro.page.live_line import LiveLine
+from odapi_repro.pipeline.parse import STDIN, STDIN_NAME
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class CheckedData:
 
 
 def check_data(
-    named: NamedData,
+    flags: DataFlags,
     config: Subject | None,
     *,
     annotations: Mapping[str, str],
@@ -43,17 +45,21 @@ def check_data(
 ) -> CheckedData:
     """Reads everything once.
 
+    Unlike a training, it takes what is there: a split alone, shards without their neighbours.
+
     Args:
-        named: what to read.
+        flags: what to read; where they name nothing, the records of the config.
         config: the pipeline to hold it against.
-        annotations: split -> the COCO json that it was made from, before `named.annotations`.
+        annotations: split -> the COCO json that it was made from; the embedded set has its own.
         workers: processes.
         max_pixels: pixels that an image may have.
 
     Raises:
-        DataError: the label map is no text file, or a json is not COCO's.
+        DataError: nothing of what is named is here, the label map is no text file, or a json is
+            not COCO's.
     """
-    label_map, error = _read_label_map(named.label_map_path)
+    named = _named(flags, config)
+    label_map, error = _read_label_map(named.label_map)
     jsons: dict[str, str | Path] = {**named.annotations, **annotations}
     sources = {split: read_source_annotations(path) for split, path in jsons.items()}
     for split in sources:
@@ -63,28 +69,10 @@ def check_data(
                 expected="records of that split",
                 mend="name them, or leave the annotations out",
             )
-    line = LiveLine()
-    line.count_from_now()
-
-    def progress(split: str, done: int, total: int) -> None:
-        last = line.is_live and done >= total
-        line.update(f"{SPLIT_WORDS[split]}: {done:,} of {total:,}", news=last)
-
-    splits = tuple(
-        take_census(
-            split,
-            inventory,
-            workers=workers,
-            progress=functools.partial(progress, split),
-            say=line.line,
-            max_pixels=max_pixels,
-        )
-        for split, inventory in named.inventories.items()
-    )
-    line.end()
+    splits = _read(named, workers=workers, max_pixels=max_pixels)
     if not any(file.records or file.fault for split in splits for file in split.files):
         _refuse_empty(splits)
-    census = Census(splits, label_map, named.label_map_path, error)
+    census = Census(splits, label_map, named.label_map, error)
     compared: dict[str, SourceComparison] = {}
     for one in splits:
         if one.split in sources:
@@ -108,12 +96,46 @@ def check_data(
         name=named.name,
         splits=tuple(split_facts(split, label_map) for split in splits),
         pipeline=config.text.path if config is not None else "",
-        label_map=str(named.label_map_path or ""),
+        label_map=str(named.label_map or ""),
         compared=tuple(told),
         not_looked_at=(*named.not_looked_at, *_unasked(named, config, compared, label_map)),
     )
     subject = RecordSubject(census, config, compared, manifest_faults=faults or {})
     return CheckedData(subject, facts)
+
+
+def _named(flags: DataFlags, config: Subject | None) -> DataSource:
+    path = "" if config is None else config.text.path
+    typed = f"{STDIN if path == STDIN_NAME else path} " if path else ""
+    return resolve_data(
+        flags,
+        config.pipeline if config is not None else None,
+        is_whole=False,
+        command=f"python -m odapi_repro.data check {typed}",
+    )
+
+
+def _read(named: DataSource, *, workers: int, max_pixels: int) -> tuple[SplitCensus, ...]:
+    line = LiveLine()
+    line.count_from_now()
+
+    def progress(split: str, done: int, total: int) -> None:
+        last = line.is_live and done >= total
+        line.update(f"{SPLIT_WORDS[split]}: {done:,} of {total:,}", news=last)
+
+    splits = tuple(
+        take_census(
+            split,
+            inventory,
+            workers=workers,
+            progress=functools.partial(progress, split),
+            say=line.line,
+            max_pixels=max_pixels,
+        )
+        for split, inventory in named.inventories.items()
+    )
+    line.end()
+    return splits
 
 
 def _of_faults(faults: Mapping[str, str]) -> str:
@@ -147,7 +169,7 @@ def _refuse_empty(splits: Sequence[SplitCensus]) -> None:
 
 
 def _unasked(
-    named: NamedData,
+    named: DataSource,
     config: Subject | None,
     compared: Mapping[str, SourceComparison],
     label_map: LabelMap | None,
@@ -155,7 +177,7 @@ def _unasked(
     told = []
     if config is None:
         told.append("sizes of objects at the network's input, and anchors: no config is named")
-    if named.label_map_path is None:
+    if named.label_map is None:
         told.append("names and ids of classes: no label map is named (--label_map FILE)")
     elif label_map is None:
         told.append("names and ids of classes: the label map cannot be used")

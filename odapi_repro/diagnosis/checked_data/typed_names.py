@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from odapi_repro.datasets.census.record_files import (
+from odapi_repro.datasets.other_formats import of_file
+from odapi_repro.datasets.record_files import (
     is_label_map_name,
     is_record_file,
     matched_files,
 )
-from odapi_repro.datasets.other_formats import of_file
-from odapi_repro.datasets.source import EMBEDDED
+from odapi_repro.datasets.source import EMBEDDED, DataFlags
 from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import ConfigError, UserError
@@ -23,29 +23,15 @@ from odapi_repro.pipeline.parse import STDIN, read_config_argument
 _ANNOTATIONS = (".json", ".xml", ".csv", ".tsv")
 
 
-@dataclass(frozen=True)
-class TypedNames:
-    """Names without a flag, by what they are; an empty text where none is.
-
-    Attributes:
-        configs: of pipelines, or what can be nothing else.
-        folder: of records, or `embedded`.
-        files: of records, each once.
-        label_map: a file.
-    """
-
-    configs: tuple[str, ...]
-    folder: str
-    files: tuple[Path, ...]
-    label_map: str
-
-
-def named_without_flags(positional: Sequence[str], flags: Mapping[str, str]) -> TypedNames:
+def named_without_flags(positional: Sequence[str], flags: DataFlags) -> tuple[list[str], DataFlags]:
     """Tells apart what was named without a flag.
 
     Args:
         positional: as it was typed.
-        flags: `data`, `train_records`, `eval_records` and `label_map`, empty where not given.
+        flags: as they were typed.
+
+    Returns:
+        Configs of pipelines, or what can be nothing else, and the flags with all that is data.
 
     Raises:
         UserError: data or label maps are named twice, or a file is one of annotations.
@@ -65,22 +51,22 @@ def named_without_flags(positional: Sequence[str], flags: Mapping[str, str]) -> 
         files += records
         for one in () if records else (list(map(str, matched)) or [given]):
             (label_maps if is_label_map_name(one) else configs).append(one)
-    _refuse_twice("sets of data", [*folders, flags["data"]], "one folder, or record files")
-    _refuse_twice("label maps", [*label_maps, flags["label_map"]], "one label map")
-    by_flag = [name for name in ("train_records", "eval_records") if flags[name]]
-    if files and by_flag:
+    _refuse_twice("sets of data", [*folders, flags.data], "one folder, or record files")
+    _refuse_twice("label maps", [*label_maps, flags.label_map], "one label map")
+    if files and flags.splits:
         raise UserError(
-            f"record files were named with --{by_flag[0]} and without a flag ({files[0]})",
+            f"record files were named with --{flags.splits[0]}_records and without a flag "
+            f"({files[0]})",
             expected="one of the two; without a flag their names tell training from evaluation",
             mend="name all of them in the same way",
         )
     for one in configs:
         _refuse_annotations(Path(one).expanduser())
-    return TypedNames(
-        tuple(configs),
-        folders[0] if folders else "",
-        tuple(dict.fromkeys(files)),
-        label_maps[0] if label_maps else "",
+    return configs, replace(
+        flags,
+        data="".join(folders) or flags.data,
+        label_map="".join(label_maps) or flags.label_map,
+        files=tuple(dict.fromkeys(files)),
     )
 
 

@@ -20,10 +20,10 @@ from odapi_repro.diagnosis.mending.restore import (
     restore_model,
 )
 from odapi_repro.diagnosis.mending.training import fitting_batch, plan_training
-from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, set_field
+from odapi_repro.pipeline.named_paths import input_patterns
 from odapi_repro.reference import reference_of
 
 # A bound only: a round ends when no finding has a new edit.

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import hashlib
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.label_map import LabelMap, read_label_map
+from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.made_folder import default_cache_root
-from odapi_repro.datasets.records import RecordManifest, manifest, resolve_patterns
+from odapi_repro.datasets.records import RecordManifest, manifest
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
-from odapi_repro.datasets.source import EMBEDDED, resolve_data_source
+from odapi_repro.datasets.source import EMBEDDED, DataFlags, resolve_data
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import ConfigError, DataError, UserError
 from odapi_repro.evaluation.checkpoint import (
@@ -29,11 +26,9 @@ from odapi_repro.evaluation.checkpoint import (
 from odapi_repro.factors import Level, factor_hint, factor_named
 from odapi_repro.features.sanity.sanity_job import SanityJob
 from odapi_repro.features.sanity.trainings import SanityTrainings
-from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline, parse_pipeline
-from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.trials.groundwork import Groundwork, lay_groundwork
-from odapi_repro.trials.study_data import StudyData, unmade_embedded
+from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.study_flags import check_name, conditions_of, study_data_of
 
 SCHEDULE_FACTORS = ("batch_size", "learning_rate", "lr_scaling", "warmup", "sync_replicas")
@@ -74,12 +69,9 @@ def few_images(data: StudyData, *, cache: Path | None = None) -> StudyData:
                 where=str(folder),
             ) from error
         write_records(path, chosen)
-    pattern = glob.escape(str(path))
     source = replace(
-        data.source,
+        data.source.reading({"train": (path,), "eval": (path,)}),
         name=f"{FEW} images of {data.source.name}",
-        train_patterns=(pattern,),
-        eval_patterns=(pattern,),
     )
     found = manifest((path,))
     return replace(data, source=source, train=found, eval=found)
@@ -145,79 +137,6 @@ def _digest(records: Sequence[bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
-@dataclass(frozen=True)
-class ChosenRecords:
-    """The records to look at, in the terms of the flags, and why these.
-
-    Attributes:
-        data: `embedded` or a folder.
-        train_records, eval_records: globs; None with `data` alone.
-        label_map: its path; None for that of `data`.
-        reason: in words, where no flag named the records; else empty.
-        is_config_met: False where the config names no records at all.
-    """
-
-    data: str
-    train_records: Sequence[str] | str | None
-    eval_records: Sequence[str] | str | None
-    label_map: str | None
-    reason: str = ""
-    is_config_met: bool = True
-
-
-def chosen_records(flags: Any, pipeline: Pipeline) -> ChosenRecords:
-    """Gives the records that the flags name, or else those of the config, or else the shapes.
-
-    The config's readers are followed where no data flag was typed and their files are on this
-    machine. `--data embedded` is obeyed where it was typed.
-
-    Raises:
-        UserError: the files of one of the config's readers are here, and those of the other not.
-    """
-    if flags["data"].present or flags.train_records or flags.eval_records:
-        return ChosenRecords(flags.data, flags.train_records, flags.eval_records, flags.label_map)
-    config = Path(pipeline.path).name
-    proto = pipeline.proto
-    readers = [proto.train_input_reader, *proto.eval_input_reader[:1]]
-    train, *evaluation = ([*r.tf_record_input_reader.input_path] for r in readers)
-    both = (train, evaluation[0] if evaluation else [])
-    named = [path for paths in both for path in paths if path and PLACEHOLDER not in path]
-    if not named:
-        reason = (
-            f"the embedded shapes: {config} names no records of its own; --data FOLDER, or "
-            "--train_records, --eval_records and --label_map name yours"
-        )
-        return ChosenRecords(EMBEDDED, None, None, flags.label_map, reason, is_config_met=False)
-    absent = [path for path in named if not _is_here(path)]
-    listed = ", ".join(f"'{path}'" for path in absent)
-    if len(absent) == len(named):
-        reason = (
-            f"the embedded shapes, and not the records of {config}: {listed}, which its readers "
-            "name, cannot be found on this machine; --data FOLDER, or --train_records, "
-            "--eval_records and --label_map name them where they are"
-        )
-        return ChosenRecords(EMBEDDED, None, None, flags.label_map, reason)
-    if absent or len(named) < sum(map(len, both)) or not all(both):
-        raise UserError(
-            "only some of the records that the config's readers name are on this machine: "
-            + (f"no file matches {listed}" if absent else "a reader names none"),
-            expected="files for its train_input_reader and its eval_input_reader, or for neither",
-            mend="correct the config, or name the records: --train_records 'GLOB' --eval_records "
-            "'GLOB' --label_map FILE; --data embedded looks at the embedded shapes",
-            where=pipeline.path,
-        )
-    reason = (
-        f"the records that the readers of {config} name, since no flag names any: "
-        f"{', '.join(both[0])} to train on, {', '.join(both[1])} to evaluate on"
-    )
-    label_map = flags.label_map or readers[0].label_map_path or readers[1].label_map_path
-    return ChosenRecords("", *both, label_map, reason)
-
-
-def _is_here(pattern: str) -> bool:
-    return any(os.path.isfile(name) for name in glob.glob(os.path.expanduser(pattern)))
-
-
 def sanity_data(
     flags: Any, pipeline: Pipeline, at: Mapping[str, str]
 ) -> tuple[StudyData, tuple[str, ...]]:
@@ -226,10 +145,9 @@ def sanity_data(
     Which records they are and why is printed before they are read.
 
     Raises:
-        UserError: as `chosen_records`; records or a label map that are missing or do not fit; and
-            before the embedded set is made, flags that a check of it cannot take.
+        UserError: records or a label map that are missing or do not fit; and before the embedded
+            set is made, flags that a check of it cannot take.
     """
-    chosen = chosen_records(flags, pipeline)
 
     def check(data: StudyData) -> None:
         conditions = conditions_of(flags, pipeline, data, with_checkpoint=False)
@@ -239,12 +157,8 @@ def sanity_data(
         if flags.checkpoint:
             find_checkpoint(flags.checkpoint)
 
-    if chosen.data == EMBEDDED and not chosen.train_records:
-        check(unmade_embedded())
-    if chosen.reason:
-        print(shown(f"data: {chosen.reason}"), file=sys.stderr, flush=True)
-    data = study_data_of(chosen, pipeline)
-    notes = [f"Looked at: {chosen.reason}."] if chosen.reason and chosen.is_config_met else []
+    data = study_data_of(flags, pipeline, check=check, follows_config=True)
+    notes = [f"Looked at: {data.source.reason}."] if data.source.reason else []
     shared = {file.digest for file in data.train.files} & {file.digest for file in data.eval.files}
     if shared:
         notes.append(
@@ -339,19 +253,7 @@ def _reference_data(data: StudyData) -> tuple[StudyData | None, str]:
             "the reference of this scale knows the embedded shapes and none of these classes; "
             "name a --checkpoint that a trial of this scale has trained on records you trust"
         )
-    return embedded_data(), ""
-
-
-def embedded_data() -> StudyData:
-    """Gives the embedded set."""
-
-    source = resolve_data_source(EMBEDDED)
-    return StudyData(
-        source,
-        read_label_map(source.label_map_path),
-        manifest(resolve_patterns(source.train_patterns)),
-        manifest(resolve_patterns(source.eval_patterns)),
-    )
+    return StudyData.of(resolve_data(DataFlags(data=EMBEDDED))), ""
 
 
 def _levels(at: Mapping[str, str], ground: Groundwork) -> Mapping[str, Level]:

@@ -15,7 +15,6 @@ from odapi_repro.datasets.anchor_fit import AnchorFit, InputObjects, fit_anchors
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.object_table import ObjectTable, Survey, survey_records
-from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.errors import ConfigError, DataError, UserError
 from odapi_repro.features.show.class_plots import classes_png
 from odapi_repro.features.show.histograms import histograms_png
@@ -158,7 +157,7 @@ class ShownSplit:
     failure: UserError | None
 
 
-def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSplit:
+def show_split(split: str, files: Sequence[Path], showing: Showing) -> ShownSplit:
     """Shows one split.
 
     What the child process refuses is told in `failure`; everything else is there all the same.
@@ -167,7 +166,6 @@ def show_split(split: str, patterns: Sequence[str], showing: Showing) -> ShownSp
     Raises:
         DataError: records that cannot be read, no image at all, or none that is wanted.
     """
-    files = resolve_patterns(patterns)
     survey = _survey(split, files, showing)
     drawings = record_sheets(split, survey, showing.look)
     notes = [_not_found(survey, showing.source_ids)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odapi_repro.datasets.records import manifest
-from odapi_repro.datasets.source import EMBEDDED
-from odapi_repro.ending import EXIT_DONE, EXIT_FAILED, say
+from odapi_repro.datasets.source import DataFlags
+from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.checkpoint import (
     CheckpointSource,
@@ -19,7 +18,7 @@ from odapi_repro.evaluation.checkpoint import (
     check_source,
     find_checkpoint,
 )
-from odapi_repro.evaluation.data_choice import DataChoice, choose_data
+from odapi_repro.evaluation.eval_data import choose_data
 from odapi_repro.evaluation.inference.model_edits import check_passes
 from odapi_repro.factors import POST_HOC_FACTORS
 from odapi_repro.factors.post_hoc import PostHocSetting
@@ -69,10 +68,11 @@ def run_post_hoc(
     device = _device(flags.device)
     study = flags.name or _default_name(pipeline, sources, names)
     check_name(study)
-    choice = _data_choice(flags)
-    choice.check(needs_images=True)
     data = choose_data(
-        choice, pipeline, with_masks=pipeline.predicts_masks, where=sources[-1].given
+        DataFlags.of(flags),
+        pipeline,
+        with_masks=pipeline.predicts_masks,
+        sample_1_of_n=flags.sample_1_of_n_eval_examples,
     )
     check_classes(pipeline, data.truth)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
@@ -210,18 +210,6 @@ def _pipeline(
             where=sources[-1].given,
         )
     return load_pipeline(own)
-
-
-def _data_choice(flags: Any) -> DataChoice:
-    data = flags.data if flags["data"].present else ""
-    if data == EMBEDDED:
-        say("data: the embedded shapes set (made once, in about half a minute)", file=sys.stderr)
-    return DataChoice(
-        data=data,
-        eval_records=flags.eval_records or "",
-        label_map=flags.label_map or "",
-        sample_1_of_n=flags.sample_1_of_n_eval_examples,
-    )
 
 
 def _device(named: str) -> str:

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.census import ImageColumns, folder_inventories, take_census
+from odapi_repro.datasets.census import ImageColumns, take_census
 from odapi_repro.datasets.census import duplicates as duplicates_module
 from odapi_repro.datasets.census.duplicates import likeness
 from odapi_repro.datasets.census.pictures import look_at_image
+from odapi_repro.datasets.record_files import folder_inventories
 from odapi_repro.datasets.tfrecord import read_records
 
 

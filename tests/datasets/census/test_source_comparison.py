@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odapi_repro.datasets.census import SplitCensus, folder_inventories, take_census
+from odapi_repro.datasets.census import SplitCensus, take_census
 from odapi_repro.datasets.census.manifest_check import Choice
 from odapi_repro.datasets.census.source_annotations import read_source_annotations
 from odapi_repro.datasets.census.source_comparison import SourceComparison, compare_with_source
 from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.record_files import folder_inventories
 from odapi_repro.errors import DataError
 
 

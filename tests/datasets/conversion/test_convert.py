@@ -19,8 +19,9 @@ from odapi_repro.datasets.conversion.convert import Progress, convert
 from odapi_repro.datasets.conversion.manifest import read_manifest
 from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.records import manifest
-from odapi_repro.datasets.source import resolve_data_source
+from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.errors import DataError, UserError
+from odapi_repro.trials.study_data import StudyData
 
 Contents = Callable[[Path], dict[str, bytes]]
 
@@ -62,9 +63,9 @@ def test_images_are_dealt_to_shards_as_the_od_api_deals_them(ten_images: CocoSet
 def test_other_commands_find_what_was_written(ten_images: CocoSet) -> None:
     ten_images.convert()
     ten_images.convert(name="val", shards=1)
-    source = resolve_data_source(str(ten_images.output))
-    assert source.has_masks
-    assert read_label_map(source.label_map_path).items == {1: "person", 18: "dog", 90: "brush"}
+    data = StudyData.of(resolve_data(DataFlags(str(ten_images.output))))
+    assert data.has_masks
+    assert data.label_map.items == {1: "person", 18: "dog", 90: "brush"}
     found = read_manifest(ten_images.output)
     assert found is not None
     assert sorted(found.splits) == ["train", "val"]

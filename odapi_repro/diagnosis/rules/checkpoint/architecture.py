@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import is_placeholder
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, backbone_of, spelt
 from odapi_repro.diagnosis.rules.config.feature_extractor import (
@@ -13,6 +12,7 @@ from odapi_repro.diagnosis.rules.config.feature_extractor import (
     TF2_FEATURE_EXTRACTORS,
 )
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import is_placeholder
 
 _PATH = "train_config.fine_tune_checkpoint"
 

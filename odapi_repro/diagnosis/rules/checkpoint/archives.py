@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from odapi_repro.diagnosis.named_paths import parts_of
+from odapi_repro.pipeline.named_paths import parts_of
 
 Kind = Literal["detection", "classification", "tf1"]
 

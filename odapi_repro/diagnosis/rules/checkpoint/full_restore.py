@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import is_placeholder, parts_of
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import is_placeholder, parts_of
 
 _TYPE = "train_config.fine_tune_checkpoint_type"
 # Every detection model of the zoo was trained on COCO, with its ids up to 90.

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, parts_of
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import folder_of, is_placeholder, parts_of
 
 _PATH, _TYPE = "train_config.fine_tune_checkpoint", "train_config.fine_tune_checkpoint_type"
 _NUMBERED = re.compile(r"^ckpt-(\d+)$")

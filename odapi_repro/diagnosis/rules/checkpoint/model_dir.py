@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, base_name
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import folder_of, is_placeholder
 
 _PATH = "train_config.fine_tune_checkpoint"
 # train_loop saves ckpt-1 before the first step; nobody starts from that.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import is_placeholder, is_upstreams_slip, named_paths
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import is_placeholder, is_upstreams_slip, named_paths
 
 
 class PlaceholderPath(Rule):

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import named_paths
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.config.syntax import places, where
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import named_paths
 
 # What the escapes of a C string stand for, as somebody typed them.
 _TYPED = {"\a": "/a", "\b": "/b", "\f": "/f", "\n": "/n", "\r": "/r", "\t": "/t", "\v": "/v"}

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import input_patterns, is_placeholder
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import input_patterns, is_placeholder
 
 _COCO_IDS = 90
 _COCO = re.compile(r"coco|(?:train|val|test)[_-]?20(?:14|17)", re.IGNORECASE)

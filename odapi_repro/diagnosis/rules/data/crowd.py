@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import input_patterns
 
 
 class CrowdTrainedAsPositive(Rule):

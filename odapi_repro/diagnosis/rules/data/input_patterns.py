@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, unopenable
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.rules.data.record_files import not_records
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import folder_of, is_placeholder, unopenable
 
 
 class InputPatterns(Rule):

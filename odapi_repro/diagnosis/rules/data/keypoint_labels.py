@@ -10,9 +10,9 @@ from typing import Any
 from google.protobuf import text_format
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import folder_of
 
 _PATH = "model.center_net.keypoint_label_map_path"
 _TASK = "model.center_net.keypoint_estimation_task"

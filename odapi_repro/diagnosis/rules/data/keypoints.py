@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import input_patterns
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import input_patterns
 
 # Records of COCO's people may hold keypoints; 90 is the ids of COCO.
 _COCO = re.compile(r"coco|20(14|17)|keypoint|kpts|pose", re.IGNORECASE)

@@ -13,11 +13,11 @@ from google.protobuf import text_format
 
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, unopenable
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import DataError
 from odapi_repro.page.numbers import count_of
+from odapi_repro.pipeline.named_paths import folder_of, is_placeholder, unopenable
 
 _TRAIN, _EVAL = "train_input_reader.label_map_path", "eval_input_reader[0].label_map_path"
 _KEYPOINTS = "model.center_net.keypoint_label_map_path"

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, input_patterns, is_placeholder, parts_of
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import folder_of, input_patterns, is_placeholder, parts_of
 
 _FIELDS = (
     "eval_input_reader[0].tf_record_input_reader.input_path",

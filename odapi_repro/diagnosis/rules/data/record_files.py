@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from odapi_repro.diagnosis.finding import FieldFix, Finding, Severity
-from odapi_repro.diagnosis.named_paths import folder_of, is_placeholder, unopenable
 from odapi_repro.diagnosis.rule import Rule
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline.named_paths import folder_of, is_placeholder, unopenable
 
 _OTHER = re.compile(
     r"\.(?:csv|tsv|jsonl?|xml|ya?ml|txt|pbtxt|config|names|jpe?g|png|bmp|gif|tiff?|parquet|xlsx?"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from odapi_repro.diagnosis.finding import Evidence, Finding, Severity
-from odapi_repro.diagnosis.named_paths import input_patterns, is_placeholder
 from odapi_repro.diagnosis.rule import Rule, published
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import count_shards
+from odapi_repro.pipeline.named_paths import input_patterns, is_placeholder
 from odapi_repro.pipeline.quantities import COCO_TRAIN_IMAGES, COCO_VAL_IMAGES
 
 # Share of train2017 and what it cost, at the keys named below.
