@@ -32,6 +32,8 @@ define_study_flags(
     "that need no training, what to measure on, and with --sanity what to start from: a trial's or "
     "training folder, a ckpt-N prefix or an unpacked zoo archive; to measure on, several separated "
     "by commas, oldest first",
+    unnamed="the embedded shapes; with --sanity or factors that need no training the config's own "
+    "records",
 )
 _cli.list(
     "ablate",

@@ -385,6 +385,11 @@ def test_a_model_without_anchors_says_so(
     assert "nothing is compared with anchors: a center_net has no anchors" in said
 
 
+def test_the_label_map_beside_the_records_is_taken(shapes: EmbeddedDataset, tmp_path: Path) -> None:
+    assert _show(tmp_path, "--train_records", shapes.train_pattern, "--images", "2") == 0
+    assert _json(tmp_path)["label_map"] == shapes.label_map_path.name
+
+
 def test_a_folder_of_one_split_is_shown(shapes: EmbeddedDataset, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()

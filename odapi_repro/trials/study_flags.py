@@ -167,11 +167,11 @@ def study_data_of(
 
     def before_embedded(reason: str) -> None:
         check(unmade_embedded())
-        say(f"data: {reason or MADE_ONCE}", file=sys.stderr)
+        say(shown(f"data: {reason or MADE_ONCE}"), file=sys.stderr)
 
     source = resolve_data(flags, pipeline, embedded_instead=True, before_embedded=before_embedded)
     if source.of_config:
-        say(f"data: {source.reason}", file=sys.stderr)
+        say(shown(f"data: {source.reason}"), file=sys.stderr)
     data = StudyData.of(source)
     for files in dict.fromkeys((data.train_files, data.eval_files)):
         check_records(

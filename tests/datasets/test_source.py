@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import odapi_repro.datasets.source as source_module
 from odapi_repro.datasets.embedded import EmbeddedDataset
 from odapi_repro.datasets.source import DataFlags, DataSource, resolve_data
 from odapi_repro.errors import DataError
+from odapi_repro.pipeline import Pipeline, parse_pipeline
 
 _PETS = Path(__file__).parents[3] / "shared" / "data"
 _LABEL_MAP = "item { id: 1 name: 'a' }"
@@ -194,3 +196,129 @@ def test_ten_real_photographs() -> None:
     truth = coco_ground_truth(files, label_map, with_masks=False)
     assert truth["images"][0]["id"] == "chihuahua_153.jpg"
     assert truth["annotations"][0]["bbox"] == [119.0, 54.0, 109.0, 74.0]
+
+
+def config_of(train: str, evaluation: str, label_map: object = "") -> Pipeline:
+    readers = "".join(
+        f"{name} {{ label_map_path: '{label_map}' "
+        f"tf_record_input_reader {{ input_path: '{path}' }} }}\n"
+        for name, path in (("train_input_reader", train), ("eval_input_reader", evaluation))
+    )
+    return parse_pipeline(f"model {{ ssd {{ num_classes: 6 }} }}\n{readers}", "my.config")
+
+
+def test_a_folder_gives_the_split_that_no_glob_names(folder: Path) -> None:
+    source = resolved(folder, train_records=str(folder / "*val*"))
+    assert names(source, "train") == names(source, "eval")
+    assert source.name == folder.name
+    assert source.folder is None
+
+
+def test_the_label_map_beside_records_is_taken_where_there_is_one_or_all_are_equal(
+    folder: Path,
+) -> None:
+    flags = DataFlags("", str(folder / "*train*"), str(folder / "*val*"))
+    beside = folder / "shapes_label_map.pbtxt"
+    assert resolve_data(flags).label_map == beside
+    shutil.copy(beside, folder / "shapes_label_map_again.pbtxt")
+    assert resolve_data(flags).label_map == beside
+    (folder / "other_label_map.pbtxt").write_text(_LABEL_MAP)
+    with pytest.raises(DataError, match="several label maps are there"):
+        resolve_data(flags)
+    source = resolve_data(flags, is_whole=False)
+    assert source.label_map is None
+    assert "of 2 that differ" in source.not_looked_at[-1]
+
+
+def test_a_label_map_is_the_flags_then_the_folders_then_the_configs(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    apart = tmp_path_factory.mktemp("apart")
+    own, typed = apart / "own.pbtxt", apart / "typed.pbtxt"
+    for path in (own, typed):
+        path.write_text(_LABEL_MAP)
+    config = config_of("", "", own)
+    flags = DataFlags("", str(folder / "*train*"), str(folder / "*val*"))
+    assert resolve_data(flags, config).label_map == own
+    there = dataclasses.replace(flags, data=str(folder))
+    assert resolve_data(there, config).label_map == folder / "shapes_label_map.pbtxt"
+    named = dataclasses.replace(there, label_map=str(typed))
+    assert resolve_data(named, config).label_map == typed
+    (folder / "shapes_label_map.pbtxt").unlink()
+    with pytest.raises(DataError, match=r"found; 'gone\.pbtxt', which the config names, is not on"):
+        resolve_data(flags, config_of("", "", "gone.pbtxt"))
+
+
+def test_folders_named_as_splits_are_a_data_set(folder: Path) -> None:
+    for split, name in (("train", "train"), ("val", "valid")):
+        (folder / name).mkdir()
+        for index, path in enumerate(sorted(folder.glob(f"coco_{split}*"))):
+            path.rename(folder / name / f"fish{index}.tfrecord")
+    source = resolved(folder)
+    assert [len(source.files(one)) for one in ("train", "eval")] == [3, 1]
+
+
+def test_what_names_do_not_tell_is_guessed_only_where_it_is_told(folder: Path) -> None:
+    for path in folder.glob("coco_val*"):
+        path.rename(folder / "coco_test.record")
+    with pytest.raises(DataError, match=r"named val\*(.|\n)*--eval_records '.*coco_test.record'"):
+        resolved(folder)
+    found = resolve_data(DataFlags(str(folder)), is_whole=False)
+    assert names(found, "eval") == ["coco_test.record"]
+    assert "taken in their place: coco_test.record" in found.not_looked_at[0]
+
+
+def test_records_that_are_here_count_though_their_path_looks_like_a_placeholder(
+    folder: Path,
+) -> None:
+    mine = folder / "your_data"
+    mine.mkdir()
+    for path in folder.glob("coco_*"):
+        path.rename(mine / path.name)
+    config = config_of(f"{mine}/*train*", f"{mine}/*val*", folder / "shapes_label_map.pbtxt")
+    for splits in (("train", "eval"), ("eval",)):
+        source = resolve_data(DataFlags(), config, splits=splits)
+        assert source.of_config
+        assert names(source, "eval") == ["coco_val.record-00000-of-00001"]
+        assert source.label_map == folder / "shapes_label_map.pbtxt"
+
+
+def test_of_a_config_what_is_not_here_is_named_by_split_with_what_lies_beside(folder: Path) -> None:
+    config = config_of(f"{folder}/*train*", f"{folder}/coco_vall.record*")
+    with pytest.raises(DataError) as caught:
+        resolve_data(DataFlags(), config)
+    message = str(caught.value)
+    assert "only some of the records that the config names are on this machine" in message
+    assert f"evaluation records: no file matches '{folder}/coco_vall.record*'" in message
+    assert "coco_val.record" in caught.value.expected
+    with pytest.raises(DataError, match=r"PATH_TO_BE_CONFIGURED/val', a placeholder"):
+        resolve_data(DataFlags(), config_of("", "PATH_TO_BE_CONFIGURED/val"))
+    found = resolve_data(DataFlags(), config_of(f"{folder}/*train*", "/no/val"), is_whole=False)
+    assert found.not_looked_at == ("evaluation records: no file matches '/no/val'",)
+    assert set(found.inventories) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "reason"),
+    [
+        ("PATH_TO_BE_CONFIGURED/x", "my.config names no records of its own", ""),
+        ("/no/x", "and not the records of my.config: '/no/x'", "the embedded shapes, and not"),
+    ],
+)
+def test_a_config_without_records_here_can_mean_the_embedded_set(
+    small: EmbeddedDataset, monkeypatch: pytest.MonkeyPatch, path: str, said: str, reason: str
+) -> None:
+    heard: list[str] = []
+
+    def made() -> EmbeddedDataset:
+        assert len(heard) == 1
+        return small
+
+    monkeypatch.setattr(source_module, "embedded_dataset", made)
+    source = resolve_data(
+        DataFlags(), config_of(path, path), embedded_instead=True, before_embedded=heard.append
+    )
+    assert source.name == "embedded"
+    assert said in heard[0]
+    assert bool(source.reason) == bool(reason)
+    assert source.reason.startswith(reason)

@@ -12,6 +12,7 @@ from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataFlags
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.eval_data import choose_data
+from odapi_repro.pipeline import parse_pipeline
 
 
 @pytest.fixture
@@ -38,3 +39,19 @@ def test_what_lacks_is_asked_for_by_the_flags_of_evaluate(only_val: Path) -> Non
         choose_data(DataFlags(data=str(only_val)), None, with_masks=True)
     assert "--eval_records" in str(caught.value)
     assert "--train_records" not in str(caught.value)
+
+
+def test_a_label_map_alone_goes_before_that_of_the_configs_own_records(
+    only_val: Path, tmp_path: Path
+) -> None:
+    reader = f"tf_record_input_reader {{ input_path: '{only_val}/val*' }} sample_1_of_n_examples: 2"
+    config = parse_pipeline(
+        f"model {{ ssd {{ num_classes: 6 }} }} eval_input_reader {{ {reader} }}", "my.config"
+    )
+    moved = tmp_path / "moved.pbtxt"
+    next(only_val.glob("*.pbtxt")).rename(moved)
+    with pytest.raises(DataError, match="no label map is named or found"):
+        choose_data(DataFlags(), config, with_masks=False)
+    flags = DataFlags(label_map=str(moved))
+    assert choose_data(flags, config, with_masks=False).truth.num_images == 2
+    assert choose_data(flags, config, with_masks=False, sample_1_of_n=1).truth.num_images == 3

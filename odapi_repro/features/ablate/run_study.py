@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,6 +131,5 @@ def _request(
 def _default_name(pipeline: Pipeline, request: StudyRequest, data: StudyData) -> str:
     parts = [Path(pipeline.path).stem, "-".join(factor.name for factor in request.factors)]
     if data.source.name != EMBEDDED:
-        name = Path(data.source.name).name.split(".")[0]
-        parts.append(re.sub(r"-\d{5}-of-\d{5}$", "", name))
+        parts.append(Path(data.source.name).name.split(".")[0])
     return "-".join([*parts, request.scale])

@@ -131,7 +131,6 @@ def _check_flags(flags: Any) -> None:
 
 def _default_name(pipeline: Pipeline, data: StudyData, job: SanityJob) -> str:
     name = Path(data.source.name).name.split(".")[0]
-    name = re.sub(r"-\d{5}-of-\d{5}$", "", name)
     at = [f"{factor}_{level.label}" for factor, level in job.trainings.at.items()]
     scale = job.trainings.conditions.scale
     text = "-".join([Path(pipeline.path).stem, "sanity", name, *at, scale])
