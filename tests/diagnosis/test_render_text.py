@@ -25,8 +25,7 @@ def test_the_first_line_is_the_verdict_with_what_costs_and_how_much() -> None:
 def test_a_verdict_names_three_and_counts_the_rest() -> None:
     told = diagnosis(*(finding(found=f"finding {i}") for i in range(5)))
     assert verdict(told) == (
-        "5 problems: finding 0 (critical), finding 1 (critical), finding 2 (critical), "
-        "2 more"
+        "5 problems: finding 0 (critical), finding 1 (critical), finding 2 (critical), 2 more"
     )
 
 
@@ -37,7 +36,10 @@ def test_a_verdict_says_when_something_stops_the_training() -> None:
 
 def test_a_verdict_of_what_stops_it_and_what_costs_says_both() -> None:
     told = diagnosis(finding(severity=Severity.FATAL, found="no model"), finding(found="batch 1"))
-    assert verdict(told) == "2 problems that stop the run or cost AP: no model (fatal), batch 1 (critical)"
+    assert (
+        verdict(told)
+        == "2 problems that stop the run or cost AP: no model (fatal), batch 1 (critical)"
+    )
 
 
 def test_a_verdict_of_a_config_that_is_well_says_so() -> None:
