@@ -18,8 +18,8 @@ UV_COMPILE := $(VENV_LOCK)/bin/uv --quiet --no-config pip compile --universal --
 UNIT := not training and not tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light setup-dev setup-tf215 demo test test-unit test-tf215 fuzz smoke \
-	proof-odapi bench lint lock clean
+.PHONY: help setup setup-light setup-dev setup-tf215 demo test test-unit test-tf215 proof-fuzz \
+	proof-smoke proof-kills proof-damage proof-json proof-odapi bench lint lock clean
 
 help:
 	@echo 'make setup       the environment that trains (TensorFlow 2.20), in $(VENV)'
@@ -28,9 +28,13 @@ help:
 	@echo 'make test        lint, types, unit tests, then the tests that train'
 	@echo 'make test-unit   the tests that need no TensorFlow: a minute or two'
 	@echo 'make test-tf215  the tests that train, on TensorFlow 2.15.1 (needs python3.11)'
-	@echo 'make fuzz        diagnose on 10,000 damaged configs: about ten minutes'
-	@echo 'make smoke       every factor, a few steps each'
-	@echo 'make proof-odapi the own tests and models of the OD API under our patches, both stacks: an hour'
+	@echo 'make proof-NAME  a proof that takes long; its last output is benchmarks/proofs/NAME.txt:'
+	@echo '     fuzz        diagnose on 10,000 damaged configs: about ten minutes'
+	@echo '     smoke       every factor on both pipelines, a few steps each: about 20 minutes'
+	@echo '     kills       real trainings killed at random and resumed: about ten minutes'
+	@echo '     damage      500 damaged folders of runs and results: about 20 minutes'
+	@echo '     json        20,000 mutated COCO json files through four commands: about five minutes'
+	@echo '     odapi       the own tests and models of the OD API, both stacks: an hour'
 	@echo 'make bench       the ratios of benchmarks/, as JSON lines'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make lock        resolve the locks anew from requirements/*.in'
@@ -113,15 +117,28 @@ test: lint test-unit
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "tensorflow and not training" $(ARGS)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m training $(ARGS)
 
-# The fuzz test of `diagnose` at its full length; the unit tests run the first cases of it.
-fuzz: setup-dev
-	ODAPI_REPRO_FUZZ=10000 $(VENV)/bin/python -m pytest tests/diagnosis/test_fuzz.py $(ARGS)
-
 test-tf215: setup-tf215
 	$(VENV_TF215)/bin/python -m pytest -n 2 --dist loadgroup -m "not ($(UNIT))" tests/training $(ARGS)
 
-smoke: setup
-	bash tests/e2e/smoke_all_factors.sh $(ARGS)
+# What takes too long for every change: `proof.py` keeps the last output of each.
+PROOF := $(VENV)/bin/python tests/e2e/proof.py
+
+# The unit tests run the first cases of it.
+proof-fuzz: setup-dev
+	$(PROOF) fuzz -- env ODAPI_REPRO_FUZZ=10000 \
+		$(VENV)/bin/python -m pytest -q tests/diagnosis/test_fuzz.py $(ARGS)
+
+proof-smoke: setup
+	$(PROOF) smoke -- bash tests/e2e/smoke_all_factors.sh $(ARGS)
+
+proof-kills: setup
+	$(PROOF) kills -- $(VENV)/bin/python tests/e2e/kill_and_resume.py $(ARGS)
+
+proof-damage: setup-dev
+	$(PROOF) damage -- $(VENV)/bin/python tests/e2e/corrupt_runs.py 500
+
+proof-json: setup-dev
+	$(PROOF) json -- $(VENV)/bin/python tests/e2e/mutate_json.py 5000
 
 # Whether the patches of training/compat.py suffice: what does not pass is accounted for in
 # docs/compatibility.md, whose tables the last line prints.
