@@ -174,8 +174,15 @@ def resolve_data(
     if not request.flags.data or (request.flags.data == EMBEDDED and is_whole and not lacking):
         missing = tuple(f"{SPLIT_WORDS[one]}: not named" for one in lacking)
         return _source(request, named, told=(*told, *missing))
-    if request.flags.data == EMBEDDED and not named:
-        before_embedded(reason)
+    if request.flags.data == EMBEDDED:
+        if request.flags.label_map and request.is_whole:
+            raise DataError(
+                "--label_map is given with --data embedded",
+                expected="no label map: the embedded data set has its own",
+                mend="leave --label_map out, or name your records",
+            )
+        if not named:
+            before_embedded(reason)
     source = _of_data(request, named, told)
     # Nobody wonders where a config names nothing at all.
     return replace(source, reason=reason if reason and _paths(request) else "")
@@ -209,12 +216,6 @@ def _of_data(
     """
     annotations: dict[str, Path] = {}
     if request.flags.data == EMBEDDED:
-        if request.flags.label_map and request.is_whole:
-            raise DataError(
-                "--label_map is given with --data embedded",
-                expected="no label map: the embedded data set has its own",
-                mend="leave --label_map out, or name your records",
-            )
         made = embedded_dataset()
         folder, name = made.folder, EMBEDDED
         annotations = {"train": made.instances_train, "eval": made.instances_val}

@@ -40,7 +40,7 @@ def with_records(folder: Path, *files: list[bytes]) -> StudyData:
         path = folder / f"train-{number:02}.tfrecord"
         write_records(path, content)
         paths.append(path)
-    source = dataclasses.replace(data.source, train_patterns=tuple(map(str, paths)))
+    source = data.source.reading({"train": paths})
     return dataclasses.replace(data, source=source, train=manifest(paths))
 
 
