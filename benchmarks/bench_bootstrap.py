@@ -23,7 +23,7 @@ from odapi_repro.evaluation.coco_data import (
     detections_of,
     ground_truth_of,
 )
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.detection_matching import match
 from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.evaluation.uncertainty.bootstrap import interval
 

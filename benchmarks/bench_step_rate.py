@@ -18,7 +18,7 @@ from pathlib import Path
 from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.diagnosis.finished_run import iterate_scalars
 from odapi_repro.pipeline import Pipeline, bind_records, load_pipeline, read_recipe, render_recipe
-from odapi_repro.training.job import Job, write_job
+from odapi_repro.training.training_job import Job, write_job
 from odapi_repro.trials.scales import scale_pipeline
 
 REPOSITORY = Path(__file__).resolve().parent.parent

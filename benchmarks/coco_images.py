@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from synthetic_coco import synthetic_coco
 
-from odapi_repro.datasets.textures import background, draw_clutter
+from odapi_repro.datasets.shapes import background, draw_clutter
 
 __all__ = ["polygons_of", "write_coco_images"]
 

@@ -35,10 +35,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth
-from odapi_repro.evaluation.scoring.matching import Matches, match
+from odapi_repro.evaluation.scoring.detection_matching import Matches, match
 from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES
-from odapi_repro.evaluation.uncertainty.bootstrap import intervals_of
-from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
+from odapi_repro.evaluation.uncertainty.bootstrap import Resampled, intervals_of, resample
 from odapi_repro.evaluation.uncertainty.weighted_metrics import weighted_metrics
 
 _SIZE = 640.0

@@ -15,7 +15,7 @@ from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import EnvironmentMissing, UserError
 
 if TYPE_CHECKING:
-    from odapi_repro.datasets.census.augmented import AugmentedBoxes
+    from odapi_repro.datasets.census.record_columns import AugmentedBoxes
     from odapi_repro.diagnosis.checked_data import CheckedData
     from odapi_repro.diagnosis.subject import Subject
 
@@ -131,7 +131,7 @@ def _no_augmentation(checked: CheckedData, config: Subject | None) -> str:
 
 def _augmented(checked: CheckedData, config: Subject) -> AugmentedBoxes:
     from odapi_repro.datasets.census import Tally
-    from odapi_repro.datasets.census.augmented import AugmentedBoxes
+    from odapi_repro.datasets.census.record_columns import AugmentedBoxes
     from odapi_repro.trials.model_inputs import draw_model_inputs
 
     train = checked.subject.census.split("train")

@@ -20,8 +20,8 @@ from odapi_repro.page.live_line import LiveLine
 from odapi_repro.page.numbers import duration
 
 if TYPE_CHECKING:
+    from odapi_repro.datasets.conversion.conversion_request import ConversionRequest
     from odapi_repro.datasets.conversion.convert import Progress
-    from odapi_repro.datasets.conversion.request import ConversionRequest
 
 
 SUMMARY = "COCO json and images to sharded records, a label map and a manifest"
@@ -98,8 +98,8 @@ def _run(positional: list[str], command: str) -> int:
         # It imports while this process does; whether there is one is for the pool to say.
         with contextlib.suppress(OSError):
             start_server("odapi_repro.datasets.conversion.convert")
+    from odapi_repro.datasets.conversion.conversion_page import conversion_text
     from odapi_repro.datasets.conversion.convert import convert
-    from odapi_repro.datasets.conversion.report import conversion_text
 
     started = time.monotonic()
     progress = _ProgressLine()
@@ -151,7 +151,7 @@ def _request() -> ConversionRequest:
                 expected="a json for it",
                 mend="add --val_annotations",
             )
-    from odapi_repro.datasets.conversion.request import ConversionRequest, SplitRequest
+    from odapi_repro.datasets.conversion.conversion_request import ConversionRequest, SplitRequest
 
     splits = [
         SplitRequest(

@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(positional: list[str], command: str) -> int:
     from odapi_repro.datasets.label_map import read_label_map
-    from odapi_repro.features.show.pictures import Look
     from odapi_repro.features.show.show_inputs import image_filter
+    from odapi_repro.features.show.show_page import check_output, show_results
+    from odapi_repro.features.show.show_pictures import Look
     from odapi_repro.features.show.show_report import ShowReport
-    from odapi_repro.features.show.show_results import check_output, show_results
     from odapi_repro.features.show.show_split import Showing, show_split
     from odapi_repro.page.live_line import LiveLine
     from odapi_repro.page.terminal_page import Terminal, print_page

@@ -178,9 +178,9 @@ def _diagnoses(configs: list[str]) -> list[Diagnosis]:
 
 
 def _with_run(history: RunHistory, config: Diagnosis | None) -> Diagnosis:
-    from odapi_repro.diagnosis.rules import run
+    from odapi_repro.diagnosis.rules import run_rules
 
-    return examine_run(history, FLAGS.run, rules=run.RULES, config=config)
+    return examine_run(history, FLAGS.run, rules=run_rules.RULES, config=config)
 
 
 def _with_records(
@@ -194,8 +194,7 @@ def _with_records(
     from odapi_repro.datasets.source import DataFlags
     from odapi_repro.datasets.workers.worker_pool import available_cores
     from odapi_repro.diagnosis.checked_data import check_data
-    from odapi_repro.diagnosis.engine import subject_of
-    from odapi_repro.diagnosis.outcome import examine_records
+    from odapi_repro.diagnosis.outcome import examine_records, subject_of
     from odapi_repro.diagnosis.rules import records
 
     subject = subject_of(text, path, reference=reference, circumstances=circumstances)

@@ -17,8 +17,7 @@ from odapi_repro.ending import EXIT_DONE, EXIT_FAILED
 from odapi_repro.errors import UserError
 from odapi_repro.features.environment_page import environment_page
 from odapi_repro.page.terminal_page import print_page
-from odapi_repro.trials.environment import collect, lacks
-from odapi_repro.trials.tensorflow_probe import probe_tensorflow
+from odapi_repro.trials.environment import collect, lacks, probe_tensorflow
 
 SUMMARY = "what this environment has and lacks, fit to be pasted into a bug report"
 

@@ -15,15 +15,14 @@ from odapi_repro.datasets.source import DataFlags
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.eval_data import EvalData, choose_data, data_of_json
-from odapi_repro.evaluation.subject import Subject, labels
+from odapi_repro.evaluation.evaluation_subject import Subject, labels
 from odapi_repro.foreign_text import shown
 from odapi_repro.page.results_folder import README
 from odapi_repro.page.terminal_page import print_pages, print_text
 from odapi_repro.pipeline import load_pipeline
 
 if TYPE_CHECKING:
-    from odapi_repro.features.evaluate.assemble_evaluation import Found
-    from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
+    from odapi_repro.features.evaluate.evaluation_report import EvaluationReport, Found
     from odapi_repro.pipeline import Pipeline
 
 
@@ -102,7 +101,7 @@ def _run(positional: list[str], command: str) -> int:
     folder = None if FLAGS.no_report else _folder(name, digests)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
     from odapi_repro.evaluation.breakdown import Resampling
-    from odapi_repro.features.evaluate.assemble_evaluation import assemble_evaluation
+    from odapi_repro.features.evaluate.evaluation_report import assemble_evaluation
 
     found = [
         _found(one, pipeline, label, data)
@@ -212,7 +211,7 @@ def _wants_masks(subjects: Sequence[Subject], pipelines: Sequence[Pipeline | Non
 
 
 def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
-    from odapi_repro.features.evaluate.assemble_evaluation import Found
+    from odapi_repro.features.evaluate.evaluation_report import Found
 
     if subject.is_results:
         wants_masks = FLAGS.iou_type != "bbox"
@@ -224,11 +223,13 @@ def _found(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalDa
 def _detected(subject: Subject, pipeline: Pipeline | None, label: str, data: EvalData) -> Found:
     """What a checkpoint finds; read back where it was evaluated before."""
     from odapi_repro.evaluation.checkpoint import built_with, check_classes, check_source
-    from odapi_repro.evaluation.inference.job import Pass
+    from odapi_repro.evaluation.inference.evaluation_job import Pass
     from odapi_repro.evaluation.inference.stage_tensors import has_stages
-    from odapi_repro.features.evaluate.assemble_evaluation import found_by_checkpoint
-    from odapi_repro.trials.evaluations.checkpoint_evaluation import evaluate_checkpoint
-    from odapi_repro.trials.evaluations.evaluation_progress import EvaluationProgress
+    from odapi_repro.features.evaluate.evaluation_report import found_by_checkpoint
+    from odapi_repro.trials.evaluations.checkpoint_evaluation import (
+        EvaluationProgress,
+        evaluate_checkpoint,
+    )
     from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 
     source = subject.checkpoint
@@ -288,7 +289,7 @@ def _folder(name: str, digests: Mapping[str, str]) -> Path:
 
 def _check_writable(name: str) -> None:
     """Refuses a name that cannot be one of a folder, and a results folder that cannot be had."""
-    from odapi_repro.trials.hardware import check_writable
+    from odapi_repro.trials.environment import check_writable
     from odapi_repro.trials.study_flags import check_name
 
     check_name(name, "an evaluation")
@@ -297,7 +298,7 @@ def _check_writable(name: str) -> None:
 
 def _print(report: EvaluationReport, folder: Path | None) -> None:
     if FLAGS.format == "json":
-        from odapi_repro.features.evaluate.evaluation_json import render_json
+        from odapi_repro.features.evaluate.write_evaluation import render_json
 
         print_text(render_json(report, written=None if folder is None else str(folder)))
         return

@@ -6,9 +6,9 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
+from odapi_repro.analysis.trial_table import BOX_METRICS, MASK_METRICS
 from odapi_repro.command import Command
-from odapi_repro.features.explain.design_choice import AUTO, EXPLAINING_DESIGNS
+from odapi_repro.features.explain.explanation import AUTO, EXPLAINING_DESIGNS
 from odapi_repro.features.explain.run_explanation import explain
 from odapi_repro.trials.study_flags import define_study_flags
 

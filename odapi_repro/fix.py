@@ -13,9 +13,8 @@ from odapi_repro.command import Command
 from odapi_repro.diagnosis.config_text import read_config_text
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import GOALS, Constraints, kept_factor, mend_config
-from odapi_repro.diagnosis.mending.cost import cost_of
-from odapi_repro.diagnosis.mending.report import Report, as_json, mended_page
-from odapi_repro.diagnosis.mending.text import mend_text, text_changes
+from odapi_repro.diagnosis.mending.mending_page import Report, as_json, cost_of, mended_page
+from odapi_repro.diagnosis.mending.text_mending import mend_text, text_changes
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.ending import EXIT_DONE, EXIT_FAILED

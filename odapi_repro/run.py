@@ -10,7 +10,7 @@ from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, need_training
 from odapi_repro.factors.axes import DESIGNS
 from odapi_repro.features.ablate.run_study import run_study
-from odapi_repro.features.sanity.run_checks import run_sanity
+from odapi_repro.features.sanity.run_sanity import run_sanity
 from odapi_repro.features.sweep.run_sweep import run_post_hoc
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.trials.study_flags import define_study_flags, levels_held, levels_named

@@ -18,14 +18,18 @@ from odapi_repro.errors import UserError
 from odapi_repro.features.zoo_pages import (
     factor_page,
     factors_page,
+    reference_details,
     reference_page,
+    reference_row,
     references_page,
 )
 from odapi_repro.page.terminal_page import print_pages
 from odapi_repro.reference import REFERENCES, Reference, reference_named
-from odapi_repro.reference.effect_factors import EFFECT_FACTORS, UNKNOWN_EFFECTS
-from odapi_repro.reference.effects import published_effects
-from odapi_repro.reference.listing import reference_details, reference_row
+from odapi_repro.reference.effect_catalogue import (
+    EFFECT_FACTORS,
+    UNKNOWN_EFFECTS,
+    published_effects,
+)
 
 SCHEMA = 1
 SUMMARY = "the reference pipelines, their reported numbers and published effect sizes"

@@ -11,11 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from odapi_repro.analysis.effects import Contrast
-from odapi_repro.analysis.image_effects import ImageEffect
-from odapi_repro.features.ablate.effect_sentences import study_headline
+from odapi_repro.analysis.level_effects import Contrast, ImageEffect
+from odapi_repro.features.ablate.study_page import study_headline
+from odapi_repro.features.explain.report.effect_wording import headline as explanation_headline
 from odapi_repro.features.explain.report.explanation_results import read_report
-from odapi_repro.features.explain.report.wording import headline as explanation_headline
 from odapi_repro.features.sweep.sweep_page import sweep_headline
 from odapi_repro.page.blocks import Headline, Page
 from odapi_repro.page.markdown_page import markdown_page

@@ -17,13 +17,12 @@ import pytest
 from PIL import Image
 
 from odapi_repro import data
-from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.annotations import AnnotatedImage, ModelInput, RefusedInput
 from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
-from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing, UserError
-from odapi_repro.features.show import pictures, show_split
+from odapi_repro.features.show import show_pictures, show_split
 from odapi_repro.pipeline import bind_records, load_pipeline
 
 _PLAIN = {"records_train.png", "histograms_train.png", "classes_train.png"}
@@ -212,7 +211,7 @@ def _fake_inputs(
 def test_sheets_of_model_inputs_have_a_row_a_record_and_count_what_is_left(
     shapes: EmbeddedDataset, effdet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "each_model_input", _fake_inputs)
+    monkeypatch.setattr(show_pictures, "each_model_input", _fake_inputs)
     arguments = [*_of(shapes), "--pipeline", effdet, "--images", "8", "--draws", "2"]
     assert _show(tmp_path, *arguments) == 0
     names = {"model_input_train_1.png", "model_input_train_2.png"}
@@ -238,7 +237,7 @@ def test_evaluation_images_are_not_augmented(
         seen.append((len(pipeline.proto.train_config.data_augmentation_options), draws))
         _fake_inputs(pipeline, *arguments, draws=draws, seed=seed)
 
-    monkeypatch.setattr(pictures, "each_model_input", recorded)
+    monkeypatch.setattr(show_pictures, "each_model_input", recorded)
     assert _show(tmp_path, *_of(shapes), effdet, "--split", "both", "--images", "2") == 0
     assert seen == [(2, 3), (0, 1)]
 
@@ -262,7 +261,7 @@ def test_where_no_inputs_can_be_drawn_all_else_is_written(
     def refuse(*arguments: Any, **more: Any) -> None:
         raise error
 
-    monkeypatch.setattr(pictures, "each_model_input", refuse)
+    monkeypatch.setattr(show_pictures, "each_model_input", refuse)
     assert _show(tmp_path, *_of(shapes), "--pipeline", effdet) == 2
     assert _written(tmp_path) == _PLAIN | _TEXTS
     said = capsys.readouterr()
@@ -413,7 +412,7 @@ def test_on_a_terminal_one_line_tells_what_goes_on(
 
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(pictures, "each_model_input", _fake_inputs)
+    monkeypatch.setattr(show_pictures, "each_model_input", _fake_inputs)
     assert _show(tmp_path, *_of(shapes), "--pipeline", effdet, "--images", "2") == 0
     told = screen.getvalue()
     assert "train: 1 record read" in told
@@ -446,14 +445,14 @@ def test_a_tile_that_cannot_be_drawn_says_so_and_the_others_are_there(
 ) -> None:
     drawn = []
 
-    def render_tile(tile: pictures.Tile, side: int) -> Image.Image:
+    def render_tile(tile: show_pictures.Tile, side: int) -> Image.Image:
         drawn.append(tile)
         if tile.image is not None:
             raise ValueError("too large")
         assert "cannot be drawn: ValueError: too large" in tile.message
         return Image.new("RGB", (side, side))
 
-    monkeypatch.setattr(pictures, "render_tile", render_tile)
+    monkeypatch.setattr(show_pictures, "render_tile", render_tile)
     assert _show(tmp_path, *_of(shapes), "--images", "2") == 0
     assert len(drawn) == 4
     assert "records_train.png" in _written(tmp_path)

@@ -11,8 +11,8 @@ import pytest
 from odapi_repro import doctor
 from odapi_repro.features.environment_page import environment_page
 from odapi_repro.page.terminal_page import terminal_page
-from odapi_repro.trials import environment, tensorflow_probe
-from odapi_repro.trials.tensorflow_probe import Probe
+from odapi_repro.trials import environment
+from odapi_repro.trials.environment import Probe
 
 TESTED_220 = dict.fromkeys(environment.DISTRIBUTIONS, "1.0") | {
     "tensorflow": "2.20.0",
@@ -200,26 +200,26 @@ def test_the_users_home_is_shown_as_a_tilde(monkeypatch, tmp_path):
 
 
 def test_what_the_child_said_before_its_time_was_up_is_kept(monkeypatch):
-    said = f'{tensorflow_probe._PROBE_MARK}{{"devices": []}}\nnoise\n'.encode()
+    said = f'{environment._PROBE_MARK}{{"devices": []}}\nnoise\n'.encode()
 
     def too_slow(*args, **kwargs):
         raise subprocess.TimeoutExpired("python", 5, output=said)
 
-    monkeypatch.setattr(tensorflow_probe.subprocess, "run", too_slow)
-    probe = tensorflow_probe.probe_tensorflow(5)
+    monkeypatch.setattr(environment.subprocess, "run", too_slow)
+    probe = environment.probe_tensorflow(5)
     assert probe.answers == {"devices": []}
     assert probe.error == "no answer after 5 s"
 
 
 def test_a_child_that_dies_gives_its_last_line(monkeypatch):
     died = subprocess.CompletedProcess("python", 1, stdout="", stderr="Traceback\nImportError: x\n")
-    monkeypatch.setattr(tensorflow_probe.subprocess, "run", lambda *args, **kwargs: died)
-    assert tensorflow_probe.probe_tensorflow(5).error == "exit code 1: ImportError: x"
+    monkeypatch.setattr(environment.subprocess, "run", lambda *args, **kwargs: died)
+    assert environment.probe_tensorflow(5).error == "exit code 1: ImportError: x"
 
 
 def test_without_nvidia_smi_there_are_no_gpus(monkeypatch):
     monkeypatch.setenv("PATH", os.devnull)
-    assert tensorflow_probe.nvidia_gpus() == []
+    assert environment.nvidia_gpus() == []
 
 
 def test_an_argument_is_refused(capsys):
@@ -241,7 +241,7 @@ def test_no_tensorflow_is_imported_in_this_process():
 
 @pytest.mark.tensorflow
 def test_a_real_child_reaches_the_od_api_with_the_patches_applied():
-    probe = tensorflow_probe.probe_tensorflow(300)
+    probe = environment.probe_tensorflow(300)
     assert probe.error == ""
     assert probe.answers["object_detection"] == "imports"
     assert any(device["kind"] == "CPU" for device in probe.answers["devices"])

@@ -20,7 +20,7 @@ from small_sets import Json, data_set, random_set, results
 from odapi_repro import evaluate
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.tfrecord import write_records
-from odapi_repro.evaluation.inference.job import PLAIN
+from odapi_repro.evaluation.inference.evaluation_job import PLAIN
 from odapi_repro.reference import reference_named
 from odapi_repro.trials.evaluations import checkpoint_evaluation as evaluations
 from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationRequest, EvaluationResult

@@ -33,18 +33,18 @@ from small_sets import random_set
 from odapi_repro import __main__ as entry
 from odapi_repro import command, data, doctor
 from odapi_repro.datasets import source
-from odapi_repro.datasets.model_input import DrawnInputs, ModelInput
+from odapi_repro.datasets.annotations import DrawnInputs, ModelInput
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.inference.job import PLAIN
-from odapi_repro.features.show import pictures
+from odapi_repro.evaluation.inference.evaluation_job import PLAIN
+from odapi_repro.features.show import show_pictures
 from odapi_repro.page import results_folder
 from odapi_repro.pipeline import bind_records, load_pipeline
 from odapi_repro.reference import reference_named
 from odapi_repro.trials import environment, model_inputs, session
+from odapi_repro.trials.environment import Probe
 from odapi_repro.trials.evaluations import checkpoint_evaluation
 from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationRequest, EvaluationResult
-from odapi_repro.trials.executors.local import LocalExecutor
-from odapi_repro.trials.tensorflow_probe import Probe
+from odapi_repro.trials.executors.local_executor import LocalExecutor
 
 SUPPORT = Path(__file__).parent / "support"
 FLAGS_OF_COMMANDS = SUPPORT / "flags_of_commands.txt"
@@ -460,7 +460,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
         doctor, "collect", functools.partial(environment.collect, version_of=lambda name: "1.0")
     )
     monkeypatch.setattr(model_inputs, "draw_model_inputs", draw)
-    monkeypatch.setattr(pictures, "each_model_input", each)
+    monkeypatch.setattr(show_pictures, "each_model_input", each)
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: found("json" if name == "tensorflow" else name)
     )

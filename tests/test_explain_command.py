@@ -15,7 +15,7 @@ from issue_10530 import REFERENCE, edited, issue_10530
 
 from odapi_repro import explain
 from odapi_repro.trials import session
-from odapi_repro.trials.executors.local import LocalExecutor
+from odapi_repro.trials.executors.local_executor import LocalExecutor
 
 Command = Callable[..., int]
 

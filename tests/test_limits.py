@@ -26,8 +26,7 @@ from odapi_repro.datasets.tfrecord import masked_crc32c, read_records, write_rec
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import read_ground_truth
 from odapi_repro.evaluation.coco_data.json_file import read_json
-from odapi_repro.features.evaluate.pictures import render_page
-from odapi_repro.features.evaluate.shown_images import DrawnObject, Page, Tile
+from odapi_repro.features.evaluate.evaluation_pictures import DrawnObject, Page, Tile, render_page
 
 LABEL_MAP = "item { id: 1 name: 'person' }\n"
 

@@ -21,8 +21,8 @@ from fake_trials import (
 from odapi_repro import explain, run
 from odapi_repro.features.ablate import run_study
 from odapi_repro.trials import session, study_flags
-from odapi_repro.trials.cost import CostEstimate, long_on_cpu, long_on_few_images
-from odapi_repro.trials.executors.local import LocalExecutor
+from odapi_repro.trials.executors.local_executor import LocalExecutor
+from odapi_repro.trials.trial_cost import CostEstimate, long_on_cpu, long_on_few_images
 
 Command = Callable[..., int]
 UNKNOWN = CostEstimate(None, "nothing has run")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from odapi_repro.diagnosis.rules.config.feature_extractor import TF2_FEATURE_EXTRACTORS
+from odapi_repro.diagnosis.rules.config.required_parts import TF2_FEATURE_EXTRACTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 

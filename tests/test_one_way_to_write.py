@@ -30,9 +30,9 @@ EXCEPTIONS = {
     "signals.py": "opens /dev/null",
     "datasets/made_folder.py": "renames a folder of whole files",
     "evaluation/inference/passes.py": "renames a folder of whole files",
-    "trials/attempts.py": "moves what an earlier attempt has left",
-    "trials/evaluations/evaluation_store.py": "puts a folder of its own in place whole",
-    "trials/evaluations/checkpoint_evaluation.py": "keeps the log of a failure",
+    "trials/trial_store.py": "moves what an earlier attempt has left",
+    "trials/evaluations/checkpoint_evaluation.py": "puts a folder of its own in place whole, and "
+    "keeps the log of a failure",
 }
 
 

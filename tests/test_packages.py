@@ -14,10 +14,9 @@ import pytest
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.packages import import_problem, other_object_detection
 from odapi_repro.trials import environment
-from odapi_repro.trials.child import python_environment, run_child
-from odapi_repro.trials.environment import collect, lacks
-from odapi_repro.trials.executors.local import check_worker_environment
-from odapi_repro.trials.tensorflow_probe import Probe
+from odapi_repro.trials.child_process import python_environment, run_child
+from odapi_repro.trials.environment import Probe, collect, lacks
+from odapi_repro.trials.executors.local_executor import check_worker_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = str(REPOSITORY / "pipelines" / "effdet_d0.config")

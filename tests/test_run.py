@@ -20,7 +20,7 @@ from odapi_repro.datasets.example import make_example
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.trials import session
-from odapi_repro.trials.executors.local import LocalExecutor
+from odapi_repro.trials.executors.local_executor import LocalExecutor
 
 Command = Callable[..., int]
 Usage = namedtuple("Usage", "total used free")
@@ -170,7 +170,7 @@ def test_without_space_on_the_disk_nothing_is_begun(refused, monkeypatch) -> Non
 def test_without_tensorflow_nothing_is_begun_and_the_lock_file_is_named(
     refused, monkeypatch
 ) -> None:
-    from odapi_repro.trials.executors.local import check_worker_environment
+    from odapi_repro.trials.executors.local_executor import check_worker_environment
 
     found = importlib.util.find_spec
     monkeypatch.setattr(session, "check_worker_environment", check_worker_environment)

@@ -19,7 +19,7 @@ from odapi_repro.datasets.label_map import LabelMap, write_label_map
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.features.sanity import sanity_checks, sanity_inputs
-from odapi_repro.features.sanity.outcome import Change, Outcome, Point, Run, Score
+from odapi_repro.features.sanity.sanity_verdict import Change, Outcome, Point, Run, Score
 from odapi_repro.pipeline import bind_records, load_pipeline
 from odapi_repro.trials.scales import scale_pipeline
 from odapi_repro.trials.trial import Trial

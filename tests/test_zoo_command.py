@@ -15,7 +15,7 @@ import pytest
 from odapi_repro import zoo
 from odapi_repro.pipeline import parse_pipeline
 from odapi_repro.reference import REFERENCES
-from odapi_repro.reference.effect_factors import UNKNOWN_EFFECTS
+from odapi_repro.reference.effect_catalogue import UNKNOWN_EFFECTS
 
 
 @pytest.fixture

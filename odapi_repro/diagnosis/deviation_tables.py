@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from odapi_repro.diagnosis.deviations import Deviation, FieldDifference
-from odapi_repro.diagnosis.render.as_json import as_json_value
-from odapi_repro.diagnosis.render.wording import quantity_label, value_text
+from odapi_repro.diagnosis.render.diagnosis_json import as_json_value
+from odapi_repro.diagnosis.render.diagnosis_wording import quantity_label, value_text
 from odapi_repro.page.blocks import BREAK, Block, Table, code
 from odapi_repro.page.numbers import count_of
 

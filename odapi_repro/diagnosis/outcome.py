@@ -3,23 +3,182 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from odapi_repro.diagnosis.engine import diagnose, rank, subject_of
+from odapi_repro.diagnosis.config_text import ParseProblem, read_config_text
 from odapi_repro.diagnosis.finding import Finding, Severity
-from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.run_rule import RunRule, RunSubject
+from odapi_repro.diagnosis.rule import Rule, RunRule, RunSubject
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Circumstances, quantity_definitions
-from odapi_repro.pipeline.text_tree import Places
-from odapi_repro.reference import Reference
+from odapi_repro.pipeline.text_tree import Places, TextWalk
+from odapi_repro.reference import Reference, reference_for
 
 if TYPE_CHECKING:
-    from odapi_repro.datasets.census.facts import DataFacts
+    from odapi_repro.datasets.census.split_census import DataFacts
     from odapi_repro.diagnosis.finished_run import RunHistory
     from odapi_repro.diagnosis.record_rule import RecordRule, RecordSubject
+
+
+# --- Makes a subject of a config, runs the rules over it and ranks what they find ---
+
+
+_UNREADABLE = frozenset({"syntax_error", "unknown_proto_field", "not_utf8", "windows_path_escape"})
+
+
+def subject_of(
+    text: str,
+    path: str,
+    *,
+    reference: Reference | None = None,
+    circumstances: Circumstances | None = None,
+) -> Subject:
+    """Gives the subject that a config's text makes.
+
+    Where no reference is given it is the one that a comment of the text names, else the nearest.
+
+    Never raises for a text: what does not parse becomes problems that a rule reports.
+    """
+    config, pipeline = read_config_text(text, path)
+    why = ""
+    if reference is None:
+        reference, why = reference_for(text, pipeline)
+    return Subject(config, pipeline, reference, circumstances or Circumstances(), why)
+
+
+def diagnose(subject: Subject, rules: Iterable[Rule]) -> list[Finding]:
+    """Gives the findings of all rules, ranked.
+
+    Rules that need a pipeline run on what could be parsed, unless nothing could: a config
+    without a model has no quantities worth a rule.
+    """
+    runnable = bool(subject.pipeline.meta_architecture)
+    found = [
+        finding
+        for rule in rules
+        if runnable or not rule.needs_pipeline
+        for finding in rule.check(subject)
+    ]
+    return rank(found)
+
+
+def rank(findings: Iterable[Finding]) -> list[Finding]:
+    """Gives findings by severity, then by the AP they may cost, then by code.
+
+    What keeps the text from being read comes first: no other finding was ever met by a run.
+    """
+    return sorted(
+        findings,
+        key=lambda one: (
+            one.severity, one.cause not in _UNREADABLE, -one.loss_ap, one.code, one.fields
+        ),
+    )  # fmt: skip
+
+
+# --- What a diagnosis says of a text that could be read in part only ---
+
+
+# A Windows path and letters that are not UTF-8 are read as they were meant: nothing is lost.
+_LOSES_TEXT = frozenset({"syntax", "encoding", "unknown_field"})
+_PARSE_ERRORS = frozenset({"syntax_error", "unknown_proto_field"})
+_ABOUT_THE_TEXT = _PARSE_ERRORS | {"field_given_twice", "not_utf8", "windows_path_escape"}
+# What costs AP is weighed by the steps and the images seen; what stops the OD API is not.
+_LENGTH_OF_THE_RUN = frozenset({"train_config.num_steps", "train_config.batch_size"})
+_NEVER_CLOSED = re.compile(r"'.*' is never closed")
+_INDEX = re.compile(r"\[[^\]]*\]")
+
+
+def without_consequences(findings: Sequence[Finding], subject: Subject) -> list[Finding]:
+    """Leaves out what may only be found because the rest of the text could not be read.
+
+    A finding stays where every field that shows it was read, and lies in no message of which a
+    part was not. The parse error, which stands first, tells how many were left out.
+    """
+    losses = [one for one in subject.text.problems if one.kind in _LOSES_TEXT]
+    if not losses or not any(one.cause in _PARSE_ERRORS for one in findings):
+        return list(findings)  # nothing is left out but beside what it comes of
+    read = _ReadPart(subject, losses)
+    length_known = not read.lossy & _LENGTH_OF_THE_RUN
+    kept = [
+        one
+        for one in findings
+        if one.cause in _ABOUT_THE_TEXT
+        or (all(map(read.holds, one.fields)) and (length_known or one.severity is Severity.FATAL))
+    ]
+    left_out = len(findings) - len(kept)
+    if not left_out:
+        return kept
+    told = "1 finding that may only come of it is" if left_out == 1 else (
+        f"{left_out} findings that may only come of it are"
+    )  # fmt: skip
+    first = next(number for number, one in enumerate(kept) if one.cause in _PARSE_ERRORS)
+    kept[first] = replace(
+        kept[first], why=f"{kept[first].why} {told} left out until the text parses."
+    )
+    return kept
+
+
+class _ReadPart:
+    """What was read; paths are without indices.
+
+    Attributes:
+        paths: of all fields that were read, and of the messages around them.
+        repeated: those of fields that may stand several times.
+        lossy: messages of which something could not be read, and fields whose value may go on in
+            what could not: `0,01` is read as 0.
+        unclosed: messages that the end of the text cuts short.
+    """
+
+    def __init__(self, subject: Subject, losses: Sequence[ParseProblem]) -> None:
+        self.paths: set[str] = set()
+        self.repeated: set[str] = set()
+        self.lossy: set[str] = set()
+        self.unclosed: set[str] = set()
+        for path, value in subject.fields.items():
+            ends = _ends(path)
+            if value == "{}" and len(ends) == 1:
+                continue  # of a block of the config itself nothing was read
+            self.paths.update(map(_bare, ends))
+            self.repeated.update(_bare(end) for end in ends if end.endswith("]"))
+        lines = subject.text.mended.split("\n")
+        walk = TextWalk(subject.text.mended)
+        for one in losses:
+            begin = sum(map(len, lines[: one.line - 1])) + one.line - 1
+            walk.to(begin + min(one.column - 1, len(lines[one.line - 1])))
+            field = walk.statement
+            if one.kind == "syntax" and field is not None and field.start >= begin:
+                self.lossy.add(".".join([*walk.names, field.name]))
+            names = walk.names
+            if _NEVER_CLOSED.fullmatch(one.message):
+                names.append(one.message.split("'")[1])
+                self.unclosed.update(_ends(".".join(names)))
+            self.lossy.update(_ends(".".join(names)))
+
+    def holds(self, path: str) -> bool:
+        """Whether a field was read, and all that may belong to it."""
+        path = _bare(path)
+        owner = path.rpartition(".")[0]
+        return (
+            path in self.paths
+            and path not in self.lossy
+            and not (path in self.repeated and owner in self.lossy)
+            and owner not in self.unclosed
+        )
+
+
+def _bare(path: str) -> str:
+    return _INDEX.sub("", path)
+
+
+def _ends(path: str) -> list[str]:
+    """Gives a path and the paths of all messages around it."""
+    steps = path.split(".") if path else []
+    return [".".join(steps[:end]) for end in range(1, len(steps) + 1)]
+
+
+# --- A whole diagnosis: what was looked at, what it amounts to, and the ranked findings ---
 
 
 # What a config lets expect and a run that took steps has settled: whether it would start with this
@@ -128,8 +287,6 @@ def examine(
     subject = subject_of(text, path, reference=reference, circumstances=circumstances)
     findings = diagnose(subject, rules)
     if subject.text.problems:
-        from odapi_repro.diagnosis.unread_rest import without_consequences  # of few configs
-
         findings = without_consequences(findings, subject)
     return Diagnosis(path, _placed(findings, text, path), subject, subject.reference_why)
 

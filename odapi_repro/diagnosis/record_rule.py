@@ -16,7 +16,7 @@ from odapi_repro.diagnosis.rule import RuleBase
 from odapi_repro.diagnosis.subject import Subject
 
 if TYPE_CHECKING:
-    from odapi_repro.datasets.census.augmented import AugmentedBoxes
+    from odapi_repro.datasets.census.record_columns import AugmentedBoxes
     from odapi_repro.datasets.census.source_comparison import SourceComparison
 
 

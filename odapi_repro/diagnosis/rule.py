@@ -5,11 +5,18 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
 from odapi_repro.diagnosis.subject import Subject
-from odapi_repro.reference.effects import PublishedEffect, effect
+from odapi_repro.reference.effect_catalogue import PublishedEffect, effect
+
+if TYPE_CHECKING:
+    from odapi_repro.diagnosis.finished_run import RunHistory
+
+
+# --- The base of every rule, and how a rule reports ---
 
 
 def published(*keys: str) -> tuple[Evidence, ...]:
@@ -106,3 +113,43 @@ class Rule(RuleBase):
     @abstractmethod
     def check(self, subject: Subject) -> Iterator[Finding]:
         """Yields what it finds; nothing for a pipeline that is well."""
+
+
+# --- The base of the rules about finished runs, and what they look at ---
+
+
+@dataclass(frozen=True)
+class RunSubject:
+    """A training folder under diagnosis.
+
+    Attributes:
+        history: what its files say.
+        config: what it was trained with; None where nobody knows.
+    """
+
+    history: RunHistory
+    config: Subject | None
+
+    @property
+    def num_steps(self) -> int | None:
+        """Steps that the run was to take; None where no config says."""
+        if self.config is None or not self.config.pipeline.meta_architecture:
+            return None
+        return self.config.quantities.num_steps
+
+    @property
+    def evaluates_coco(self) -> bool:
+        """Whether the evaluation's file names are those of COCO's val2017, or shards of it."""
+        if self.config is None or not self.config.pipeline.proto.eval_input_reader:
+            return False
+        reader = self.config.pipeline.proto.eval_input_reader[0]
+        patterns = list(reader.tf_record_input_reader.input_path)
+        return bool(patterns) and all("val2017" in p or "coco_val" in p for p in patterns)
+
+
+class RunRule(RuleBase):
+    """One rule about a run, or a tight family of rules that share their reasoning."""
+
+    @abstractmethod
+    def check(self, subject: RunSubject) -> Iterator[Finding]:
+        """Yields what it finds; nothing for a run that went well."""

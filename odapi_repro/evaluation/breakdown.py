@@ -10,14 +10,14 @@ from odapi_repro.evaluation.coco_data import Detections, GroundTruth, compressed
 from odapi_repro.evaluation.error_analysis.curves import (
     BestF1,
     PrecisionRecall,
+    RecallTable,
     best_f1,
     precision_recall,
+    recall_table,
 )
 from odapi_repro.evaluation.error_analysis.error_types import ErrorTypes, error_types
-from odapi_repro.evaluation.error_analysis.outcomes import Outcomes, outcomes_at, overlaps_of
-from odapi_repro.evaluation.error_analysis.recall import RecallTable, recall_table
-from odapi_repro.evaluation.scoring.iou_types import IouType
-from odapi_repro.evaluation.scoring.matching import Matches, match
+from odapi_repro.evaluation.error_analysis.match_outcomes import Outcomes, outcomes_at, overlaps_of
+from odapi_repro.evaluation.scoring.detection_matching import IouType, Matches, match
 from odapi_repro.evaluation.scoring.metrics import Scores, score
 from odapi_repro.evaluation.uncertainty.bootstrap import Interval, Intervals, difference, interval
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.ground_truth import coco_ground_truth
 from odapi_repro.datasets.label_map import LabelMap, read_label_map
 from odapi_repro.datasets.limits import IMAGE_PIXELS, JSON_BYTES, TooLarge
+from odapi_repro.datasets.record_ground_truth import coco_ground_truth
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
 from odapi_repro.datasets.source import EMBEDDED, MADE_ONCE, DataFlags, resolve_data
 from odapi_repro.datasets.tfrecord import read_records

@@ -19,9 +19,9 @@ from odapi_repro.page.blocks import (
 )
 from odapi_repro.page.numbers import duration
 from odapi_repro.reference import ReportedMetric
-from odapi_repro.trials.cost import CostEstimate
-from odapi_repro.trials.proxies import ScaleNote
-from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.groundwork import StudyData
+from odapi_repro.trials.scales import ScaleNote
+from odapi_repro.trials.trial_cost import CostEstimate
 
 _SCALES: Final = {
     "full": "full: the pipeline as it is",

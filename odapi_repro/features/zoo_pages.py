@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 from odapi_repro.page.blocks import (
     BREAK,
@@ -19,10 +20,61 @@ from odapi_repro.page.blocks import (
     marked,
 )
 from odapi_repro.page.numbers import number
-from odapi_repro.reference.effect_factors import EFFECT_FACTORS, UNKNOWN_EFFECTS
-from odapi_repro.reference.effects import CHECKED_ON, Check, PublishedEffect, published_effects
+from odapi_repro.reference.effect_catalogue import (
+    CHECKED_ON,
+    EFFECT_FACTORS,
+    UNKNOWN_EFFECTS,
+    Check,
+    PublishedEffect,
+    published_effects,
+)
 from odapi_repro.reference.entry import Reference
-from odapi_repro.reference.listing import reference_details, reference_row
+
+# --- References as rows, for the `zoo` command ---
+
+
+def reference_row(reference: Reference) -> dict[str, Any]:
+    """Gives what the list says of a reference; None where nothing was reported."""
+    return {
+        "name": reference.name,
+        "input": "x".join(map(str, reference.image_size)),
+        "AP": reference.reported_value("AP"),
+        "mask_AP": reference.reported_value("mask_AP"),
+        "keypoint_AP": reference.reported_value("keypoint_AP"),
+        "batch": reference.global_batch_size,
+        "images_seen": reference.images_seen,
+        "hardware": f"{reference.num_replicas} {reference.source.accelerator}s",
+        "disputed": bool(reference.disputes),
+        "family": reference.family,
+        "recipe": reference.recipe,
+    }
+
+
+def reference_details(reference: Reference) -> dict[str, Any]:
+    """Gives everything the catalogue has of one reference, its quantities included."""
+    from odapi_repro.pipeline import Circumstances, derive_quantities, quantity_definitions
+
+    circumstances = Circumstances(num_replicas=reference.num_replicas, look_at_disk=False)
+    quantities = derive_quantities(reference.pipeline(), circumstances).as_dict()
+    units = quantity_definitions()
+    return {
+        **reference_row(reference),
+        "config": reference.config,
+        "zoo_model": reference.zoo_model,
+        "meta_architecture": reference.meta_architecture,
+        "feature_extractor": reference.feature_extractor,
+        "archive": reference.archive,
+        "reported": [asdict(metric) for metric in reference.reported],
+        "disputes": [asdict(dispute) for dispute in reference.disputes],
+        "unexpressed": [asdict(aspect) for aspect in reference.unexpressed],
+        "quantities": {
+            name: {"value": value, "unit": units[name][0]} for name, value in quantities.items()
+        },
+    }
+
+
+# --- The pages of `zoo`: the references, one of them whole, published effects by factor ---
+
 
 # Of one reference, in the order printed; `reference_details` has all.
 _QUANTITIES: Final = (
@@ -74,7 +126,7 @@ def _row(reference: Reference) -> tuple[str, ...]:
 def reference_page(reference: Reference) -> Page:
     """Gives one reference whole: numbers with sources, disputes, recipe in quantities."""
     # Imports the OD API's protos, which the list does without.
-    from odapi_repro.diagnosis.render.wording import quantity_label, value_text
+    from odapi_repro.diagnosis.render.diagnosis_wording import quantity_label, value_text
 
     details = reference_details(reference)
     shipped = reference.source.shipped_as

@@ -1,6 +1,5 @@
 """One way to write a file, whole or not at all, and one strict reader of our own JSON."""
 
-from odapi_repro.files.locks import Busy, is_held, locked
 from odapi_repro.files.own_json import (
     damaged,
     digest_of,
@@ -14,8 +13,11 @@ from odapi_repro.files.own_json import (
 )
 from odapi_repro.files.writing import (
     NO_SPACE,
+    Busy,
     append_to,
     cannot_write,
+    is_held,
+    locked,
     put_in_place,
     remove_leftovers,
     replacing,

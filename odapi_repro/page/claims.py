@@ -18,8 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
-from odapi_repro.analysis.effect import Effect, Verdict
-from odapi_repro.analysis.multiplicity import joint_interval
+from odapi_repro.analysis.effect import Effect, Verdict, joint_interval
 from odapi_repro.page.numbers import signed, size_of
 
 _EffectT = TypeVar("_EffectT", bound=Effect)

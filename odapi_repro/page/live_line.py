@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, TextIO
 
 from odapi_repro.foreign_text import shown
-from odapi_repro.page.screen_text import columns, cut
+from odapi_repro.page.terminal_page import columns, cut
 
 _REFRESH_SECONDS: Final = 0.2
 _DEFAULT_WIDTH: Final = 80

@@ -17,8 +17,7 @@ from google.protobuf.message import Message
 from object_detection.protos import pipeline_pb2
 
 from odapi_repro.pipeline.fields import is_map
-from odapi_repro.pipeline.text_repeats import leave_once
-from odapi_repro.pipeline.text_splices import Splices
+from odapi_repro.pipeline.text_splices import Splices, leave_once
 from odapi_repro.pipeline.text_tree import (
     Body,
     FieldNode,

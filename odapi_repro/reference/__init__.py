@@ -1,9 +1,14 @@
 """The catalogue: reference pipelines, what was reported for them, and published effect sizes."""
 
-from odapi_repro.reference.catalogue import REFERENCES, reference_named
+from odapi_repro.reference.catalogue import (
+    REFERENCES,
+    nearest_reference,
+    reference_for,
+    reference_named,
+    reference_of,
+    with_reference_named,
+)
 from odapi_repro.reference.entry import Dispute, Reference, ReportedMetric, Unexpressed
-from odapi_repro.reference.matching import nearest_reference, reference_of
-from odapi_repro.reference.named import reference_for, with_reference_named
 
 __all__ = [
     "REFERENCES",

@@ -1,11 +1,14 @@
-"""What this environment has, and what training needs and lacks of it."""
+"""What this machine and its environment have, and what training needs and lacks of it."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +16,188 @@ from pathlib import Path
 from typing import Any
 
 import odapi_repro
+from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.packages import installed_version, other_object_detection
-from odapi_repro.trials.tensorflow_probe import Probe, cpu_count, memory_bytes, nvidia_gpus
+from odapi_repro.trials.child_process import python_environment
+
+# --- What this machine has, found without TensorFlow ---
+
+
+MIN_FREE_BYTES = 1_000_000_000
+
+
+def count_gpus() -> int:
+    """Gives the number of NVIDIA GPUs that `CUDA_VISIBLE_DEVICES` leaves visible."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return 0
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    present = sum(line.startswith("GPU ") for line in listed.splitlines())
+    return present if visible is None else min(present, len(visible.split(",")))
+
+
+def check_disk_space(folder: Path, *, needed_bytes: int = MIN_FREE_BYTES) -> None:
+    """Raises `EnvironmentMissing` when the disk of `folder` has less than `needed_bytes` free.
+
+    A folder that does not exist yet stands for its nearest ancestor that does.
+    """
+    existing = _nearest_existing(folder)
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise EnvironmentMissing(
+            f"{free / 1e9:.2f} GB are free on the disk",
+            expected=f"at least {needed_bytes / 1e9:.1f} GB for checkpoints, events and detections",
+            mend="free some space, or put --runs_dir on another disk",
+            where=str(folder),
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `UserError` when `folder` is, or would have to be made below, something else."""
+    existing = _nearest_existing(folder)
+    if not existing.is_dir():
+        raise UserError(
+            "this is not a folder",
+            expected="a folder to write to, or a name for a new one",
+            mend="choose another --runs_dir or --results_dir",
+            where=str(existing),
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            "this folder cannot be written to",
+            expected="a folder with write permission",
+            mend="choose another --runs_dir or --results_dir",
+            where=str(existing),
+        )
+
+
+def _nearest_existing(folder: Path) -> Path:
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return existing
+
+
+# --- What TensorFlow, the driver and the machine offer, asked without importing TensorFlow here ---
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a child process that imports TensorFlow answered.
+
+    Attributes:
+        answers: what the child got to, by name; empty when it did not get to anything.
+        error: why it stopped early, empty when it did not.
+    """
+
+    answers: Mapping[str, Any]
+    error: str = ""
+
+
+_PROBE_MARK = "odapi-doctor:"
+_PROBE = f"""
+import json
+def say(**answers):
+    print("{_PROBE_MARK}" + json.dumps(answers), flush=True)
+try:
+    from odapi_repro.training import compat
+except ImportError as error:
+    compat = None
+    say(compat_error=str(error))
+if compat:
+    compat.set_environment()
+import tensorflow as tf
+build = tf.sysconfig.get_build_info()
+devices = []
+for device in tf.config.list_physical_devices():
+    details = tf.config.experimental.get_device_details(device)
+    devices.append(dict(name=device.name, kind=device.device_type,
+                        model=str(details.get("device_name", ""))))
+say(tensorflow=tf.__version__, devices=devices, cuda=build.get("cuda_version", ""),
+    cudnn=build.get("cudnn_version", ""))
+if compat:
+    say(patches=[
+        dict(name=patch.name, reason=patch.reason,
+             applies=bool(compat.applicable(patch) and patch.needed()))
+        for patch in compat.PATCHES
+    ])
+    compat.apply_patches()
+from object_detection import model_lib_v2
+say(object_detection="imports")
+"""
+
+
+def probe_tensorflow(timeout_seconds: float) -> Probe:
+    """Imports TensorFlow and the OD API's training module in a child and gives what it said."""
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", _PROBE],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+            check=False,
+            env=python_environment(),
+        )
+    except subprocess.TimeoutExpired as expired:
+        # Bytes even with text=True, where the system's own way of waiting gives bytes.
+        output: object = expired.stdout
+        text = output.decode(errors="replace") if isinstance(output, bytes) else str(output or "")
+        return Probe(_answers(text), f"no answer after {timeout_seconds:g} s")
+    if child.returncode == 0:
+        return Probe(_answers(child.stdout))
+    last_line = (child.stderr.strip().splitlines() or ["no output"])[-1]
+    return Probe(_answers(child.stdout), f"exit code {child.returncode}: {last_line}")
+
+
+def _answers(output: str) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+    for line in output.splitlines():
+        if line.startswith(_PROBE_MARK):
+            answers.update(json.loads(line.removeprefix(_PROBE_MARK)))
+    return answers
+
+
+def nvidia_gpus() -> list[dict[str, str]]:
+    """Gives name, memory and driver of each GPU that nvidia-smi lists; none without it."""
+    keys = ("name", "memory.total", "driver_version")
+    query = ["nvidia-smi", f"--query-gpu={','.join(keys)}", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [[cell.strip() for cell in line.split(",")] for line in listed.stdout.splitlines()]
+    named = ("name", "memory", "driver")
+    return [dict(zip(named, row, strict=True)) for row in rows if len(row) == len(named)]
+
+
+def memory_bytes() -> int | None:
+    """Gives the memory this process may use: the machine's, or its container's when less."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return memory
+
+
+def cpu_count() -> int:
+    """Gives the cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# --- What this environment has, and what training needs and lacks of it ---
+
 
 SCHEMA = 1
 GIB = 2**30

@@ -17,19 +17,20 @@ from odapi_repro.page.results_folder import README, Results
 from odapi_repro.page.terminal_page import Terminal, print_page, terminal_page
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.signals import held
-from odapi_repro.trials.cost import CostEstimate, rough_on_cpu
-from odapi_repro.trials.executors.local import LocalExecutor, Runtime, check_worker_environment
-from odapi_repro.trials.groundwork import TrialConditions
-from odapi_repro.trials.hardware import check_disk_space, check_writable
-from odapi_repro.trials.history import expected_cost
-from odapi_repro.trials.progress import Progress
+from odapi_repro.trials.environment import check_disk_space, check_writable, cpu_count
+from odapi_repro.trials.executors.local_executor import (
+    LocalExecutor,
+    Runtime,
+    check_worker_environment,
+)
+from odapi_repro.trials.groundwork import StudyData, TrialConditions
 from odapi_repro.trials.record_file import RecordFile
-from odapi_repro.trials.store import TrialStore
-from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.study_flags import check_length, runtime_of
-from odapi_repro.trials.tensorflow_probe import cpu_count
+from odapi_repro.trials.study_progress import Progress
 from odapi_repro.trials.trial import Trial
+from odapi_repro.trials.trial_cost import CostEstimate, expected_cost, rough_on_cpu
 from odapi_repro.trials.trial_loop import Design, OneSlot, Stop, TrialLoop, missing_trials
+from odapi_repro.trials.trial_store import TrialStore
 
 _T = TypeVar("_T")
 

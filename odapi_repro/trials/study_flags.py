@@ -17,16 +17,13 @@ from odapi_repro.errors import EnvironmentMissing, UserError, shortened
 from odapi_repro.factors import factor_hint, factor_named
 from odapi_repro.foreign_text import shown
 from odapi_repro.pipeline import Pipeline
-from odapi_repro.pipeline.binding import PLACEHOLDER
-from odapi_repro.trials.cost import CostEstimate, long_on_cpu, long_on_few_images
-from odapi_repro.trials.executors.local import Runtime
-from odapi_repro.trials.groundwork import TrialConditions
-from odapi_repro.trials.hardware import count_gpus
-from odapi_repro.trials.proxies import proxy_for
-from odapi_repro.trials.scales import SCALES
-from odapi_repro.trials.study_data import StudyData, unmade_embedded
-from odapi_repro.trials.tensorflow_probe import cpu_count
+from odapi_repro.pipeline.fields import PLACEHOLDER
+from odapi_repro.trials.environment import count_gpus, cpu_count
+from odapi_repro.trials.executors.local_executor import Runtime
+from odapi_repro.trials.groundwork import StudyData, TrialConditions, unmade_embedded
+from odapi_repro.trials.scales import SCALES, proxy_for
 from odapi_repro.trials.trial import Trial
+from odapi_repro.trials.trial_cost import CostEstimate, long_on_cpu, long_on_few_images
 
 _LONGEST_NAME: Final = 200
 """Bytes; file systems have 255, and files are written beside others under longer names."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from odapi_repro.files import read_record
 
 if TYPE_CHECKING:
-    from odapi_repro.datasets.damage import EditedRecords
+    from odapi_repro.datasets.record_damage import EditedRecords
 
 
 SPEC_VERSION = 1

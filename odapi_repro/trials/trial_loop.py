@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.files.trial_files import FINISHED, TrialState
-from odapi_repro.trials.store import TrialBusy
+from odapi_repro.trials.trial_store import TrialBusy
 
 _POLL_SECONDS = 2.0
 

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from odapi_repro.errors import DamagedFile, DataError
 from odapi_repro.files import put_in_place, read_json, sync_files, typed, write_json
-from odapi_repro.files.losses_csv import LossLog, read_losses
-from odapi_repro.files.trial_files import LOSSES, METRICS
-from odapi_repro.training.job import Job, is_chief, read_job
-from odapi_repro.training.observer import Diverged, StepReport
-from odapi_repro.trials.attempts import TRAINED, is_whole_gzip
-from odapi_repro.trials.events import EventWriter
-from odapi_repro.trials.in_child import die_with_parent, peak_memory_mib, work_and_exit
+from odapi_repro.files.trial_files import LOSSES, METRICS, LossLog, read_losses
+from odapi_repro.training.training_job import Job, is_chief, read_job
+from odapi_repro.training.training_loop import Diverged, StepReport
+from odapi_repro.trials.child_process import (
+    EventWriter,
+    die_with_parent,
+    peak_memory_mib,
+    work_and_exit,
+)
+from odapi_repro.trials.trial_store import TRAINED, is_whole_gzip
 
 if TYPE_CHECKING:
     from odapi_repro.evaluation.coco_data import GroundTruth
@@ -74,7 +77,7 @@ def _train_and_detect(job: Job, emit: EventWriter) -> tuple[dict[str, float], di
 
     assert model_lib_v2 is not None
     from odapi_repro.training.extensions import enable_extensions
-    from odapi_repro.training.tracing import skip_autograph_in_od_api
+    from odapi_repro.training.training_loop import skip_autograph_in_od_api
 
     if job.fast_tracing:
         skip_autograph_in_od_api()
@@ -115,7 +118,7 @@ def _final_loss(path: Path) -> float | None:
 
 
 def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
-    from odapi_repro.training.loop import train
+    from odapi_repro.training.training_loop import train
 
     began = time.monotonic()
     reports: list[float] = []
@@ -149,8 +152,7 @@ def _train(job: Job, losses: LossLog, emit: EventWriter) -> dict[str, float]:
 
 def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
     """Detects on the evaluation images with the last checkpoint, keeps and scores that."""
-    from odapi_repro.evaluation.evaluate import check_image_sizes
-    from odapi_repro.evaluation.inference.job import (
+    from odapi_repro.evaluation.inference.evaluation_job import (
         PLAIN,
         EvaluationJob,
         Pass,
@@ -159,6 +161,7 @@ def _evaluate(job: Job, emit: EventWriter) -> dict[str, float]:
     )
     from odapi_repro.evaluation.inference.model_edits import default_batch_size
     from odapi_repro.evaluation.inference.passes import run_job
+    from odapi_repro.evaluation.score_detections import check_image_sizes
     from odapi_repro.pipeline import load_pipeline
     from odapi_repro.training.seeds import ops_in_fixed_order
 
@@ -233,7 +236,7 @@ def _evaluated(job: Job) -> tuple[list[Path], GroundTruth]:
 
 def _score(job: Job, truth: GroundTruth) -> None:
     """Writes metrics.json from the kept detections."""
-    from odapi_repro.evaluation.evaluate import score_results
+    from odapi_repro.evaluation.score_detections import score_results
     from odapi_repro.pipeline import load_pipeline
 
     reader = load_pipeline(job.pipeline_path).proto.eval_input_reader[0]

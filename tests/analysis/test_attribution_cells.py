@@ -16,7 +16,7 @@ from odapi_repro.analysis.attribution import (
     labels_of,
     outcomes_of,
 )
-from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
+from odapi_repro.analysis.trial_table import GIVEN_CONVERGENCE
 
 BATCH = StudiedDeviation.of("batch_size", "128", "2")
 SCHEDULE = StudiedDeviation(

@@ -27,13 +27,13 @@ from odapi_repro.analysis.attribution import (
     sampled_shapley_effects,
     shapley_effects,
 )
-from odapi_repro.analysis.attribution.noise import (
+from odapi_repro.analysis.attribution.estimates import (
     cells_at_risk,
     degrees_of_freedom,
     variances_at_risk,
 )
 from odapi_repro.analysis.effect import effects_frame
-from odapi_repro.analysis.effects import EFFECTS_COLUMNS
+from odapi_repro.analysis.level_effects import EFFECTS_COLUMNS
 
 A, B, C = (StudiedDeviation.of(name, "reference", "user") for name in ("a", "b", "c"))
 

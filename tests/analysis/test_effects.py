@@ -10,10 +10,15 @@ import pytest
 from scipy import stats
 
 from odapi_repro.analysis.effect import effects_frame
-from odapi_repro.analysis.effects import EFFECTS_COLUMNS, Contrast, contrasts, summarize_levels
-from odapi_repro.analysis.trials import BOX_METRICS, LEADING_COLUMNS, order_columns, points
+from odapi_repro.analysis.level_effects import (
+    EFFECTS_COLUMNS,
+    Contrast,
+    contrasts,
+    summarize_levels,
+)
+from odapi_repro.analysis.trial_table import BOX_METRICS, LEADING_COLUMNS, order_columns, points
 from odapi_repro.factors.axes import Axis
-from odapi_repro.features.ablate.effect_sentences import diverged_text, study_headline
+from odapi_repro.features.ablate.study_page import diverged_text, study_headline
 
 BATCH = Axis("batch_size", "16", ("2", "8", "16"))
 

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from odapi_repro.analysis.effect import effects_frame
-from odapi_repro.analysis.effects import EFFECTS_COLUMNS
-from odapi_repro.analysis.image_effects import (
+from odapi_repro.analysis.level_effects import (
+    EFFECTS_COLUMNS,
     IMAGE_EFFECTS_COLUMNS,
     ImageEffect,
     judge_image_effects,

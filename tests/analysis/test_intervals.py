@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from odapi_repro.analysis.effect import holm
 from odapi_repro.analysis.intervals import (
     bartlett_p,
     equivalence_p,
     linear_contrast,
+    minimum_detectable_effect,
     pool_variance,
 )
-from odapi_repro.analysis.multiplicity import holm
-from odapi_repro.analysis.power import minimum_detectable_effect
 
 A, B = (26.1, 27.9, 26.8, 27.2), (18.2, 17.1, 19.9)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from odapi_repro.analysis.power import minimum_detectable_effect, smallest_effect
+from odapi_repro.analysis.intervals import minimum_detectable_effect, smallest_effect
 from odapi_repro.features.explain.designs.racing import look_levels
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odapi_repro.datasets.bmp import bmp_fault
+from odapi_repro.datasets.image_file import bmp_fault
 
 MODES = {"1": "1 bits a pixel", "P": "palette", "L": "", "RGB": "", "RGBA": ""}
 

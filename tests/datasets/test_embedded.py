@@ -129,7 +129,7 @@ def test_nothing_here_imports_tensorflow(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from odapi_repro.datasets.embedded import embedded_dataset\n"
-        "from odapi_repro.datasets.ground_truth import coco_ground_truth\n"
+        "from odapi_repro.datasets.record_ground_truth import coco_ground_truth\n"
         "from odapi_repro.datasets.label_map import read_label_map\n"
         "from odapi_repro.datasets.object_table import survey_records\n"
         "from odapi_repro.datasets.records import resolve_patterns\n"

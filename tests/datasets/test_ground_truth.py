@@ -14,8 +14,8 @@ from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset
-from odapi_repro.datasets.ground_truth import coco_ground_truth
 from odapi_repro.datasets.label_map import LabelMap
+from odapi_repro.datasets.record_ground_truth import coco_ground_truth
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError

@@ -12,7 +12,7 @@ import pytest
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.embedded import EmbeddedDataset
 from odapi_repro.datasets.object_table import Survey, survey_records
-from odapi_repro.datasets.record_access import sample_records
+from odapi_repro.datasets.records import sample_records
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import DataError

@@ -184,9 +184,9 @@ def test_ten_real_photographs() -> None:
     record = str(_PETS / "pets_examples.record")
     source = resolved(_PETS, train_records=record, eval_records=record)
     assert source.label_map_path.name == "pets_label_map.pbtxt"
-    from odapi_repro.datasets.ground_truth import coco_ground_truth
     from odapi_repro.datasets.record_check import check_records
-    from odapi_repro.trials.study_data import StudyData
+    from odapi_repro.datasets.record_ground_truth import coco_ground_truth
+    from odapi_repro.trials.groundwork import StudyData
 
     data = StudyData.of(source)
     assert not data.has_masks

@@ -9,7 +9,7 @@ from columns_of_boxes import split_of
 from odapi_repro.datasets.census import Census
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.record_rule import RecordSubject
-from odapi_repro.diagnosis.rules.records.box_places import BoxesAlreadyResized
+from odapi_repro.diagnosis.rules.records.record_boxes import BoxesAlreadyResized
 
 FRAME = (1080, 1920)
 

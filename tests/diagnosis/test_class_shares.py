@@ -12,8 +12,7 @@ from odapi_repro.datasets.census import Census, SplitCensus
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.diagnosis.finding import Finding
 from odapi_repro.diagnosis.record_rule import RecordSubject
-from odapi_repro.diagnosis.rules.records.balance import ClassBalance
-from odapi_repro.diagnosis.rules.records.class_shares import ClassShares
+from odapi_repro.diagnosis.rules.records.record_classes import ClassBalance, ClassShares
 
 NAMES = {1: "car", 2: "bus", 3: "bicycle"}
 

@@ -13,20 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.diagnosis.engine import diagnose, subject_of
 from odapi_repro.diagnosis.finding import Finding, Severity
+from odapi_repro.diagnosis.outcome import diagnose, subject_of
 from odapi_repro.diagnosis.rules import checkpoint, config, data
-from odapi_repro.diagnosis.rules.checkpoint.archives import archive_of, backbone_of, spelt
-from odapi_repro.diagnosis.rules.config.feature_extractor import (
+from odapi_repro.diagnosis.rules.checkpoint.checkpoint_path import archive_of, backbone_of, spelt
+from odapi_repro.diagnosis.rules.config.required_parts import (
     TF1_FEATURE_EXTRACTORS,
     TF2_FEATURE_EXTRACTORS,
 )
-from odapi_repro.diagnosis.rules.data.shards import loss_of_share
+from odapi_repro.diagnosis.rules.data.images_read import loss_of_share
 from odapi_repro.pipeline import Circumstances
-from odapi_repro.pipeline.binding import PLACEHOLDER
+from odapi_repro.pipeline.fields import PLACEHOLDER
 from odapi_repro.pipeline.named_paths import is_foreign, is_placeholder, named_paths
 from odapi_repro.reference import REFERENCES, reference_named
-from odapi_repro.reference.effects import effect
+from odapi_repro.reference.effect_catalogue import effect
 
 RULES = (*config.RULES, *checkpoint.RULES, *data.RULES)
 ODAPI = [name for name, reference in REFERENCES.items() if reference.recipe == "odapi"]
@@ -168,7 +168,7 @@ def test_what_a_checkpoint_holds_counts_more_than_its_name(
     held: str, given_type: str, cause: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "odapi_repro.diagnosis.finished_run.checkpoints.checkpoint_kind", lambda prefix: held
+        "odapi_repro.diagnosis.finished_run.run_checkpoints.checkpoint_kind", lambda prefix: held
     )
     folder = tmp_path / "models" / ("efficientnet_b3" if held != "classification" else "checkpoint")
     folder.mkdir(parents=True)

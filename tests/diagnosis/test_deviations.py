@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.diagnosis.deviations import Deviation, find_deviations
-from odapi_repro.diagnosis.field_factors import (
+from odapi_repro.diagnosis.deviations import (
     FACTOR_ORDER,
     OTHER,
+    Deviation,
     factor_of_field,
     factor_of_quantity,
+    find_deviations,
 )
 from odapi_repro.diagnosis.filled_fields import filled_fields
 from odapi_repro.pipeline import (

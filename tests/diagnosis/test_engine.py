@@ -6,9 +6,8 @@ from fake_diagnosis import ALL, CONFIG, INPUT_PATH, FakeRule, diagnosis, finding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odapi_repro.diagnosis.engine import diagnose, rank, subject_of
 from odapi_repro.diagnosis.finding import Severity
-from odapi_repro.diagnosis.outcome import QuantityPair
+from odapi_repro.diagnosis.outcome import QuantityPair, diagnose, rank, subject_of
 from odapi_repro.pipeline import Circumstances
 from odapi_repro.reference import reference_named
 

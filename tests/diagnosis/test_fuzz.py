@@ -22,8 +22,7 @@ from google.protobuf import text_format
 
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.outcome import examine
-from odapi_repro.diagnosis.render.as_json import render_json
-from odapi_repro.diagnosis.render.sarif import render_sarif
+from odapi_repro.diagnosis.render.diagnosis_json import render_json, render_sarif
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Circumstances, flatten_fields, parse_pipeline, set_field

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.diagnosis.inert import INERT_FIELDS, InertField, inert_paths, inert_reason
+from odapi_repro.diagnosis.filled_fields import INERT_FIELDS, InertField, inert_paths, inert_reason
 from odapi_repro.pipeline import Pipeline, flatten_fields, set_field
 from odapi_repro.reference import REFERENCES, reference_named
 

@@ -15,9 +15,8 @@ from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataFlags
 from odapi_repro.diagnosis.checked_data import check_data
-from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding
-from odapi_repro.diagnosis.outcome import examine_records
+from odapi_repro.diagnosis.outcome import examine_records, subject_of
 from odapi_repro.diagnosis.rules import records
 from odapi_repro.reference import reference_named
 

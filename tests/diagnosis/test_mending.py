@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odapi_repro.diagnosis.engine import diagnose, subject_of
-from odapi_repro.diagnosis.field_factors import FACTOR_ORDER
+from odapi_repro.diagnosis.deviations import FACTOR_ORDER
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import (
     FINE_TUNE,
@@ -24,8 +23,9 @@ from odapi_repro.diagnosis.mending import (
     kept_factor,
     mend_config,
 )
-from odapi_repro.diagnosis.mending.bench import all_shards
-from odapi_repro.diagnosis.mending.cost import EXAMPLE_SPEED, cost_of
+from odapi_repro.diagnosis.mending.mend import all_shards
+from odapi_repro.diagnosis.mending.mending_page import EXAMPLE_SPEED, cost_of
+from odapi_repro.diagnosis.outcome import diagnose, subject_of
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import UserError
@@ -39,8 +39,8 @@ from odapi_repro.pipeline import (
     read_schedule,
     set_field,
 )
-from odapi_repro.pipeline.binding import PLACEHOLDER
 from odapi_repro.pipeline.edit_text import rewrite_text
+from odapi_repro.pipeline.fields import PLACEHOLDER
 from odapi_repro.reference import REFERENCES, reference_named, with_reference_named
 
 # The zoo has no checkpoint of it.

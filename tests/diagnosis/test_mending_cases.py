@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.mending import GOALS, Constraints, mend_config
-from odapi_repro.diagnosis.mending.text import mend_text
+from odapi_repro.diagnosis.mending.text_mending import mend_text
+from odapi_repro.diagnosis.outcome import subject_of
 from odapi_repro.diagnosis.rules import RULES
 from odapi_repro.pipeline import Circumstances, parse_pipeline
 from odapi_repro.pipeline.edit_text import rewrite_text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from odapi_repro.diagnosis.engine import diagnose, subject_of
 from odapi_repro.diagnosis.finding import Finding
-from odapi_repro.diagnosis.rules.config import stack
+from odapi_repro.diagnosis.outcome import diagnose, subject_of
+from odapi_repro.diagnosis.rules.config import required_parts
 from odapi_repro.pipeline import set_field
 from odapi_repro.reference import reference_named
 
@@ -16,7 +16,7 @@ def found(extractor: str) -> list[Finding]:
     field = "model.center_net.feature_extractor.type"
     pipeline = reference.pipeline().edited(lambda proto: set_field(proto, field, extractor))
     subject = subject_of(pipeline.to_text(), "my.config", reference=reference)
-    return list(diagnose(subject, [stack.ModelOnThisStack()]))
+    return list(diagnose(subject, [required_parts.ModelOnThisStack()]))
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,18 @@ def test_a_small_resnet_cannot_be_built(
     severity: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(stack, "_tensorflow", lambda: installed)
+    monkeypatch.setattr(required_parts, "_tensorflow", lambda: installed)
     (finding,) = found("resnet_v1_18_fpn")
     assert finding.severity.word == severity
     assert said in finding.found
 
 
 def test_an_older_tensorflow_builds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "_tensorflow", lambda: (2, 12))
+    monkeypatch.setattr(required_parts, "_tensorflow", lambda: (2, 12))
     assert found("resnet_v1_34_fpn") == []
 
 
 def test_weights_are_fetched_on_every_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "_tensorflow", lambda: (2, 12))
+    monkeypatch.setattr(required_parts, "_tensorflow", lambda: (2, 12))
     (finding,) = found("mobilenet_v2_fpn_sep_conv")
     assert finding.cause == "backbone_weights_downloaded"

@@ -19,8 +19,7 @@ from odapi_repro.datasets.source import DataFlags
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.diagnosis.checked_data import check_data
 from odapi_repro.diagnosis.outcome import examine_records
-from odapi_repro.diagnosis.render.as_json import render_json
-from odapi_repro.diagnosis.render.sarif import render_sarif
+from odapi_repro.diagnosis.render.diagnosis_json import render_json, render_sarif
 from odapi_repro.diagnosis.rules import all_rules, records
 
 FLOATS = (0.0, 0.5, 1.0, -3.0, 1e30, -1e30, float("nan"), float("inf"), 300.0, 1e-30)

@@ -14,7 +14,7 @@ import pytest
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.census import Tally
-from odapi_repro.datasets.census.augmented import AugmentedBoxes
+from odapi_repro.datasets.census.record_columns import AugmentedBoxes
 from odapi_repro.datasets.conversion.manifest import (
     DatasetManifest,
     SplitManifest,
@@ -25,9 +25,8 @@ from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataFlags
 from odapi_repro.diagnosis.checked_data import check_data
-from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding
-from odapi_repro.diagnosis.outcome import examine_records
+from odapi_repro.diagnosis.outcome import examine_records, subject_of
 from odapi_repro.diagnosis.rules import records
 
 SIZES = ((96, 128), (112, 128), (128, 128), (128, 96))

@@ -13,11 +13,10 @@ from columns_of_boxes import coco_like, split_of
 
 from odapi_repro.datasets.census import Census, SplitCensus
 from odapi_repro.datasets.label_map import LabelMap
-from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding
+from odapi_repro.diagnosis.outcome import subject_of
 from odapi_repro.diagnosis.record_rule import RecordSubject
-from odapi_repro.diagnosis.rules.records.anchor_reach import AnchorsDoNotFit
-from odapi_repro.diagnosis.rules.records.object_sizes import ObjectsTooSmall
+from odapi_repro.diagnosis.rules.records.at_network_input import AnchorsDoNotFit, ObjectsTooSmall
 from odapi_repro.reference import reference_named
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"

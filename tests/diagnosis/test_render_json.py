@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odapi_repro.diagnosis.finding import Evidence, FieldFix
-from odapi_repro.diagnosis.render.as_json import as_json_value, render_json
+from odapi_repro.diagnosis.render.diagnosis_json import as_json_value, render_json
 from odapi_repro.pipeline import quantity_definitions
 
 

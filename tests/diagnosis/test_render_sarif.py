@@ -10,7 +10,7 @@ from fake_diagnosis import ALL, FakeRule, diagnosis, finding
 
 from odapi_repro.diagnosis.finding import Severity
 from odapi_repro.diagnosis.outcome import Diagnosis
-from odapi_repro.diagnosis.render.sarif import render_sarif
+from odapi_repro.diagnosis.render.diagnosis_json import render_sarif
 
 
 def run_of(*diagnoses: Diagnosis) -> dict[str, Any]:

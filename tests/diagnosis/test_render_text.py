@@ -6,7 +6,7 @@ import pytest
 from fake_diagnosis import ALL, CONFIG, diagnosis, finding, text_of
 
 from odapi_repro.diagnosis.finding import FieldFix, Severity
-from odapi_repro.diagnosis.render.wording import (
+from odapi_repro.diagnosis.render.diagnosis_wording import (
     fix_text,
     shortened,
     value_text,

@@ -27,11 +27,11 @@ from typing import Any
 import pytest
 import yaml
 
-from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding
+from odapi_repro.diagnosis.outcome import subject_of
 from odapi_repro.diagnosis.rules import RULES, rules_named
 from odapi_repro.pipeline import Circumstances, set_field
-from odapi_repro.pipeline.binding import PLACEHOLDER
+from odapi_repro.pipeline.fields import PLACEHOLDER
 from odapi_repro.reference import reference_named
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from fake_diagnosis import CONFIG, text_of
 
-from odapi_repro.diagnosis.engine import subject_of
 from odapi_repro.diagnosis.finding import Finding, Severity
 from odapi_repro.diagnosis.finished_run import CheckpointOnDisk, Evaluation, RunHistory
-from odapi_repro.diagnosis.outcome import examine, examine_run
-from odapi_repro.diagnosis.render.as_json import diagnosis_json
-from odapi_repro.diagnosis.rules import RULES, run
-from odapi_repro.diagnosis.run_rule import RunSubject
+from odapi_repro.diagnosis.outcome import examine, examine_run, subject_of
+from odapi_repro.diagnosis.render.diagnosis_json import diagnosis_json
+from odapi_repro.diagnosis.rule import RunSubject
+from odapi_repro.diagnosis.rules import RULES, run_rules
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.reference import reference_named
 
@@ -71,7 +70,7 @@ def history(**changes: Any) -> RunHistory:
 
 
 def findings(told: RunHistory, subject: Subject | None = None) -> Iterator[Finding]:
-    for rule in run.RULES:
+    for rule in run_rules.RULES:
         yield from rule.check(RunSubject(told, subject))
 
 
@@ -228,7 +227,7 @@ def test_an_empty_history_breaks_no_rule() -> None:
 
 def test_findings_of_a_run_are_ranked_with_those_of_its_config() -> None:
     of_config = examine(CONFIG.replace("batch_size: 128", "batch_size: 2"), "a.config", rules=RULES)
-    told = examine_run(diverged_from(60_000), "run", rules=run.RULES, config=of_config)
+    told = examine_run(diverged_from(60_000), "run", rules=run_rules.RULES, config=of_config)
     assert told.findings[0].cause == "run_diverged"
     assert told.findings[0].where.startswith("a.config:")
     assert len(told.findings) == len(of_config.findings) + 1
@@ -254,12 +253,12 @@ def test_what_a_config_lets_expect_is_left_out_where_the_run_has_settled_it() ->
     of_config = examine(text, "a.config", rules=RULES)
     assert "last_checkpoint_not_saved" in {one.cause for one in of_config.findings}
     saved = history(steps_reached=300_500, checkpoints=(checkpoint(1, 300_500),))
-    told = examine_run(saved, "run", rules=run.RULES, config=of_config)
+    told = examine_run(saved, "run", rules=run_rules.RULES, config=of_config)
     assert "last_checkpoint_not_saved" not in {one.cause for one in told.findings}
 
 
 def test_a_run_without_a_config_is_told_by_its_files_alone() -> None:
-    told = examine_run(diverged_from(60_000), "run", rules=run.RULES)
+    told = examine_run(diverged_from(60_000), "run", rules=run_rules.RULES)
     content = diagnosis_json(told)
     assert (content["pipeline"], content["reference"], content["quantities"]) == (None, None, {})
     text = text_of(told)
@@ -267,7 +266,7 @@ def test_a_run_without_a_config_is_told_by_its_files_alone() -> None:
     assert "saved    2 checkpoints, the last of step 300,000" in text
 
 
-@pytest.mark.parametrize("rule", run.RULES, ids=lambda rule: rule.code)
+@pytest.mark.parametrize("rule", run_rules.RULES, ids=lambda rule: rule.code)
 def test_the_page_of_a_run_rule_has_its_parts(rule: Any) -> None:
     lines = rule.page().splitlines()
     assert lines[0].endswith(".")

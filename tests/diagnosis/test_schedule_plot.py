@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from odapi_repro.diagnosis.engine import subject_of
+from odapi_repro.diagnosis.outcome import subject_of
 from odapi_repro.diagnosis.render.schedule_plot import schedule_figure, write_schedule_plot
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.errors import UserError

@@ -73,7 +73,7 @@ def _build_and_run(proto: Any, pipe: Any) -> None:
 
 def main(table: str) -> int:
     """Writes the table; ends with 0, since what it found is for the reader."""
-    from odapi_repro.diagnosis.rules.config.feature_extractor import TF2_FEATURE_EXTRACTORS
+    from odapi_repro.diagnosis.rules.config.required_parts import TF2_FEATURE_EXTRACTORS
     from odapi_repro.training.compat import apply_patches
 
     apply_patches()

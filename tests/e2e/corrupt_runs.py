@@ -30,7 +30,7 @@ import pandas as pd  # noqa: E402
 from fake_trials import EFFICIENTDET, FAKE_WORKER, small_records  # noqa: E402
 
 from odapi_repro import explain, run  # noqa: E402
-from odapi_repro.features.ablate import level_plots as plots  # noqa: E402
+from odapi_repro.features.ablate import study_plots as plots  # noqa: E402
 from odapi_repro.trials import session  # noqa: E402
 
 TIMES = {"wall_seconds", "train_seconds", "eval_seconds", "images_per_second"}
@@ -60,10 +60,10 @@ def commands(folder: Path) -> dict[str, Callable[[], int]]:
 
 def without_figures() -> None:
     """Replaces what takes long and is not what this is about."""
-    from odapi_repro.features.explain.report import figures
+    from odapi_repro.features.explain.report import explanation_figures
 
     plots.render_plots = lambda report: {}
-    figures.render_figures = lambda report: {}
+    explanation_figures.render_figures = lambda report: {}
     session.LocalExecutor = functools.partial(session.LocalExecutor, worker=FAKE_WORKER)
     session.check_worker_environment = lambda *_: None
 

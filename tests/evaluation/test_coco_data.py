@@ -27,7 +27,7 @@ from odapi_repro.evaluation.coco_data import (
     read_detections,
     read_ground_truth,
 )
-from odapi_repro.evaluation.coco_data.masks import run_length_sums
+from odapi_repro.evaluation.coco_data.run_lengths import run_length_sums
 
 Json = dict[str, Any]
 POLYGON = [[10.0, 10.0, 30.0, 10.0, 30.0, 40.0, 10.0, 40.0]]

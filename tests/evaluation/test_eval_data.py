@@ -14,7 +14,7 @@ from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP, ShapesSpec
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import ground_truth_of
 from odapi_repro.evaluation.eval_data import EvalData, data_of_json
-from odapi_repro.evaluation.subject import Subject, labels
+from odapi_repro.evaluation.evaluation_subject import Subject, labels
 
 BOX = [10.0, 10.0, 50.0, 50.0]
 

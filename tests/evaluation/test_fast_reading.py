@@ -18,11 +18,11 @@ from odapi_repro.evaluation.coco_data import (
     detections_of,
     ground_truth_of,
     read_detections,
-    results,
+    results_file,
 )
-from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
-from odapi_repro.evaluation.coco_data.results import plain_boxes
-from odapi_repro.evaluation.subject import Subject
+from odapi_repro.evaluation.coco_data.coco_columns import Detections, GroundTruth
+from odapi_repro.evaluation.coco_data.results_file import plain_boxes
+from odapi_repro.evaluation.evaluation_subject import Subject
 
 
 def truth(*ids: int | str) -> GroundTruth:
@@ -165,7 +165,7 @@ def test_evaluate_reads_boxes_the_fast_way(tmp_path: Path, monkeypatch: pytest.M
     def refused(*_: object) -> None:
         raise AssertionError("parsed the careful way")
 
-    monkeypatch.setattr(results, "parsed_json", refused)
+    monkeypatch.setattr(results_file, "parsed_json", refused)
     path = tmp_path / "results.json"
     path.write_text(json.dumps([one(), one()]))
     subject = Subject.of(str(path))

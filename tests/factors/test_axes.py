@@ -6,7 +6,7 @@ import pytest
 from fake_trials import MASK_RCNN
 from fake_trials import plan_of as plan_at
 
-from odapi_repro.features.ablate.plan import Plan
+from odapi_repro.features.ablate.study_plan import Plan
 
 
 def plan_of(*factors: str, **changes: object) -> Plan:

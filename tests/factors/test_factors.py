@@ -12,7 +12,7 @@ from object_detection.protos import preprocessor_pb2
 
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Setting, factor_named
-from odapi_repro.factors.augmentation import AUGMENTATIONS
+from odapi_repro.factors.augmentation_factor import AUGMENTATIONS
 from odapi_repro.pipeline import load_pipeline, parse_pipeline, read_recipe, render_recipe
 
 FIVE = ("batch_size", "lr_scaling", "warmup", "sync_replicas", "augmentation")

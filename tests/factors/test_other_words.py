@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from odapi_repro.errors import UserError
-from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, factor_hint, factor_named
-from odapi_repro.factors.other_words import hint_of
+from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, factor_hint, factor_named, hint_of
 
 ALL = [*FACTORS, *POST_HOC_FACTORS]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.inference.job import Pass, Variant
+from odapi_repro.evaluation.inference.evaluation_job import Pass, Variant
 from odapi_repro.evaluation.inference.model_edits import check_passes
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS, need_training
 from odapi_repro.factors.post_hoc import (

@@ -11,7 +11,7 @@ from fake_trials import EFFICIENTDET, MASK_RCNN, plan_of, small_data, small_reco
 from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS, Setting
-from odapi_repro.features.ablate.plan import Plan, StudyData
+from odapi_repro.features.ablate.study_plan import Plan, StudyData
 from odapi_repro.pipeline import (
     Pipeline,
     field_differences,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odapi_repro.files.losses_csv import LossLog, LossTable, read_losses
+from odapi_repro.files.trial_files import LossLog, LossTable, read_losses
 
 HEADER = "step,learning_rate,total_loss\n"
 
@@ -134,7 +134,7 @@ def test_each_row_is_on_its_way_when_it_is_written(tmp_path: Path) -> None:
 
 def test_reading_losses_takes_neither_tensorflow_nor_pandas() -> None:
     code = (
-        "import sys, odapi_repro.files.losses_csv\n"
+        "import sys, odapi_repro.files.trial_files\n"
         "print(sorted({'tensorflow', 'pandas', 'numpy', 'msgspec'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -147,8 +147,8 @@ RESUMED = HEADER + "1,0.5,9\n2,0.5,8\n3,0.5,7\n2,0.5,5\n3,0.5,4\n4,0."
 def test_every_part_of_the_tool_reads_the_same_losses(tmp_path: Path) -> None:
     """A report's curve, a sanity run, the worker's final loss and the history of a run."""
     from odapi_repro.diagnosis.finished_run import read_run
-    from odapi_repro.features.ablate.assemble_study import _loss_curve
-    from odapi_repro.trials.store import TrialStore
+    from odapi_repro.features.ablate.study_report import _loss_curve
+    from odapi_repro.trials.trial_store import TrialStore
     from odapi_repro.trials.worker import _final_loss
 
     path = tmp_path / "trial" / "losses.csv"

@@ -10,8 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from odapi_repro.page.canvas import DASHES, Canvas, Corners, Mark, room_for, tinted
-from odapi_repro.page.contact_sheet import Picture, render_sheet
+from odapi_repro.page.canvas import (
+    DASHES,
+    Canvas,
+    Corners,
+    Mark,
+    Picture,
+    render_sheet,
+    room_for,
+    tinted,
+)
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 BOX = (20.0, 30.0, 70.0, 80.0)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from odapi_repro.analysis.effect import Verdict
-from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
-from odapi_repro.analysis.multiplicity import holm, joint_interval
+from odapi_repro.analysis.effect import Verdict, holm, joint_interval
+from odapi_repro.analysis.level_effects import ImageEffect, judge_image_effects
 from odapi_repro.features.sweep.sweep_page import sweep_headline
 from odapi_repro.page.claims import ends_text, finding, largest, runs_diverged, verdict_counts
 

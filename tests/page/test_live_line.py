@@ -12,7 +12,7 @@ import termios
 import pytest
 
 from odapi_repro.page.live_line import LiveLine
-from odapi_repro.page.screen_text import columns
+from odapi_repro.page.terminal_page import columns
 
 
 class Clock:

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from odapi_repro.errors import EnvironmentMissing, UserError
 from odapi_repro.factors.axes import Axis
-from odapi_repro.features.ablate.level_plots import ap_figure
 from odapi_repro.features.ablate.study_page import study_results
+from odapi_repro.features.ablate.study_plots import ap_figure
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page import blocks, canvas
 from odapi_repro.page.blocks import Page
@@ -203,7 +203,7 @@ def test_a_picture_takes_any_name(name: str, is_tight: bool) -> None:
 
 
 def test_a_table_that_holds_a_carriage_return_comes_back_row_by_row() -> None:
-    from odapi_repro.page.tables import csv_bytes
+    from odapi_repro.page.study_tables import csv_bytes
 
     table = pd.DataFrame({"class": ["c\rd", "two\nlines", '"'], "AP": [1.5, 2.0, 3.0]})
     read = pd.read_csv(io.BytesIO(csv_bytes(table)))

@@ -27,13 +27,16 @@ from odapi_repro.page.blocks import (
     Table,
     code,
 )
-from odapi_repro.page.screen_text import columns, cut, filled, wrap
 from odapi_repro.page.terminal_page import (
     Terminal,
+    columns,
+    cut,
+    filled,
     print_page,
     terminal_page,
     terminal_table,
     width_of,
+    wrap,
 )
 
 WIDTHS = (40, 80, 100)

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 from object_detection.protos import pipeline_pb2
 
-from odapi_repro.pipeline.text_repeats import find_repeats, leave_once
+from odapi_repro.pipeline.text_splices import find_repeats, leave_once
 from odapi_repro.pipeline.text_tree import comments_of
 
 STEPS = """\

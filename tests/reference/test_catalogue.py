@@ -271,7 +271,7 @@ def test_a_pipeline_is_parsed_once() -> None:
 IMPORTS = """
 import json, sys
 import odapi_repro.reference
-import odapi_repro.reference.effects
+import odapi_repro.reference.effect_catalogue
 heavy = ("tensorflow", "google.protobuf", "object_detection", "csv", "numpy", "pandas")
 imported = [name for name in heavy if name in sys.modules]
 families = [name for name in sys.modules if name.startswith("odapi_repro.reference.families")]

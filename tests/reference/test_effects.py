@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from odapi_repro.reference import effects
-from odapi_repro.reference.effect_factors import UNKNOWN_EFFECTS
-from odapi_repro.reference.effects import (
+from odapi_repro.reference import effect_catalogue
+from odapi_repro.reference.effect_catalogue import (
     CHECKED_ON,
     CHECKS,
     EFFECT_FACTORS,
+    UNKNOWN_EFFECTS,
     effect,
     effect_keys,
     published_effects,
@@ -166,7 +166,7 @@ def test_keys_are_unique_and_listed_in_the_docstring() -> None:
     keys = [found.key for found in published_effects() if found.key]
     assert max(Counter(keys).values()) == 1
     assert set(keys) == set(effect_keys())
-    listed = re.findall(r"^ {4}([a-z0-9_.]+) {2,}\S", effects.__doc__ or "", re.MULTILINE)
+    listed = re.findall(r"^ {4}([a-z0-9_.]+) {2,}\S", effect_catalogue.__doc__ or "", re.MULTILINE)
     assert sorted(listed) == sorted(keys)
 
 
@@ -196,7 +196,7 @@ def test_every_row_says_how_it_was_checked() -> None:
     assert set(counted) == set(CHECKS)
     assert counted["source"] + counted["facts"] > 180
     for check in CHECKS:
-        assert f"\n- `{check}`: " in (effects.__doc__ or "")
+        assert f"\n- `{check}`: " in (effect_catalogue.__doc__ or "")
 
 
 def test_no_key_leads_to_a_figure_that_its_source_does_not_have() -> None:

@@ -16,8 +16,8 @@ from odapi_repro.evaluation.coco_data import (
     ground_truth_of,
 )
 from odapi_repro.evaluation.inference.stage_tensors import StageRecorder, Stages
-from odapi_repro.evaluation.mask_chain.chain import ChainReport, recall_chain
-from odapi_repro.evaluation.mask_chain.stages import ChainSettings
+from odapi_repro.evaluation.mask_chain.detector_stages import ChainSettings
+from odapi_repro.evaluation.mask_chain.recall_chain import ChainReport, recall_chain
 
 SIDE = 200
 """Of every image, in pixels."""

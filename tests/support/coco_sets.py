@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.conversion.conversion_request import ConversionRequest, SplitRequest
 from odapi_repro.datasets.conversion.convert import Conversion, convert
-from odapi_repro.datasets.conversion.request import ConversionRequest, SplitRequest
 from odapi_repro.datasets.tfrecord import read_records
 
 CATEGORIES = [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}, {"id": 90, "name": "brush"}]

@@ -22,14 +22,14 @@ import numpy as np
 
 from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.tfrecord import read_records
-from odapi_repro.evaluation.inference.job import (
+from odapi_repro.evaluation.inference.evaluation_job import (
     EvaluationJob,
     Pass,
     detections_path,
     images_path,
     read_job,
 )
-from odapi_repro.trials.events import EventWriter
+from odapi_repro.trials.child_process import EventWriter
 
 
 def results(job: EvaluationJob, one: Pass, images: list[AnnotatedImage]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 # The package need not be installed where the tests run.
 from odapi_repro.errors import DataError
-from odapi_repro.evaluation.inference.job import (
+from odapi_repro.evaluation.inference.evaluation_job import (
     EvaluationJob,
     Pass,
     detections_path,
@@ -24,8 +24,7 @@ from odapi_repro.evaluation.inference.job import (
     write_images,
 )
 from odapi_repro.evaluation.inference.passes import ResultsFile
-from odapi_repro.trials.events import EventWriter
-from odapi_repro.trials.in_child import die_with_parent, work_and_exit
+from odapi_repro.trials.child_process import EventWriter, die_with_parent, work_and_exit
 
 
 def _fail() -> None:

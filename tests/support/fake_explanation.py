@@ -11,8 +11,7 @@ import pandas as pd
 from response_surface import ResponseSurface
 
 from odapi_repro.analysis.attribution import Outcome, Outcomes, StudiedDeviation, labels_of
-from odapi_repro.analysis.trials import BOX_METRICS
-from odapi_repro.features.explain.design_choice import design_of, race_of
+from odapi_repro.analysis.trial_table import BOX_METRICS
 from odapi_repro.features.explain.explanation import (
     ComparedField,
     DesignChoice,
@@ -20,10 +19,12 @@ from odapi_repro.features.explain.explanation import (
     MappedLevel,
     RaceChoice,
     UnvariedDeviation,
+    design_of,
+    race_of,
 )
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.reference import ReportedMetric
-from odapi_repro.trials.proxies import ScaleNote
+from odapi_repro.trials.scales import ScaleNote
 
 # Factor, its levels in the configs and in the trials, what to write for the reference's.
 LEVELS = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from odapi_repro.analysis.trials import BOX_METRICS
+from odapi_repro.analysis.trial_table import BOX_METRICS
 from odapi_repro.factors.axes import Axis
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.reference import ReportedMetric
-from odapi_repro.trials.proxies import ScaleNote
+from odapi_repro.trials.scales import ScaleNote
 
 BATCH_SIZE = Axis("batch_size", "16", ("2", "4", "8", "16", "32"))
 LR_SCALING = Axis("lr_scaling", "none", ("none", "linear", "sqrt"), at={"batch_size": "2"})

@@ -12,12 +12,12 @@ from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.factors import factor_named
-from odapi_repro.features.ablate.plan import Plan, StudyData, StudyRequest, make_plan
+from odapi_repro.features.ablate.study_plan import Plan, StudyData, StudyRequest, make_plan
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.trials.executors.local import LocalExecutor, Runtime
-from odapi_repro.trials.store import TrialStore
+from odapi_repro.trials.executors.local_executor import LocalExecutor, Runtime
 from odapi_repro.trials.trial import Stack, Trial, TrialSpec
 from odapi_repro.trials.trial_loop import OneSlot, PlannedTrials, TrialLoop
+from odapi_repro.trials.trial_store import TrialStore
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 EFFICIENTDET, MASK_RCNN = PIPELINES / "effdet_d3.config", PIPELINES / "mask_rcnn.config"

@@ -15,11 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-from odapi_repro.training.job import Job, read_job
+from odapi_repro.training.training_job import Job, read_job
 
 # The package need not be installed where the tests run.
-from odapi_repro.trials.events import EventWriter
-from odapi_repro.trials.in_child import die_with_parent
+from odapi_repro.trials.child_process import EventWriter, die_with_parent
 
 _STEPS = 4
 

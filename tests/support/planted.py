@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.damage import write_edited_records
 from odapi_repro.datasets.example import make_example, parse_example
 from odapi_repro.datasets.label_map import read_label_map
+from odapi_repro.datasets.record_damage import write_edited_records
 from odapi_repro.datasets.tfrecord import read_records, write_records
-from odapi_repro.pipeline.record_edits import LabelNoise, RecordEdits
+from odapi_repro.pipeline.recipe import LabelNoise, RecordEdits
 
 Edit = Callable[[int, AnnotatedImage], AnnotatedImage | bytes | None]
 SHARE = 0.2

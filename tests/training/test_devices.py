@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from odapi_repro.errors import EnvironmentMissing, UserError
-from odapi_repro.training.loop import make_strategy
+from odapi_repro.training.training_loop import make_strategy
 
 
 class FakeTensorFlow:

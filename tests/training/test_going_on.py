@@ -10,8 +10,8 @@ import pytest
 from test_real_training import RUNTIME, data, make_trial, run
 
 from odapi_repro.diagnosis.finished_run import list_checkpoints
-from odapi_repro.features.ablate.plan import StudyData
-from odapi_repro.trials.store import TrialState, TrialStore
+from odapi_repro.features.ablate.study_plan import StudyData
+from odapi_repro.trials.trial_store import TrialState, TrialStore
 
 __all__ = ["data"]
 

@@ -14,9 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.annotations import AnnotatedImage, DrawnInputs, ModelInput
 from odapi_repro.datasets.label_map import LabelMap, write_label_map
-from odapi_repro.datasets.model_input import DrawnInputs, ModelInput
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import Pipeline, parse_pipeline
@@ -232,7 +231,7 @@ import numpy as np
 import tensorflow as tf
 from object_detection.builders import model_builder
 from odapi_repro.reference import reference_named
-from odapi_repro.training.model_input import _Resizer
+from odapi_repro.training.model_input_job import _Resizer
 image = tf.random.stateless_uniform([1, 90, 130, 3], seed=[1, 2], maxval=255.0)
 for name in sys.argv[1:]:
     proto = reference_named(name).pipeline().proto.model

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from odapi_repro.datasets.embedded import embedded_dataset
-from odapi_repro.datasets.ground_truth import coco_ground_truth
+from odapi_repro.datasets.record_ground_truth import coco_ground_truth
 from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.evaluation.coco_data import ground_truth_of, read_detections
 from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.factors import factor_named
-from odapi_repro.features.ablate.plan import StudyData, StudyRequest, make_plan
+from odapi_repro.features.ablate.study_plan import StudyData, StudyRequest, make_plan
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.trials.executors.local import LocalExecutor, Runtime
-from odapi_repro.trials.store import TrialState, TrialStore
+from odapi_repro.trials.executors.local_executor import LocalExecutor, Runtime
 from odapi_repro.trials.trial import Trial
+from odapi_repro.trials.trial_store import TrialState, TrialStore
 
 pytestmark = pytest.mark.training
 # Tests that share one training stay in one process when there are two.

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import text_format
 
 from odapi_repro.datasets.tfrecord import write_records
-from odapi_repro.diagnosis.engine import subject_of
+from odapi_repro.diagnosis.outcome import subject_of
 from odapi_repro.diagnosis.rules import rules_named
 from odapi_repro.reference import reference_named
 

@@ -15,7 +15,7 @@ import numpy as np
 from odapi_repro.training.compat import apply_patches
 apply_patches()
 import tensorflow as tf
-from odapi_repro.training.loop import make_strategy
+from odapi_repro.training.training_loop import make_strategy
 from odapi_repro.training.extensions import enable_extensions
 from odapi_repro.training.seeds import set_seeds
 enable_extensions(["proxy_backbone"])

@@ -12,12 +12,11 @@ from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.diagnosis.finished_run import CheckpointIndex, read_index
 from odapi_repro.evaluation.checkpoint import find_checkpoint
-from odapi_repro.features.sanity.trainings import SanityTrainings
+from odapi_repro.features.sanity.sanity_trainings import SanityTrainings
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.trials.executors.local import LocalExecutor, Runtime
-from odapi_repro.trials.groundwork import TrialConditions
-from odapi_repro.trials.store import TrialStore
-from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.executors.local_executor import LocalExecutor, Runtime
+from odapi_repro.trials.groundwork import StudyData, TrialConditions
+from odapi_repro.trials.trial_store import TrialStore
 
 pytestmark = pytest.mark.training
 

@@ -14,10 +14,9 @@ from odapi_repro.datasets.conversion.manifest import (
     write_manifest,
 )
 from odapi_repro.datasets.source import DataFlags, resolve_data
-from odapi_repro.features.ablate.plan import make_plan
+from odapi_repro.features.ablate.study_plan import make_plan
 from odapi_repro.pipeline import load_pipeline
-from odapi_repro.trials.groundwork import data_provenance
-from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.groundwork import StudyData, data_provenance
 
 
 def copied(folder: Path) -> StudyData:

@@ -28,7 +28,7 @@ def study(command: str, folder: Path, outcomes: str = "{}") -> None:
     os.environ["FAKE_WORKER_SECONDS"] = "2"
     os.environ["FAKE_WORKER"] = outcomes
     from odapi_repro import explain, run
-    from odapi_repro.features.ablate import level_plots as plots
+    from odapi_repro.features.ablate import study_plots as plots
     from odapi_repro.trials import session
 
     plots.render_plots = lambda report: {}

@@ -16,8 +16,8 @@ from fake_trials import fake_executor, fake_trial
 from odapi_repro.errors import EnvironmentMissing
 from odapi_repro.files import read_json
 from odapi_repro.signals import Ended, raised_as_exceptions
-from odapi_repro.trials.executors.local import _largest_divisor
-from odapi_repro.trials.store import TrialState
+from odapi_repro.trials.executors.local_executor import _largest_divisor
+from odapi_repro.trials.trial_store import TrialState
 
 SUPPORT = Path(__file__).parents[1] / "support"
 

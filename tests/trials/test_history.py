@@ -11,8 +11,8 @@ from fake_trials import fake_trial, plan_of
 
 from odapi_repro.files import write_json, write_whole
 from odapi_repro.pipeline import parse_pipeline
-from odapi_repro.trials.history import _train_number, expected_cost, model_part
-from odapi_repro.trials.store import TrialStore
+from odapi_repro.trials.trial_cost import _train_number, expected_cost, model_part
+from odapi_repro.trials.trial_store import TrialStore
 
 TRIAL = fake_trial()
 

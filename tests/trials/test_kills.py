@@ -26,7 +26,7 @@ def start(folder: Path, seconds: float) -> None:
 
     os.environ["FAKE_WORKER_SECONDS"] = str(seconds)
     from odapi_repro import run
-    from odapi_repro.features.ablate import level_plots as plots
+    from odapi_repro.features.ablate import study_plots as plots
     from odapi_repro.trials import session
 
     plots.render_plots = lambda report: {}  # seconds, and not what this is about
@@ -82,7 +82,7 @@ def test_kills_at_random_moments_do_not_change_the_table(tmp_path) -> None:
     small_records()
     # A server that has imported everything: a start costs a fork.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["odapi_repro.run", "odapi_repro.features.ablate.level_plots"])
+    context.set_forkserver_preload(["odapi_repro.run", "odapi_repro.features.ablate.study_plots"])
     rng = random.Random(20)
     victims = ["study"] * 2 + ["worker"] * 5
     rng.shuffle(victims)

@@ -10,7 +10,7 @@ from fake_trials import fake_trial
 
 from odapi_repro.page.live_line import LiveLine
 from odapi_repro.page.numbers import duration
-from odapi_repro.trials.progress import Progress
+from odapi_repro.trials.study_progress import Progress
 
 TRIAL = fake_trial()
 

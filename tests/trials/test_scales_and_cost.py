@@ -7,8 +7,8 @@ from fake_trials import EFFICIENTDET, MASK_RCNN, fake_trial, plan_of
 
 from odapi_repro.errors import UserError
 from odapi_repro.pipeline import load_pipeline, read_recipe
-from odapi_repro.trials.cost import TrialCost, estimate_cost
 from odapi_repro.trials.scales import scale_pipeline
+from odapi_repro.trials.trial_cost import TrialCost, estimate_cost
 
 
 def test_full_scale_is_the_pipeline_as_it_is() -> None:

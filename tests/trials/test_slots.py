@@ -16,11 +16,11 @@ from odapi_repro.analysis.attribution import ATTRIBUTION_COLUMNS
 from odapi_repro.analysis.effect import effects_frame
 from odapi_repro.features.explain.designs import attribute
 from odapi_repro.features.explain.explain_plan import ExplainRequest, plan_explanation
-from odapi_repro.features.explain.explain_runner import ExplanationTrials
+from odapi_repro.features.explain.explain_trials import ExplanationTrials
 from odapi_repro.files import write_json
-from odapi_repro.trials.store import TrialState, TrialStore
 from odapi_repro.trials.trial import Trial
 from odapi_repro.trials.trial_loop import Course, PlannedTrials, TrialLoop
+from odapi_repro.trials.trial_store import TrialState, TrialStore
 
 SLOTS = (1, 2, 3, 7)
 

@@ -18,14 +18,14 @@ from run_writers import write_training_checkpoint
 from odapi_repro.diagnosis.finished_run import read_checkpoint_state
 from odapi_repro.errors import DamagedFile, EnvironmentMissing, StudyMismatch, UserError
 from odapi_repro.files import write_json
-from odapi_repro.trials.store import (
+from odapi_repro.trials.trial import TrialSpec
+from odapi_repro.trials.trial_store import (
     TRAINED_ONLY,
     Attempt,
     Provenance,
     TrialState,
     TrialStore,
 )
-from odapi_repro.trials.trial import TrialSpec
 
 TRIAL = fake_trial()
 
@@ -507,5 +507,5 @@ def test_a_trial_that_ends_between_two_looks_has_ended(store: TrialStore, monkey
         store.set_state(TRIAL.trial_id, TrialState("diverged", "loss nan", 3))
         return False
 
-    monkeypatch.setattr("odapi_repro.trials.store.is_held", ends)
+    monkeypatch.setattr("odapi_repro.trials.trial_store.is_held", ends)
     assert store.state(TRIAL.trial_id).state == "diverged"

@@ -12,7 +12,7 @@ from fake_trials import EFFICIENTDET, fake_trial, request, small_data, small_rec
 
 from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.errors import StudyMismatch
-from odapi_repro.features.ablate.plan import StudyData, make_plan
+from odapi_repro.features.ablate.study_plan import StudyData, make_plan
 from odapi_repro.files import write_json, write_whole
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.trials.trial import Stack, TrialSpec

@@ -12,7 +12,7 @@ from pathlib import Path
 from fake_trials import fake_executor, fake_trial, run_trials
 
 from odapi_repro.files import write_json
-from odapi_repro.trials.store import TrialBusy, TrialState, TrialStore
+from odapi_repro.trials.trial_store import TrialBusy, TrialState, TrialStore
 
 SHARED, OWN, OTHER = (fake_trial(seed) for seed in (1, 2, 3))
 

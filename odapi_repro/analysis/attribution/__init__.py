@@ -1,42 +1,42 @@
 """How a gap is shared among deviations, with what certainty: pure functions on outcomes."""
 
-from odapi_repro.analysis.attribution.cells import (
+from odapi_repro.analysis.attribution.effect_definitions import (
+    Alias,
     Combination,
+    EffectDefinition,
     Outcome,
     Outcomes,
     StudiedDeviation,
     at_reference,
     at_user,
+    both_ends_effects,
     check_deviations,
     corners,
+    gap_effect,
     labels_of,
+    level_effects,
     moved,
     outcomes_of,
-)
-from odapi_repro.analysis.attribution.definitions import (
-    Alias,
-    EffectDefinition,
-    both_ends_effects,
-    gap_effect,
-    level_effects,
     path_effects,
 )
-from odapi_repro.analysis.attribution.estimate import ATTRIBUTION_COLUMNS, Attribution, attributions
-from odapi_repro.analysis.attribution.factorial import (
-    GENERATORS,
-    Fraction,
-    factorial_effects,
-    fraction_of,
-    fractional_effects,
+from odapi_repro.analysis.attribution.estimates import (
+    ATTRIBUTION_COLUMNS,
+    Attribution,
+    attributions,
 )
-from odapi_repro.analysis.attribution.gap import (
+from odapi_repro.analysis.attribution.gap_parts import (
     GAP_PARTS,
     GapPart,
     GapParts,
     KnownNumber,
     gap_parts,
 )
-from odapi_repro.analysis.attribution.shapley import (
+from odapi_repro.analysis.attribution.shapley_and_factorial import (
+    GENERATORS,
+    Fraction,
+    factorial_effects,
+    fraction_of,
+    fractional_effects,
     sampled_orders,
     sampled_shapley_effects,
     shapley_effects,

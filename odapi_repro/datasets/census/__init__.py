@@ -1,6 +1,6 @@
 """One pass over record files that leaves nothing out: what they hold, as columns in memory."""
 
-from odapi_repro.datasets.census.columns import (
+from odapi_repro.datasets.census.record_columns import (
     MASK_EMPTY,
     MASK_NONE,
     MASK_OK,
@@ -12,7 +12,7 @@ from odapi_repro.datasets.census.columns import (
     ImageColumns,
     Tally,
 )
-from odapi_repro.datasets.census.split import Census, FileFacts, SplitCensus
+from odapi_repro.datasets.census.split_census import Census, FileFacts, SplitCensus
 from odapi_repro.datasets.census.survey import take_census
 
 __all__ = [

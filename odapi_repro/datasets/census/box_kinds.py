@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.datasets.census.columns import MASK_OK
-from odapi_repro.datasets.census.split import SplitCensus
+from odapi_repro.datasets.census.record_columns import MASK_OK
+from odapi_repro.datasets.census.split_census import SplitCensus
 
 WELL, NOT_FINITE, ABSOLUTE, SWAPPED, WITHOUT_AREA, OUTSIDE, OFF_MASK, RESIZED = range(8)
 

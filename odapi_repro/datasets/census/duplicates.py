@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from odapi_repro.datasets.census.columns import ImageColumns
+from odapi_repro.datasets.census.record_columns import ImageColumns
 
 # Two pictures are compared by their 8 x 8 grey cells first, centred and of length 1, and by all
 # 16 x 16 coloured cells then. Measured on embedded images and on ten photographs: encoded again at

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.census.box_kinds import off_truth
-from odapi_repro.datasets.census.columns import Tally, images_told
 from odapi_repro.datasets.census.manifest_check import Choice
+from odapi_repro.datasets.census.record_columns import Tally, images_told
 from odapi_repro.datasets.census.source_annotations import SourceAnnotations
-from odapi_repro.datasets.census.split import SplitCensus
+from odapi_repro.datasets.census.split_census import SplitCensus
 from odapi_repro.datasets.label_map import LabelMap
 
 # Float32 shares give a pixel back to a thousandth; the OD API's converter rounds nothing.

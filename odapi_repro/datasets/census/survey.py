@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from odapi_repro.datasets.census.columns import NO_NAME, BoxColumns, Tally, concatenated
-from odapi_repro.datasets.census.portion import Portion, Stretch, empty_portion, read_portion
-from odapi_repro.datasets.census.split import FileFacts, SplitCensus
+from odapi_repro.datasets.census.record_columns import NO_NAME, BoxColumns, Tally, concatenated
+from odapi_repro.datasets.census.record_portion import Portion, Stretch, empty_portion, read_portion
+from odapi_repro.datasets.census.split_census import FileFacts, SplitCensus
 from odapi_repro.datasets.limits import IMAGE_PIXELS
 from odapi_repro.datasets.record_files import Inventory
 from odapi_repro.datasets.tfrecord import read_frames
 from odapi_repro.datasets.workers.worker_pool import WorkerPool
 from odapi_repro.errors import DataError
 
-_READER = "odapi_repro.datasets.census.portion"
+_READER = "odapi_repro.datasets.census.record_portion"
 _FRAME = 16  # bytes of a record beside its data
 # A stretch is work for a second or so; a file of 20 GB is shared out as well as 100 of 200 MB.
 _STRETCH_BYTES = 32 * 2**20

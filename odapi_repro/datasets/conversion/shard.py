@@ -15,23 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.conversion.image_header import (
+from odapi_repro.datasets.conversion.conversion_request import Bad, Recipe, ShardOutcome, ShardTask
+from odapi_repro.datasets.conversion.converted_objects import image_keypoints
+from odapi_repro.datasets.conversion.image_source import (
     ImageHeader,
+    ImageReader,
     decode,
     is_resized,
     read_header,
     size_mismatch,
 )
-from odapi_repro.datasets.conversion.image_source import ImageReader
-from odapi_repro.datasets.conversion.keypoints import image_keypoints
-from odapi_repro.datasets.conversion.masks import (
+from odapi_repro.datasets.conversion.png_masks import (
     empty_mask,
     png_of,
     rescaled_polygons,
     rescaled_rle,
     rle_of,
 )
-from odapi_repro.datasets.conversion.shard_task import Bad, Recipe, ShardOutcome, ShardTask
 from odapi_repro.datasets.limits import check_pixels, check_unpacked
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.tfrecord import write_records

@@ -1,6 +1,7 @@
 """Reads a finished, failed or running training folder without TensorFlow, and judges it."""
 
-from odapi_repro.diagnosis.finished_run.checkpoints import (
+from odapi_repro.diagnosis.finished_run.event_files import Scalar, iterate_scalars
+from odapi_repro.diagnosis.finished_run.run_checkpoints import (
     CheckpointKind,
     CheckpointOnDisk,
     CheckpointState,
@@ -11,18 +12,18 @@ from odapi_repro.diagnosis.finished_run.checkpoints import (
     resolve_checkpoint,
     write_checkpoint_state,
 )
-from odapi_repro.diagnosis.finished_run.evaluations import Evaluation
-from odapi_repro.diagnosis.finished_run.event_files import Scalar, iterate_scalars
-from odapi_repro.diagnosis.finished_run.history import RunHistory, read_run
-from odapi_repro.diagnosis.finished_run.judgement import (
+from odapi_repro.diagnosis.finished_run.run_evaluations import Evaluation
+from odapi_repro.diagnosis.finished_run.run_history import (
     BestAndLast,
     Divergence,
     LearningRateMismatch,
     Plateau,
+    RunHistory,
     applied_lr_mismatch,
     best_and_last,
     divergence,
     loss_plateau,
+    read_run,
     steps_missing,
     steps_not_saved,
 )

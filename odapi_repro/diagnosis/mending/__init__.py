@@ -1,14 +1,16 @@
 """Mending: the config that keeps what the user keeps, and trains as the reference otherwise."""
 
-from odapi_repro.diagnosis.mending.changes import Change, FieldChange, NotMendable
-from odapi_repro.diagnosis.mending.constraints import (
+from odapi_repro.diagnosis.mending.mend import Mended, mend_config
+from odapi_repro.diagnosis.mending.mend_request import (
     FINE_TUNE,
     GOALS,
     REPRODUCE,
+    Change,
     Constraints,
+    FieldChange,
+    NotMendable,
     kept_factor,
 )
-from odapi_repro.diagnosis.mending.mend import Mended, mend_config
 
 __all__ = [
     "FINE_TUNE",

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 import odapi_repro
 from odapi_repro.diagnosis.finding import Evidence, Finding, Severity
 from odapi_repro.diagnosis.outcome import COSTLY, Diagnosis
-from odapi_repro.diagnosis.render.data_summary import data_section
-from odapi_repro.diagnosis.render.run_summary import run_facts
-from odapi_repro.diagnosis.render.wording import (
+from odapi_repro.diagnosis.render.diagnosis_wording import (
     fix_text,
     labelled,
     quantities_shown,
@@ -19,6 +17,7 @@ from odapi_repro.diagnosis.render.wording import (
     value_text,
     verdict,
 )
+from odapi_repro.diagnosis.render.summaries import data_section, run_facts
 from odapi_repro.page.blocks import (
     Block,
     Facts,
@@ -57,11 +56,11 @@ def diagnosis_page(diagnosis: Diagnosis) -> Page:
 def print_diagnoses(diagnoses: Sequence[Diagnosis], form: str) -> None:
     """Prints diagnoses as `text`, `markdown`, `json` or `sarif`; imports what that needs only."""
     if form == "json":
-        from odapi_repro.diagnosis.render.as_json import render_json
+        from odapi_repro.diagnosis.render.diagnosis_json import render_json
 
         print_text(render_json(diagnoses))
     elif form == "sarif":
-        from odapi_repro.diagnosis.render.sarif import render_sarif
+        from odapi_repro.diagnosis.render.diagnosis_json import render_sarif
         from odapi_repro.diagnosis.rules import all_rules
 
         of_records = any(diagnosis.data is not None for diagnosis in diagnoses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from odapi_repro.command import nearest
 from odapi_repro.diagnosis.rule import Rule, RuleBase
 from odapi_repro.diagnosis.rules import (
-    batch,
+    batch_rules,
     checkpoint,
     config,
     data,
@@ -23,7 +23,7 @@ RULES: tuple[Rule, ...] = (
     *checkpoint.RULES,
     *data.RULES,
     *schedule.RULES,
-    *batch.RULES,
+    *batch_rules.RULES,
     *image.RULES,
     *model.RULES,
     *evaluation.RULES,
@@ -35,13 +35,13 @@ def all_rules(*, of_records: bool = True) -> tuple[RuleBase, ...]:
 
     What reads runs and records is imported here: that of records needs numpy.
     """
-    from odapi_repro.diagnosis.rules import run
+    from odapi_repro.diagnosis.rules import run_rules
 
     if not of_records:
-        return (*RULES, *run.RULES)
+        return (*RULES, *run_rules.RULES)
     from odapi_repro.diagnosis.rules import records
 
-    return (*RULES, *run.RULES, *records.RULES)
+    return (*RULES, *run_rules.RULES, *records.RULES)
 
 
 def rules_named(name: str) -> tuple[RuleBase, ...]:

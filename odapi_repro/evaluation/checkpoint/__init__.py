@@ -1,13 +1,13 @@
 """What `--checkpoint` names, and whether a pipeline can be its own; no TensorFlow."""
 
-from odapi_repro.evaluation.checkpoint.fit import (
+from odapi_repro.evaluation.checkpoint.checkpoint_fit import (
     built_with,
     check_classes,
     check_decoder,
     check_shapes,
     check_source,
 )
-from odapi_repro.evaluation.checkpoint.source import (
+from odapi_repro.evaluation.checkpoint.named_checkpoint import (
     CheckpointSource,
     checkpoint_digest,
     find_checkpoint,

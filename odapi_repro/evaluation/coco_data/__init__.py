@@ -5,14 +5,18 @@ from odapi_repro.evaluation.coco_data.box_oddities import (
     misread_truth,
     odd_areas,
 )
-from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth, Segmentation
+from odapi_repro.evaluation.coco_data.coco_columns import Detections, GroundTruth, Segmentation
 from odapi_repro.evaluation.coco_data.ground_truth import ground_truth_of, read_ground_truth
-from odapi_repro.evaluation.coco_data.masks import (
+from odapi_repro.evaluation.coco_data.results_file import (
+    ResultsFile,
+    detections_of,
+    read_detections,
+)
+from odapi_repro.evaluation.coco_data.run_lengths import (
     check_all_masked,
     compressed_masks,
     mask_areas,
 )
-from odapi_repro.evaluation.coco_data.results import ResultsFile, detections_of, read_detections
 
 __all__ = [
     "Detections",

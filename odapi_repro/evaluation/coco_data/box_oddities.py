@@ -15,9 +15,9 @@ from odapi_repro.datasets.box_units import (
     share_beyond,
     spread,
 )
-from odapi_repro.datasets.conversion.masks import outline_bounds
+from odapi_repro.datasets.conversion.png_masks import outline_bounds
 from odapi_repro.evaluation.coco_data.box_readings import better_reading
-from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
+from odapi_repro.evaluation.coco_data.coco_columns import Detections, GroundTruth
 
 _MOST = 0.5
 _FAR = 0.05  # of the image's side

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.datasets.box_units import AS_IS, are_boxes, corners_of, other_readings, spread
-from odapi_repro.evaluation.coco_data.columns import Detections, GroundTruth
+from odapi_repro.evaluation.coco_data.coco_columns import Detections, GroundTruth
 
 _MOST_IMAGES = 200
 _MOST_OF_IMAGE = 20  # detections by score; so many more where an image has more objects

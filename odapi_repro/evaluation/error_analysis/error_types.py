@@ -16,8 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.evaluation.error_analysis.curves import best_f1
-from odapi_repro.evaluation.error_analysis.outcomes import Outcome, Outcomes, Overlaps, outcomes_at
-from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS, RECALL_THRESHOLDS, Matches
+from odapi_repro.evaluation.error_analysis.match_outcomes import (
+    Outcome,
+    Outcomes,
+    Overlaps,
+    outcomes_at,
+)
+from odapi_repro.evaluation.scoring.detection_matching import (
+    IOU_THRESHOLDS,
+    RECALL_THRESHOLDS,
+    Matches,
+)
 
 ERROR_KINDS = (
     Outcome.CLASSIFICATION,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth
-from odapi_repro.evaluation.error_analysis.outcomes import Outcome, Outcomes
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.error_analysis.match_outcomes import Outcome, Outcomes
+from odapi_repro.evaluation.scoring.detection_matching import match
 from odapi_repro.page.numbers import count_of
 
 # All classes: the permutation puts this share of the objects right that have a box on them, and

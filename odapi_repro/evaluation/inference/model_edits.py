@@ -9,7 +9,7 @@ from object_detection.protos import pipeline_pb2
 
 from odapi_repro.command import nearest
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.inference.job import Pass, Variant
+from odapi_repro.evaluation.inference.evaluation_job import Pass, Variant
 from odapi_repro.evaluation.inference.stage_tensors import has_stages
 from odapi_repro.pipeline import Pipeline, set_field
 

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from odapi_repro.datasets.example import make_example
 from odapi_repro.errors import ConfigError, DataError, UserError
+from odapi_repro.evaluation.inference.evaluation_job import EvaluationJob, Pass
 from odapi_repro.evaluation.inference.forward import (
     IS_COMPLETE,
     Forward,
+    batches,
     compile_forward,
+    decode,
+    encoded_images,
     variant_key,
 )
-from odapi_repro.evaluation.inference.images import batches, decode, encoded_images
-from odapi_repro.evaluation.inference.job import EvaluationJob, Pass
 from odapi_repro.evaluation.inference.model_edits import check_passes, model_of_pass
 from odapi_repro.pipeline import load_pipeline
 

@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odapi_repro.errors import DataError
-from odapi_repro.evaluation.inference.forward import STAGES, variant_key
-from odapi_repro.evaluation.inference.job import (
+from odapi_repro.evaluation.inference.evaluation_job import (
     EvaluationJob,
     Pass,
     detections_path,
     stages_path,
     write_images,
 )
+from odapi_repro.evaluation.inference.forward import STAGES, variant_key
 from odapi_repro.evaluation.inference.mask_paste import paste_masks
 from odapi_repro.evaluation.inference.model_edits import check_saved_model_passes
 from odapi_repro.evaluation.inference.networks import (

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from odapi_repro.evaluation.scoring.matching import (
+from odapi_repro.evaluation.scoring.detection_matching import (
     AREA_RANGES,
     MAX_DETECTIONS,
     RECALL_THRESHOLDS,

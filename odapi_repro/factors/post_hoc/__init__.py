@@ -1,6 +1,6 @@
 """The factors that need no training."""
 
-from odapi_repro.factors.post_hoc.factor import (
+from odapi_repro.factors.post_hoc.post_hoc_factor import (
     AS_CONFIGURED,
     FINAL_NMS,
     DetectionPlan,

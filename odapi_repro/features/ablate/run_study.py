@@ -11,15 +11,12 @@ from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
 from odapi_repro.factors import TrainedFactor, factor_named
-from odapi_repro.features.ablate.plan import Plan, StudyRequest, make_plan
-from odapi_repro.features.ablate.study_plan_page import study_plan_page
+from odapi_repro.features.ablate.study_plan import Plan, StudyRequest, make_plan, study_plan_page
 from odapi_repro.features.ablate.study_record import STUDY_FILE, StudyRecord
 from odapi_repro.page.results_folder import Results
 from odapi_repro.pipeline import Pipeline
-from odapi_repro.trials.cost import CostEstimate
-from odapi_repro.trials.progress import Progress
+from odapi_repro.trials.groundwork import StudyData
 from odapi_repro.trials.session import TrainingSession, seconds_each
-from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.study_flags import (
     check_name,
     conditions_of,
@@ -27,6 +24,8 @@ from odapi_repro.trials.study_flags import (
     levels_named,
     study_data_of,
 )
+from odapi_repro.trials.study_progress import Progress
+from odapi_repro.trials.trial_cost import CostEstimate
 from odapi_repro.trials.trial_loop import PlannedTrials
 
 
@@ -64,8 +63,8 @@ def run_study(flags: Any, pipeline: Pipeline, command: str) -> int:
     )
 
     def results() -> Results:
-        from odapi_repro.features.ablate.assemble_study import assemble_report
         from odapi_repro.features.ablate.study_page import study_results
+        from odapi_repro.features.ablate.study_report import assemble_report
 
         study = session.study
         return study_results(

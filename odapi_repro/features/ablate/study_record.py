@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from odapi_repro.factors import factor_named
-from odapi_repro.features.ablate.plan import Plan
+from odapi_repro.features.ablate.study_plan import Plan
 from odapi_repro.files import damaged
-from odapi_repro.trials.record_file import RecordFile, check_same_foundation
-from odapi_repro.trials.trial_rows import TrialEntry, described
+from odapi_repro.trials.record_file import RecordFile, TrialEntry, check_same_foundation, described
 
 
 class AxisEntry(TypedDict):

@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 
 from odapi_repro.evaluation.breakdown import Breakdown
-from odapi_repro.evaluation.error_analysis.outcomes import Outcome
+from odapi_repro.evaluation.error_analysis.match_outcomes import Outcome
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
 from odapi_repro.features.evaluate.evaluation_tables import (
     TYPE_TITLES,
+    chain_section,
     class_table,
     confusion_table,
     error_table,
@@ -20,7 +21,6 @@ from odapi_repro.features.evaluate.evaluation_tables import (
     range_text,
     recall_table,
 )
-from odapi_repro.features.evaluate.mask_chain_page import chain_section
 from odapi_repro.features.report_sections import again_section, caveats_section, reported_section
 from odapi_repro.page.blocks import (
     Block,

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from odapi_repro.evaluation.breakdown import Breakdown
-from odapi_repro.evaluation.mask_chain.chain import SIZES, ChainReport
-from odapi_repro.evaluation.scoring.matching import IOU_THRESHOLDS
+from odapi_repro.evaluation.mask_chain.recall_chain import SIZES, ChainReport
+from odapi_repro.evaluation.scoring.detection_matching import IOU_THRESHOLDS
 from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
 from odapi_repro.features.evaluate.evaluation_tables import TYPE_TITLES
 from odapi_repro.page.numbers import number

@@ -1,4 +1,6 @@
-"""What an explanation is made of: the record that its report, and its next trial, follow from.
+"""What an explanation is made of: its record, its design and its race.
+
+What an explanation is made of: the record that its report, and its next trial, follow from.
 
 The record and the table of trials are all that a report reads, so that a committed study can be
 reported again where none of its trainings are.
@@ -7,15 +9,32 @@ reported again where none of its trainings are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from odapi_repro.analysis.attribution import Combination, StudiedDeviation
+from odapi_repro.features.explain.designs import (
+    MOST_EXACT,
+    AblationPath,
+    Bisection,
+    BothEnds,
+    Design,
+    FractionalFactorial,
+    FullFactorial,
+    Grid,
+    Race,
+    SampledShapley,
+    Shapley,
+)
 from odapi_repro.files import json_text
 from odapi_repro.reference import ReportedMetric
-from odapi_repro.trials.proxies import ScaleNote
 from odapi_repro.trials.record_file import RecordFile
+from odapi_repro.trials.scales import ScaleNote
+
+# --- What an explanation is made of: the record that its report, and its next trial, follow from
+# ---
+
 
 EXPLANATION_VERSION = 1
 UNVARIED_KINDS: Final = {
@@ -189,3 +208,66 @@ EXPLANATION_FILE: Final = RecordFile(
     "bring it back from version control, or remove the folder and give the study's own command "
     "again: trials that have run are in the runs folder",
 )
+
+
+# --- From the record of an explanation to its design and its race ---
+
+
+AUTO: Final = "auto"
+REORDERING_DESIGNS: Final = (AblationPath.name, Bisection.name)
+"""Those that decide by replicates of their own."""
+EXPLAINING_DESIGNS: Final = (
+    AUTO,
+    *(
+        design.name
+        for design in (
+            BothEnds,
+            AblationPath,
+            FullFactorial,
+            FractionalFactorial,
+            Shapley,
+            SampledShapley,
+            Bisection,
+            Grid,
+        )
+    ),
+)
+# All combinations of so many deviations cost no more than twice what both ends do.
+_FEW = 4
+
+
+def chosen_design(count: int) -> str:
+    """The design for so many deviations where none was asked for.
+
+    Shapley values share out the whole gap and tell interactions, for 2^k cells; with more than
+    four deviations one factor at a time from both ends costs less than half of that.
+    """
+    assert _FEW <= MOST_EXACT
+    if count == 1:
+        return str(BothEnds.name)
+    return str(Shapley.name) if count <= _FEW else str(BothEnds.name)
+
+
+def design_of(choice: DesignChoice, deviations: Sequence[StudiedDeviation]) -> Design:
+    """The design that a record names.
+
+    Raises:
+        UserError: it does not take so many deviations.
+    """
+    seeds, order_seeds = choice.seeds, choice.order_seeds
+    for deciding in (AblationPath, Bisection):
+        if choice.name == deciding.name:
+            return deciding(deviations, seeds=seeds, order_seeds=order_seeds, margin=choice.margin)
+    if choice.name == SampledShapley.name:
+        return SampledShapley(deviations, seeds=seeds, orders=choice.orders)
+    if choice.name == FractionalFactorial.name:
+        return FractionalFactorial(deviations, seeds=seeds, resolution=choice.resolution)
+    plain = {one.name: one for one in (BothEnds, FullFactorial, Shapley, Grid)}
+    return plain[choice.name](deviations, seeds=seeds)
+
+
+def race_of(choice: DesignChoice) -> Race | None:
+    """The race that a record names."""
+    if choice.race is None:
+        return None
+    return Race(choice.race.replicates, choice.margin, choice.race.max_trials)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from odapi_repro.analysis.trials import BOX_METRICS, MASK_METRICS
+from odapi_repro.analysis.trial_table import BOX_METRICS, MASK_METRICS
 from odapi_repro.datasets.source import EMBEDDED
 from odapi_repro.ending import EXIT_DONE
 from odapi_repro.errors import UserError
@@ -23,14 +23,14 @@ from odapi_repro.features.explain.explain_plan import (
     ExplanationPlan,
     plan_explanation,
 )
-from odapi_repro.features.explain.explain_price import (
+from odapi_repro.features.explain.explain_plan_page import (
     ExplanationPrice,
+    plan_page,
     price_explanation,
     replicate_spread,
 )
-from odapi_repro.features.explain.explain_runner import ExplanationTrials
+from odapi_repro.features.explain.explain_trials import ExplanationTrials
 from odapi_repro.features.explain.explanation import EXPLANATION_FILE
-from odapi_repro.features.explain.plan_page import plan_page
 from odapi_repro.files import digest_of
 from odapi_repro.foreign_text import shown
 from odapi_repro.page.blocks import Page
@@ -39,14 +39,14 @@ from odapi_repro.page.terminal_page import print_page
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.reference import ReportedMetric, nearest_reference, reference_named, reference_of
 from odapi_repro.reference.entry import Reference as CatalogueEntry
-from odapi_repro.trials.cost import CostEstimate
-from odapi_repro.trials.progress import Progress
+from odapi_repro.trials.groundwork import StudyData
 from odapi_repro.trials.record_file import check_no_other_result
 from odapi_repro.trials.session import TrainingSession
-from odapi_repro.trials.store import TrialStore
-from odapi_repro.trials.study_data import StudyData
 from odapi_repro.trials.study_flags import check_name, conditions_of, study_data_of
+from odapi_repro.trials.study_progress import Progress
+from odapi_repro.trials.trial_cost import CostEstimate
 from odapi_repro.trials.trial_loop import Stop
+from odapi_repro.trials.trial_store import TrialStore
 
 _WITH_FROM = ("from", "format")
 
@@ -179,7 +179,7 @@ def _told_price(price: ExplanationPrice, certain: int, cost: CostEstimate) -> Ex
 
 
 def _results(trials: ExplanationTrials) -> Results | None:
-    from odapi_repro.features.explain.explain_subsets import subset_table
+    from odapi_repro.features.explain.explain_trials import subset_table
     from odapi_repro.features.explain.report.explanation_report import ExplanationReport
     from odapi_repro.features.explain.report.explanation_results import explanation_results
 
@@ -209,7 +209,7 @@ def _report_again(folder: Path, form: str) -> int:
 
 
 def _print(folder: Path, form: str) -> None:
-    from odapi_repro.features.explain.report import explanation_json
+    from odapi_repro.features.explain.report import explanation_results
     from odapi_repro.features.explain.report.explanation_page import explanation_page
     from odapi_repro.features.explain.report.explanation_results import read_report
 
@@ -218,7 +218,7 @@ def _print(folder: Path, form: str) -> None:
         return
     report = read_report(folder)
     if form == "json":
-        sys.stdout.write(explanation_json.render(report))
+        sys.stdout.write(explanation_results.render_json(report))
         return
     print()
     print_page(explanation_page(report))

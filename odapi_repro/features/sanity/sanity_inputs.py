@@ -24,11 +24,10 @@ from odapi_repro.evaluation.checkpoint import (
     find_checkpoint,
 )
 from odapi_repro.factors import Level, factor_hint, factor_named
-from odapi_repro.features.sanity.sanity_job import SanityJob
-from odapi_repro.features.sanity.trainings import SanityTrainings
+from odapi_repro.features.sanity.sanity_record import SanityJob
+from odapi_repro.features.sanity.sanity_trainings import SanityTrainings
 from odapi_repro.pipeline import Pipeline, parse_pipeline
-from odapi_repro.trials.groundwork import Groundwork, lay_groundwork
-from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.groundwork import Groundwork, StudyData, lay_groundwork
 from odapi_repro.trials.study_flags import check_name, conditions_of, study_data_of
 
 SCHEDULE_FACTORS = ("batch_size", "learning_rate", "lr_scaling", "warmup", "sync_replicas")

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from odapi_repro.features.sanity.outcome import Outcome, Run
-from odapi_repro.features.sanity.trainings import HOLD, OVERFIT, OVERFIT_SAFE, TITLES
+from odapi_repro.features.sanity.sanity_trainings import HOLD, OVERFIT, OVERFIT_SAFE, TITLES
+from odapi_repro.features.sanity.sanity_verdict import Outcome, Run
 from odapi_repro.page.plot_style import INK, MUTED, drawing
 from odapi_repro.page.results_folder import Drawing
 

@@ -16,15 +16,14 @@ from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.label_map import LabelMap
 from odapi_repro.datasets.object_table import ObjectTable, Survey, survey_records
 from odapi_repro.errors import ConfigError, DataError, UserError
-from odapi_repro.features.show.class_plots import classes_png
-from odapi_repro.features.show.histograms import histograms_png
-from odapi_repro.features.show.pictures import (
+from odapi_repro.features.show.show_pictures import (
     InputSheets,
     Look,
     input_sheets,
     png,
     record_sheets,
 )
+from odapi_repro.features.show.show_plots import classes_png, histograms_png
 from odapi_repro.features.show.show_report import (
     AnchorReport,
     ClassRow,

@@ -25,13 +25,13 @@ from odapi_repro.factors.post_hoc import PostHocSetting
 from odapi_repro.features.sweep.sweep_plan import PostHocRequest, make_post_hoc_plan
 from odapi_repro.page.results_folder import Results
 from odapi_repro.pipeline import Pipeline, load_pipeline
-from odapi_repro.trials.hardware import count_gpus
+from odapi_repro.trials.environment import count_gpus
 from odapi_repro.trials.session import Session
 from odapi_repro.trials.study_flags import check_name, device_named
 from odapi_repro.trials.trial_loop import OneSlot, PlannedTrials, Stop, TrialLoop
 
 if TYPE_CHECKING:
-    from odapi_repro.features.sweep.sweep import Sweep
+    from odapi_repro.features.sweep.sweep_plan import Sweep
 
 # Flags of a training, which would change nothing here.
 _OF_TRAININGS = (
@@ -76,8 +76,8 @@ def run_post_hoc(
     )
     check_classes(pipeline, data.truth)
     # SciPy and pandas take their time to import; what is wrong so far is said before that.
-    from odapi_repro.features.sweep.sweep import Sweep
-    from odapi_repro.features.sweep.sweep_plan_page import sweep_plan_page
+    from odapi_repro.features.sweep.sweep_page import sweep_plan_page
+    from odapi_repro.features.sweep.sweep_plan import Sweep
     from odapi_repro.features.sweep.sweep_record import SWEEP_FILE
 
     sweep = Sweep(
@@ -99,10 +99,10 @@ def run_post_hoc(
 
 
 def _run(session: Session, sweep: Sweep, command: str) -> int:
-    from odapi_repro.features.sweep.assemble_sweep import assemble_post_hoc_report
-    from odapi_repro.features.sweep.sweep import CellStore
     from odapi_repro.features.sweep.sweep_page import sweep_results
+    from odapi_repro.features.sweep.sweep_plan import CellStore
     from odapi_repro.features.sweep.sweep_record import SweepRecord
+    from odapi_repro.features.sweep.sweep_report import assemble_post_hoc_report
     from odapi_repro.features.sweep.sweep_runner import (
         CellScores,
         Found,

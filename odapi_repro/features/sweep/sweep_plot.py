@@ -10,7 +10,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis.image_effects import ImageEffect
+from odapi_repro.analysis.level_effects import ImageEffect
 from odapi_repro.features.sweep.sweep_report import PostHocReport
 from odapi_repro.page.plot_style import INK, MUTED, drawing, legible
 from odapi_repro.page.results_folder import Drawing

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from odapi_repro.features.sweep.sweep import Sweep
+from odapi_repro.features.sweep.sweep_plan import Sweep
 from odapi_repro.files import damaged
 from odapi_repro.trials.record_file import RecordFile, check_same_foundation
 

@@ -10,30 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
+from odapi_repro.analysis.level_effects import ImageEffect, judge_image_effects
 from odapi_repro.evaluation.coco_data import Detections, read_detections
-from odapi_repro.evaluation.post_processing.fusion import (
+from odapi_repro.evaluation.post_processing import (
     box_voting,
     concatenate,
     consensus,
+    keep_best,
+    soft_nms,
     union,
     weighted_boxes,
 )
-from odapi_repro.evaluation.post_processing.suppression import keep_best, soft_nms
-from odapi_repro.evaluation.scoring.iou_types import IouType
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.detection_matching import IouType, match
 from odapi_repro.evaluation.scoring.metrics import score
-from odapi_repro.evaluation.uncertainty.bootstrap import intervals_of
-from odapi_repro.evaluation.uncertainty.resamples import Resampled, resample
-from odapi_repro.features.sweep.sweep import CellResult, CellStore, Sweep, checkpoint_label
+from odapi_repro.evaluation.uncertainty.bootstrap import Resampled, intervals_of, resample
 from odapi_repro.features.sweep.sweep_cells import PostHocCell, Source
+from odapi_repro.features.sweep.sweep_plan import CellResult, CellStore, Sweep, checkpoint_label
 from odapi_repro.features.sweep.sweep_record import SweepRecord
 from odapi_repro.files.trial_files import TrialState
 from odapi_repro.trials.evaluations.checkpoint_evaluation import (
+    EvaluationProgress,
     EvaluationResult,
     evaluate_checkpoint,
 )
-from odapi_repro.trials.evaluations.evaluation_progress import EvaluationProgress
 from odapi_repro.trials.evaluations.evaluation_spec import WORKER
 from odapi_repro.trials.trial_loop import OnEvent
 

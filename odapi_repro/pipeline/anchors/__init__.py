@@ -1,9 +1,21 @@
 """A pipeline's anchors as numbers: where they lie on an input, and what they overlap."""
 
-from odapi_repro.pipeline.anchors.design import AnchorDesign, anchor_design
-from odapi_repro.pipeline.anchors.grids import AnchorLevel, AnchorSet, Border
-from odapi_repro.pipeline.anchors.input_size import InputSizes, Resizer, read_resizer
-from odapi_repro.pipeline.anchors.matching import BestAnchors, Matcher, best_anchors, read_matcher
+from odapi_repro.pipeline.anchors.anchor_design import (
+    AnchorDesign,
+    InputSizes,
+    Resizer,
+    anchor_design,
+    read_resizer,
+)
+from odapi_repro.pipeline.anchors.anchor_matching import (
+    AnchorLevel,
+    AnchorSet,
+    BestAnchors,
+    Border,
+    Matcher,
+    best_anchors,
+    read_matcher,
+)
 
 __all__ = [
     "AnchorDesign",

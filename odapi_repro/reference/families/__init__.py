@@ -1,25 +1,18 @@
 """The model families of the catalogue: one module each, a table of members and their numbers."""
 
 from odapi_repro.reference.entry import Reference
-from odapi_repro.reference.families import (
-    automl,
-    centernet,
-    efficientdet,
-    faster_rcnn,
-    mask_rcnn,
-    ssd,
-)
+from odapi_repro.reference.families import centernet, efficientdet, rcnn, ssd
 
 __all__ = ["all_references"]
 
 # In the order of the zoo's table; the second recipe last.
 _FAMILIES = (
     centernet.references,
-    efficientdet.references,
+    efficientdet.efficientdet_references,
     ssd.references,
-    faster_rcnn.references,
-    mask_rcnn.references,
-    automl.references,
+    rcnn.faster_rcnn_references,
+    rcnn.mask_rcnn_references,
+    efficientdet.automl_references,
 )
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from odapi_repro.reference.entry import Dispute, Reference, ReportedMetric
-from odapi_repro.reference.families.sources import HEAD, ZOO, archive_url, in_head, in_zoo
+from odapi_repro.reference.entry import (
+    HEAD,
+    ZOO,
+    Dispute,
+    Reference,
+    ReportedMetric,
+    archive_url,
+    in_head,
+    in_zoo,
+)
 from odapi_repro.reference.template import ConfigSource
 
 _BATCH = 128

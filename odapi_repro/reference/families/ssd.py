@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from odapi_repro.reference.entry import Dispute, Reference
-from odapi_repro.reference.families.sources import HEAD, ZOO, archive_url, in_head, in_zoo
+from odapi_repro.reference.entry import HEAD, ZOO, Dispute, Reference, archive_url, in_head, in_zoo
 from odapi_repro.reference.template import ConfigSource
 
 _CORES = 8

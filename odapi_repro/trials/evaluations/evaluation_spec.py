@@ -17,7 +17,7 @@ from odapi_repro.datasets.records import manifest
 from odapi_repro.errors import DataError, UserError
 from odapi_repro.evaluation.checkpoint import CheckpointSource, checkpoint_digest
 from odapi_repro.evaluation.eval_data import EvalData
-from odapi_repro.evaluation.inference.job import Pass
+from odapi_repro.evaluation.inference.evaluation_job import Pass
 from odapi_repro.evaluation.inference.model_edits import (
     check_passes,
     check_saved_model_passes,
@@ -26,8 +26,8 @@ from odapi_repro.evaluation.inference.model_edits import (
     post_processing_of,
 )
 from odapi_repro.pipeline import Pipeline
+from odapi_repro.trials.environment import count_gpus
 from odapi_repro.trials.groundwork import installed_stack
-from odapi_repro.trials.hardware import count_gpus
 
 WORKER = (sys.executable, "-m", "odapi_repro.trials.evaluations.evaluation_worker")
 # Of what decides detections and is in no spec: the code that makes them.

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from odapi_repro.errors import EnvironmentMissing
-from odapi_repro.evaluation.inference.job import EvaluationJob, read_job
-from odapi_repro.trials.events import EventWriter
-from odapi_repro.trials.in_child import die_with_parent, peak_memory_mib, work_and_exit
+from odapi_repro.evaluation.inference.evaluation_job import EvaluationJob, read_job
+from odapi_repro.trials.child_process import (
+    EventWriter,
+    die_with_parent,
+    peak_memory_mib,
+    work_and_exit,
+)
 
 
 def main(argv: list[str]) -> NoReturn:

@@ -12,22 +12,22 @@ from typing import Any
 
 from object_detection.protos import pipeline_pb2
 
+from odapi_repro.datasets.annotations import DrawnInputs, ModelInput, RefusedInput
 from odapi_repro.datasets.example import ParsedExample, parse_example
 from odapi_repro.datasets.label_map import read_label_map
-from odapi_repro.datasets.model_input import DrawnInputs, ModelInput, RefusedInput
-from odapi_repro.datasets.record_access import sample_records
+from odapi_repro.datasets.records import sample_records
 from odapi_repro.datasets.tfrecord import write_records
 from odapi_repro.errors import DataError, EnvironmentMissing, UserError
 from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Pipeline
 from odapi_repro.training.model_input_job import ModelInputJob, read_input, write_input_job
-from odapi_repro.trials.child import ChildEnd, run_child
-from odapi_repro.trials.executors.local import check_worker_environment
+from odapi_repro.trials.child_process import ChildEnd, run_child
+from odapi_repro.trials.executors.local_executor import check_worker_environment
 
 OnInput = Callable[[int, int, ModelInput | RefusedInput], None]
 """Gets the record's index, the draw, and what the model gets of it."""
 
-_WORKER = (sys.executable, "-m", "odapi_repro.trials.model_inputs.worker")
+_WORKER = (sys.executable, "-m", "odapi_repro.trials.model_inputs.model_inputs_worker")
 # These put two images side by side, and the boxes of both with them.
 _ADDS_BOXES = frozenset({"random_self_concat_image"})
 

@@ -13,7 +13,7 @@ from odapi_repro.datasets.annotations import AnnotatedImage
 from odapi_repro.datasets.census import ImageColumns, take_census
 from odapi_repro.datasets.census import duplicates as duplicates_module
 from odapi_repro.datasets.census.duplicates import likeness
-from odapi_repro.datasets.census.pictures import look_at_image
+from odapi_repro.datasets.census.record_portion import look_at_image
 from odapi_repro.datasets.record_files import folder_inventories
 from odapi_repro.datasets.tfrecord import read_records
 

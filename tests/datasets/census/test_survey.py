@@ -19,11 +19,11 @@ from odapi_repro.datasets.census import (
     take_census,
 )
 from odapi_repro.datasets.census import survey as survey_module
-from odapi_repro.datasets.census.pictures import look_at_image, look_at_mask
+from odapi_repro.datasets.census.record_portion import look_at_image, look_at_mask
 from odapi_repro.datasets.embedded import EmbeddedDataset
 from odapi_repro.datasets.example import make_example
-from odapi_repro.datasets.ground_truth import decode_mask
 from odapi_repro.datasets.record_files import folder_inventories, inventory_of
+from odapi_repro.datasets.record_ground_truth import decode_mask
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import DataError
 

@@ -21,7 +21,7 @@ from odapi_repro.datasets.label_map import read_label_map
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.errors import DataError, UserError
-from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.groundwork import StudyData
 
 Contents = Callable[[Path], dict[str, bytes]]
 

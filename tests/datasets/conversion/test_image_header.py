@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from odapi_repro.datasets.conversion.image_header import read_header
+from odapi_repro.datasets.conversion.image_source import read_header
 
 
 def encoded(kind: str, mode: str = "RGB", **more: object) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from odapi_repro.datasets.conversion.masks import (
+from odapi_repro.datasets.conversion.png_masks import (
     empty_mask,
     png_of,
     rescaled_polygons,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from coco_sets import CocoSet
 
-from odapi_repro.datasets.conversion.objects import REASONS
+from odapi_repro.datasets.conversion.converted_objects import REASONS
 
 KEPT = [
     # x y width height in an image of 60 x 40, and the corners it is to have, ymin xmin ymax xmax

@@ -18,8 +18,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.conversion.conversion_request import ConversionRequest, SplitRequest
 from odapi_repro.datasets.conversion.convert import convert
-from odapi_repro.datasets.conversion.request import ConversionRequest, SplitRequest
 from odapi_repro.datasets.embedded import EmbeddedDataset
 from odapi_repro.datasets.example import parse_example
 from odapi_repro.datasets.tfrecord import read_records

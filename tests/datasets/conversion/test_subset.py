@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from odapi_repro.datasets.conversion.subset import choose_images, fit_of
+from odapi_repro.datasets.conversion.shard_plan import choose_images, fit_of
 
 
 def example(images: int = 400) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 from odapi_repro.datasets.annotations import AnnotatedImage
-from odapi_repro.datasets.damage import (
+from odapi_repro.datasets.embedded import EmbeddedDataset
+from odapi_repro.datasets.example import parse_example
+from odapi_repro.datasets.label_map import LabelMap, read_label_map
+from odapi_repro.datasets.record_damage import (
     EditCounts,
     EditedRecords,
     make_edited_records,
     write_edited_records,
 )
-from odapi_repro.datasets.embedded import EmbeddedDataset
-from odapi_repro.datasets.example import parse_example
-from odapi_repro.datasets.ground_truth import decode_mask
-from odapi_repro.datasets.label_map import LabelMap, read_label_map
+from odapi_repro.datasets.record_ground_truth import decode_mask
 from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.shapes_spec import SHAPES_LABEL_MAP
 from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
-from odapi_repro.pipeline.record_edits import LABEL_NOISE_KINDS, LabelNoise, RecordEdits
+from odapi_repro.pipeline.recipe import LABEL_NOISE_KINDS, LabelNoise, RecordEdits
 
 
 def read(files: list[Path]) -> dict[str, AnnotatedImage]:

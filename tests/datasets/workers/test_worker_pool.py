@@ -176,7 +176,7 @@ def test_leaving_ends_tasks_that_would_go_on_for_ever() -> None:
 
 CHECK = """
 import sys
-from odapi_repro.diagnosis.checked_data import reading
+from odapi_repro.diagnosis import checked_data
 from odapi_repro.data import main
 from odapi_repro.datasets.census import survey
 
@@ -186,7 +186,7 @@ def telling(*arguments, **more):
 
 if __name__ == "__main__":
     survey._ALONE_BYTES, survey._STRETCH_RECORDS = 0, 20
-    reading.take_census = telling
+    checked_data.take_census = telling
     sys.exit(main(["check", "--train_records", sys.argv[1], "--workers=2"]))
 """
 

@@ -25,7 +25,7 @@ from odapi_repro.diagnosis.finished_run import (
     read_index,
     resolve_checkpoint,
 )
-from odapi_repro.diagnosis.finished_run.sstable import iterate_table
+from odapi_repro.diagnosis.finished_run.tensor_bundle import iterate_table
 from odapi_repro.errors import DataError
 
 EXTRACTOR: Tree = {"conv": None}

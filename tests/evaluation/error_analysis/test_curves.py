@@ -7,7 +7,7 @@ import pytest
 from small_sets import columns, data_set, random_set, results
 
 from odapi_repro.evaluation.error_analysis.curves import best_f1, precision_recall
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.detection_matching import match
 from odapi_repro.evaluation.scoring.metrics import score
 
 A, B = 1, 2

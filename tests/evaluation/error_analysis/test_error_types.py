@@ -15,13 +15,13 @@ from pycocotools.cocoeval import COCOeval
 from small_sets import Box, Json, columns, data_set, random_set, results
 
 from odapi_repro.evaluation.error_analysis.error_types import ErrorTypes, error_types
-from odapi_repro.evaluation.error_analysis.outcomes import (
+from odapi_repro.evaluation.error_analysis.match_outcomes import (
     Outcome,
     Outcomes,
     outcomes_at,
     overlaps_of,
 )
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.detection_matching import match
 
 A, B = 1, 2
 HERE: Box = [100, 100, 100, 100]

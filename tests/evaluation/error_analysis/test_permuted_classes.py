@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from small_sets import NAMES, Json, columns, data_set, results, scene
 
-from odapi_repro.evaluation.error_analysis.outcomes import outcomes_at, overlaps_of
+from odapi_repro.evaluation.error_analysis.match_outcomes import outcomes_at, overlaps_of
 from odapi_repro.evaluation.error_analysis.permuted_classes import (
     OneClass,
     PermutedClasses,
     one_class,
     permuted_classes,
 )
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.detection_matching import match
 
 BY_NAME = [sorted(NAMES).index(name) + 1 for name in NAMES]
 PERMUTATIONS: dict[str, list[int]] = {

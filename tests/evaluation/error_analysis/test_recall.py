@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from small_sets import columns, data_set, random_set, results
 
-from odapi_repro.evaluation.error_analysis.recall import RecallTable, recall_table
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.error_analysis.curves import RecallTable, recall_table
+from odapi_repro.evaluation.scoring.detection_matching import match
 from odapi_repro.evaluation.scoring.metrics import score
 
 A, B = 1, 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from odapi_repro.errors import DataError, UserError
-from odapi_repro.evaluation.inference.job import (
+from odapi_repro.evaluation.inference.evaluation_job import (
     EvaluationJob,
     Pass,
     Variant,

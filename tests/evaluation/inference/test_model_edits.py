@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from odapi_repro.errors import UserError
-from odapi_repro.evaluation.inference.job import Pass, Variant
+from odapi_repro.evaluation.inference.evaluation_job import Pass, Variant
 from odapi_repro.evaluation.inference.model_edits import (
     check_passes,
     check_saved_model_passes,

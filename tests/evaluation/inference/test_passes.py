@@ -28,8 +28,7 @@ from odapi_repro.datasets.tfrecord import read_records
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.inference import forward as narrowed_nms
 from odapi_repro.evaluation.inference import networks
-from odapi_repro.evaluation.inference.forward import compile_forward
-from odapi_repro.evaluation.inference.job import (
+from odapi_repro.evaluation.inference.evaluation_job import (
     EvaluationJob,
     Pass,
     Variant,
@@ -37,6 +36,7 @@ from odapi_repro.evaluation.inference.job import (
     images_path,
     stages_path,
 )
+from odapi_repro.evaluation.inference.forward import compile_forward
 from odapi_repro.evaluation.inference.mask_paste import paste_masks
 from odapi_repro.evaluation.inference.networks import build_model, input_size
 from odapi_repro.evaluation.inference.passes import run_job
@@ -77,7 +77,7 @@ def tf() -> Iterator[Any]:
     import tensorflow
     from tensorflow.python.autograph.core import config
 
-    from odapi_repro.training.tracing import skip_autograph_in_od_api
+    from odapi_repro.training.training_loop import skip_autograph_in_od_api
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "CONVERSION_RULES", config.CONVERSION_RULES)

@@ -27,8 +27,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.errors import DataError, UserError
-from odapi_repro.evaluation.mask_chain.chain import NOT_COUNTED, SIZES, recall_chain
-from odapi_repro.evaluation.mask_chain.stages import BOX_STAGES, MASK_STAGES, chain_settings
+from odapi_repro.evaluation.mask_chain.detector_stages import (
+    BOX_STAGES,
+    MASK_STAGES,
+    chain_settings,
+)
+from odapi_repro.evaluation.mask_chain.recall_chain import NOT_COUNTED, SIZES, recall_chain
 from odapi_repro.pipeline import load_pipeline
 
 IOUS = np.linspace(0.5, 0.95, 10)

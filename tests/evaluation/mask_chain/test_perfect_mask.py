@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_api
 
-from odapi_repro.evaluation.mask_chain.chain import perfect_mask_ious
+from odapi_repro.evaluation.mask_chain.recall_chain import perfect_mask_ious
 
 # Of 5 x 5 pixels the places are 0, 1/4 ... 1: a grid of 3 sees every second row and column.
 WHOLE = (0.0, 0.0, 5.0, 5.0)

@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odapi_repro.evaluation.coco_data import Detections
-from odapi_repro.evaluation.post_processing.fusion import (
+from odapi_repro.evaluation.post_processing import (
+    box_ious,
     box_voting,
     concatenate,
     consensus,
+    keep_best,
+    nms,
+    soft_nms,
     union,
     weighted_boxes,
 )
-from odapi_repro.evaluation.post_processing.suppression import box_ious, keep_best, nms, soft_nms
 
 Row = tuple[int, int, tuple[float, float, float, float], float]
 

@@ -16,8 +16,8 @@ from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
-from odapi_repro.evaluation.scoring import matching as near_pairs
-from odapi_repro.evaluation.scoring.matching import Matches, match
+from odapi_repro.evaluation.scoring import detection_matching as near_pairs
+from odapi_repro.evaluation.scoring.detection_matching import Matches, match
 
 
 def random_set(

@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.errors import DataError, UserError
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.detection_matching import match
 from odapi_repro.evaluation.scoring.metrics import ENGINES, METRIC_NAMES, Scores, score
 from odapi_repro.evaluation.uncertainty.weighted_metrics import weighted_metrics
 

@@ -9,10 +9,14 @@ import pytest
 
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.coco_data import Detections, GroundTruth
-from odapi_repro.evaluation.scoring.matching import Matches, match
+from odapi_repro.evaluation.scoring.detection_matching import Matches, match
 from odapi_repro.evaluation.scoring.metrics import METRIC_NAMES, score
-from odapi_repro.evaluation.uncertainty.bootstrap import difference, interval, intervals_of
-from odapi_repro.evaluation.uncertainty.resamples import resample
+from odapi_repro.evaluation.uncertainty.bootstrap import (
+    difference,
+    interval,
+    intervals_of,
+    resample,
+)
 
 _SIDE = 50.0
 Found = Sequence[tuple[int, int, int, float]]

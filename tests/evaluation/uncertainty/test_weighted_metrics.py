@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
-from odapi_repro.evaluation.scoring.matching import RECALL_THRESHOLDS, match
+from odapi_repro.evaluation.scoring.detection_matching import RECALL_THRESHOLDS, match
 from odapi_repro.evaluation.scoring.metrics import score
 from odapi_repro.evaluation.uncertainty import weighted_metrics as module
 from odapi_repro.evaluation.uncertainty import weighted_metrics as weighted_precision

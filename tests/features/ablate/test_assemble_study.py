@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from fake_trials import fake_executor, plan_of, run_trials
 
-from odapi_repro.analysis.trials import BOX_METRICS, check_trials
-from odapi_repro.features.ablate.assemble_study import assemble_report, trial_rows
+from odapi_repro.analysis.trial_table import BOX_METRICS, check_trials
 from odapi_repro.features.ablate.study_record import StudyRecord
+from odapi_repro.features.ablate.study_report import assemble_report, trial_rows
 from odapi_repro.files import write_json
-from odapi_repro.trials.store import TrialState, TrialStore
+from odapi_repro.trials.trial_store import TrialState, TrialStore
 
 
 def ignore(*_: object) -> None: ...

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fake_trials import EFFICIENTDET, MASK_RCNN, plan_of
 
-from odapi_repro.features.ablate.study_plan_page import study_plan_page
+from odapi_repro.features.ablate.study_plan import study_plan_page
 from odapi_repro.page.terminal_page import terminal_page
-from odapi_repro.trials.cost import CostEstimate
+from odapi_repro.trials.trial_cost import CostEstimate
 
 UNKNOWN = CostEstimate(None, "no trial of this model has run here yet")
 

@@ -9,11 +9,11 @@ import pytest
 from fake_trials import MASK_RCNN, fake_executor, plan_of, run_trials
 
 from odapi_repro.errors import StudyMismatch
-from odapi_repro.features.ablate.plan import Plan
+from odapi_repro.features.ablate.study_plan import Plan
 from odapi_repro.features.ablate.study_record import STUDY_FILE, StudyRecord
 from odapi_repro.files import write_json
-from odapi_repro.trials.store import TrialState, TrialStore
 from odapi_repro.trials.trial_loop import missing_trials
+from odapi_repro.trials.trial_store import TrialState, TrialStore
 
 
 def ignore(*_: object) -> None: ...

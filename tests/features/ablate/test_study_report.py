@@ -14,16 +14,14 @@ import pytest
 from fake_study import BATCH_SIZE, LR_SCALING, batch_rows, study, trial
 from matplotlib.figure import Figure
 
-from odapi_repro.analysis.trials import BOX_METRICS
+from odapi_repro.analysis.trial_table import BOX_METRICS
 from odapi_repro.factors.axes import Axis
-from odapi_repro.features.ablate.effect_sentences import headline
-from odapi_repro.features.ablate.level_plots import ap_figure
-from odapi_repro.features.ablate.loss_curves import smoothed
-from odapi_repro.features.ablate.study_page import study_page, study_results
+from odapi_repro.features.ablate.study_page import headline, study_page, study_results
+from odapi_repro.features.ablate.study_plots import ap_figure, smoothed
 from odapi_repro.features.ablate.study_report import StudyReport
 from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.numbers import number
-from odapi_repro.page.tables import csv_bytes, read_trials
+from odapi_repro.page.study_tables import csv_bytes, read_trials
 from odapi_repro.page.terminal_page import Terminal, print_page, terminal_page
 
 

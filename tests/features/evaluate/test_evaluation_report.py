@@ -20,18 +20,29 @@ from small_sets import MIXED_SIZES, Json, data_set, random_set, results, scene
 from odapi_repro.errors import UserError
 from odapi_repro.evaluation.breakdown import Resampling
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
-from odapi_repro.evaluation.error_analysis.outcomes import Outcome
+from odapi_repro.evaluation.error_analysis.match_outcomes import Outcome
 from odapi_repro.evaluation.eval_data import EvalData
-from odapi_repro.features.evaluate.assemble_evaluation import Found, assemble_evaluation
-from odapi_repro.features.evaluate.evaluation_csv import csv_tables
-from odapi_repro.features.evaluate.evaluation_json import evaluation_json, render_json
 from odapi_repro.features.evaluate.evaluation_page import caveats, evaluation_page, findings
+from odapi_repro.features.evaluate.evaluation_pictures import (
+    DrawnObject,
+    Page,
+    Tile,
+    pages,
+    render_page,
+)
 from odapi_repro.features.evaluate.evaluation_plots import error_figure, precision_recall_figure
-from odapi_repro.features.evaluate.evaluation_report import EvaluationReport
-from odapi_repro.features.evaluate.mask_chain_page import chain_rows, chain_section
-from odapi_repro.features.evaluate.pictures import render_page
-from odapi_repro.features.evaluate.shown_images import DrawnObject, Page, Tile, pages
-from odapi_repro.features.evaluate.write_evaluation import write_evaluation
+from odapi_repro.features.evaluate.evaluation_report import (
+    EvaluationReport,
+    Found,
+    assemble_evaluation,
+)
+from odapi_repro.features.evaluate.evaluation_tables import chain_rows, chain_section
+from odapi_repro.features.evaluate.write_evaluation import (
+    csv_tables,
+    evaluation_json,
+    render_json,
+    write_evaluation,
+)
 from odapi_repro.page import blocks
 from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.terminal_page import terminal_page

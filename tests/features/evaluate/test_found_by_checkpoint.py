@@ -14,9 +14,9 @@ from odapi_repro.errors import DataError
 from odapi_repro.evaluation.checkpoint import CheckpointSource
 from odapi_repro.evaluation.coco_data import GroundTruth
 from odapi_repro.evaluation.eval_data import EvalData
-from odapi_repro.evaluation.mask_chain.chain import ChainReport
-from odapi_repro.features.evaluate import assemble_evaluation as assemble
-from odapi_repro.features.evaluate.assemble_evaluation import found_by_checkpoint
+from odapi_repro.evaluation.mask_chain.recall_chain import ChainReport
+from odapi_repro.features.evaluate import evaluation_report as assemble
+from odapi_repro.features.evaluate.evaluation_report import found_by_checkpoint
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationRequest, EvaluationResult
 

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from chain_scenes import FAR, OBJECT, SETTINGS, Scene, chain_of, filled
 
-from odapi_repro.evaluation.mask_chain.chain import ChainReport
+from odapi_repro.evaluation.mask_chain.recall_chain import ChainReport
 from odapi_repro.factors import FACTORS, POST_HOC_FACTORS
 from odapi_repro.features.evaluate.evaluation_plots import render_chain
-from odapi_repro.features.evaluate.mask_chain_page import (
+from odapi_repro.features.evaluate.evaluation_tables import (
     chain_findings,
     chain_rows,
     chain_section,

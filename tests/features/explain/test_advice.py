@@ -15,10 +15,9 @@ from fake_explanation import (
 )
 from response_surface import ResponseSurface
 
-from odapi_repro.features.explain.report.advice import Advice, change_lines
+from odapi_repro.features.explain.report.advice import Advice, change_lines, run_lines, seeds_for
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.features.explain.report.interactions import interaction_lines, interaction_table
-from odapi_repro.features.explain.report.next_steps import run_lines, seeds_for
 from odapi_repro.page.blocks import code
 
 

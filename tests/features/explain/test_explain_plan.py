@@ -10,7 +10,7 @@ from fake_trials import MASK_RCNN, small_data
 from issue_10530 import REFERENCE, edited, issue_10530
 
 from odapi_repro.errors import DamagedFile, UserError
-from odapi_repro.features.ablate.plan import make_plan
+from odapi_repro.features.ablate.study_plan import make_plan
 from odapi_repro.features.explain.explain_plan import (
     ExplainRequest,
     ExplanationPlan,
@@ -18,7 +18,7 @@ from odapi_repro.features.explain.explain_plan import (
     reference_fields,
 )
 from odapi_repro.features.explain.explanation import EXPLANATION_FILE
-from odapi_repro.features.explain.user_deviations import deviations_as_factors
+from odapi_repro.features.explain.varied_deviations import deviations_as_factors
 from odapi_repro.files import write_whole
 from odapi_repro.pipeline import Pipeline, load_pipeline
 

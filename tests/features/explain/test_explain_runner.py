@@ -19,9 +19,8 @@ from odapi_repro.features.explain.explain_plan import (
     ExplanationPlan,
     plan_explanation,
 )
-from odapi_repro.features.explain.explain_price import price_explanation, replicate_spread
-from odapi_repro.features.explain.explain_runner import ExplanationTrials
-from odapi_repro.features.explain.explain_subsets import subset_table
+from odapi_repro.features.explain.explain_plan_page import price_explanation, replicate_spread
+from odapi_repro.features.explain.explain_trials import ExplanationTrials, subset_table
 from odapi_repro.trials.trial_loop import OneSlot, TrialLoop
 
 # Two deviations, so that trials are few: the batch and the rate.

@@ -9,9 +9,9 @@ import pytest
 from small_sets import columns, random_set
 
 from odapi_repro.evaluation.coco_data import detections_of, ground_truth_of
-from odapi_repro.evaluation.scoring.matching import match
+from odapi_repro.evaluation.scoring.detection_matching import match
 from odapi_repro.evaluation.scoring.metrics import score
-from odapi_repro.features.explain.explain_subsets import subset_scores
+from odapi_repro.features.explain.explain_trials import subset_scores
 
 
 @pytest.mark.parametrize("seed", range(5))

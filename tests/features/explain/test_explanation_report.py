@@ -21,13 +21,13 @@ from fake_explanation import (
 from response_surface import ResponseSurface
 
 from odapi_repro.analysis.attribution import ATTRIBUTION_COLUMNS
-from odapi_repro.analysis.multiplicity import joint_interval
+from odapi_repro.analysis.effect import joint_interval
 from odapi_repro.errors import StudyMismatch, UserError
-from odapi_repro.features.explain.report import explanation_json
+from odapi_repro.features.explain.report import explanation_results
+from odapi_repro.features.explain.report.effect_wording import headline
 from odapi_repro.features.explain.report.explanation_page import explanation_page
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
 from odapi_repro.features.explain.report.explanation_results import read_report, write_report
-from odapi_repro.features.explain.report.wording import headline
 from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.terminal_page import Terminal, print_page, terminal_page
 
@@ -68,7 +68,7 @@ def test_the_committed_files_give_the_same_bytes_again(
     # As when a trial was deleted and run again: the rows come in another order.
     shuffled = found.trials.sample(frac=1, random_state=1)
     rerun = ExplanationReport(found.explanation, shuffled, found.evaluation)
-    assert explanation_json.render(rerun) == explanation_json.render(again)
+    assert explanation_results.render_json(rerun) == explanation_results.render_json(again)
     assert readme(rerun) == readme(again)
 
 
@@ -88,7 +88,7 @@ def test_effects_csv_has_the_rest_and_both_estimands() -> None:
     explanation = record(3, "both_ends")
     surface = ResponseSurface((-3.0, -2.0, -1.0), diverges=lambda cell: 0.5 * cell[0])
     found = report(explanation, surface)
-    table = explanation_json.explanation_json(found)
+    table = explanation_results.explanation_json(found)
     assert table["rest"]["factor"] == "not shared out"
     assert {one["given_convergence"]["estimand"] for one in table["shares"]} == {
         "given_convergence"
@@ -207,11 +207,11 @@ def test_the_terminal_gets_ascii_and_the_same_numbers() -> None:
 
 
 def test_json_has_null_for_what_is_not_known() -> None:
-    found = json.loads(explanation_json.render(report(rows=[])))
+    found = json.loads(explanation_results.render_json(report(rows=[])))
     assert found["schema"] == 1
     assert found["gap"]["delta"] is None
     assert found["ends"] == {"user": None, "reference": None}
-    whole = json.loads(explanation_json.render(report()))
+    whole = json.loads(explanation_results.render_json(report()))
     assert sum(one["delta"] for one in whole["shares"]) == pytest.approx(whole["gap"]["delta"])
     assert {part["name"] for part in whole["parts"]} == {
         *("evaluation", "environment", "config", "theirs"),

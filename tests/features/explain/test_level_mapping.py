@@ -9,9 +9,12 @@ import pytest
 from fake_trials import plan_of, request, small_data
 from issue_10530 import REFERENCE, edited, issue_10530
 
-from odapi_repro.features.ablate.plan import make_plan
-from odapi_repro.features.explain.user_deviations import deviations_as_factors
-from odapi_repro.features.explain.varied import LevelMapping, map_levels
+from odapi_repro.features.ablate.study_plan import make_plan
+from odapi_repro.features.explain.varied_deviations import (
+    LevelMapping,
+    deviations_as_factors,
+    map_levels,
+)
 from odapi_repro.pipeline import Circumstances, Pipeline, load_pipeline, parse_pipeline
 
 PIPELINES = __file__.rpartition("/tests/")[0] + "/pipelines/"

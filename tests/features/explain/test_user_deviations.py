@@ -11,9 +11,9 @@ from issue_10530 import REFERENCE, edited, issue_10530
 
 from odapi_repro.errors import UserError
 from odapi_repro.factors import FACTORS
-from odapi_repro.features.explain import user_deviations as kinds
-from odapi_repro.features.explain.user_deviations import FactorDeviation, deviations_as_factors
+from odapi_repro.features.explain import varied_deviations as kinds
 from odapi_repro.features.explain.user_levels import AS_GIVEN
+from odapi_repro.features.explain.varied_deviations import FactorDeviation, deviations_as_factors
 from odapi_repro.pipeline import (
     Circumstances,
     Pipeline,

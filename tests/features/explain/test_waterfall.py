@@ -13,9 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from response_surface import ResponseSurface
 
+from odapi_repro.features.explain.report.explanation_figures import (
+    draw_ends,
+    draw_figures,
+    draw_interactions,
+)
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
-from odapi_repro.features.explain.report.figures import draw_ends, draw_figures
-from odapi_repro.features.explain.report.heat_map import draw_interactions
 from odapi_repro.features.explain.report.interactions import end_effects
 from odapi_repro.features.explain.report.waterfall import (
     draw_waterfall,

@@ -14,7 +14,7 @@ from odapi_repro.datasets.records import manifest
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import DataError
 from odapi_repro.features.sanity.sanity_inputs import FEW, few_images
-from odapi_repro.trials.study_data import StudyData
+from odapi_repro.trials.groundwork import StudyData
 
 
 def records(data: StudyData) -> list[bytes]:

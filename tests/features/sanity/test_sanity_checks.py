@@ -15,21 +15,21 @@ import pytest
 from fake_trials import EFFICIENTDET, small_data
 from run_writers import write_training_checkpoint
 
-from odapi_repro.evaluation.inference.job import PLAIN
+from odapi_repro.evaluation.inference.evaluation_job import PLAIN
 from odapi_repro.factors import factor_named
-from odapi_repro.features.sanity import checkpoint_scores as scores
+from odapi_repro.features.sanity import sanity_checks as scores
 from odapi_repro.features.sanity.sanity_checks import SanityChecks
 from odapi_repro.features.sanity.sanity_inputs import few_images
-from odapi_repro.features.sanity.sanity_job import SanityJob
-from odapi_repro.features.sanity.trainings import SanityTrainings
-from odapi_repro.features.sanity.verdict import judge
+from odapi_repro.features.sanity.sanity_record import SanityJob
+from odapi_repro.features.sanity.sanity_trainings import SanityTrainings
+from odapi_repro.features.sanity.sanity_verdict import judge
 from odapi_repro.files import write_json
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.trials.evaluations.evaluation_spec import EvaluationRequest
 from odapi_repro.trials.groundwork import TrialConditions, lay_groundwork
-from odapi_repro.trials.store import TrialState, TrialStore
 from odapi_repro.trials.trial import Trial
 from odapi_repro.trials.trial_loop import Course, OneSlot, TrialLoop
+from odapi_repro.trials.trial_store import TrialState, TrialStore
 
 SUPPORT = Path(__file__).parents[2] / "support"
 FAKE_CHILD = (sys.executable, str(SUPPORT / "fake_evaluation_child.py"))

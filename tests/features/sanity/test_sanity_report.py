@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from odapi_repro.errors import StudyMismatch
-from odapi_repro.features.sanity.outcome import Change, Outcome, Point, Run, Score
 from odapi_repro.features.sanity.sanity_page import sanity_page, sanity_results
 from odapi_repro.features.sanity.sanity_plot import render_curves
 from odapi_repro.features.sanity.sanity_record import SANITY_FILE, SanityRecord
+from odapi_repro.features.sanity.sanity_verdict import Change, Outcome, Point, Run, Score
 from odapi_repro.page.markdown_page import markdown_page
 from odapi_repro.page.terminal_page import Terminal, terminal_page
 

@@ -10,7 +10,7 @@ import pytest
 from fake_trials import EFFICIENTDET, MASK_RCNN, small_data
 
 from odapi_repro.factors import Level, factor_named
-from odapi_repro.features.sanity.trainings import SanityTrainings, Training, known_rate
+from odapi_repro.features.sanity.sanity_trainings import SanityTrainings, Training, known_rate
 from odapi_repro.pipeline import Pipeline, load_pipeline, parse_pipeline
 from odapi_repro.trials.groundwork import TrialConditions, lay_groundwork
 from odapi_repro.trials.trial import TrialSpec

@@ -6,8 +6,17 @@ import dataclasses
 
 import pytest
 
-from odapi_repro.features.sanity.outcome import Change, Outcome, Point, Run, Score
-from odapi_repro.features.sanity.verdict import judge, learned, needs_safe_rate, nothing_to_hold
+from odapi_repro.features.sanity.sanity_verdict import (
+    Change,
+    Outcome,
+    Point,
+    Run,
+    Score,
+    judge,
+    learned,
+    needs_safe_rate,
+    nothing_to_hold,
+)
 
 
 def run(name: str, *aps: float, status: str = "succeeded", rate: float = 0.2) -> Run:

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 from split_reports import split_report
 
-from odapi_repro.features.show import class_plots as classes
-from odapi_repro.features.show.class_plots import classes_png
-from odapi_repro.features.show.histograms import histograms_png
+from odapi_repro.features.show import show_plots as classes
+from odapi_repro.features.show.show_plots import classes_png, histograms_png
 from odapi_repro.features.show.show_report import size_name
 from odapi_repro.page.numbers import percent
 from odapi_repro.pipeline import load_pipeline

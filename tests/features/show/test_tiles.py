@@ -10,12 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from odapi_repro.datasets.annotations import AnnotatedImage
+from odapi_repro.datasets.annotations import AnnotatedImage, ModelInput, RefusedInput
 from odapi_repro.datasets.label_map import LabelMap
-from odapi_repro.datasets.model_input import ModelInput, RefusedInput
 from odapi_repro.datasets.object_table import PickedRecord
-from odapi_repro.features.show.picked_tiles import input_tile, record_tile
-from odapi_repro.features.show.tiles import DrawnObject, Tile, render_tile
+from odapi_repro.features.show.show_pictures import (
+    DrawnObject,
+    Tile,
+    input_tile,
+    record_tile,
+    render_tile,
+)
 from odapi_repro.page.canvas import WARNING, class_colour
 
 _LABELS = LabelMap({1: "cat", 2: "dog"})

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from odapi_repro.evaluation.coco_data import Detections
-from odapi_repro.evaluation.post_processing.fusion import (
+from odapi_repro.evaluation.post_processing import (
     box_voting,
     consensus,
+    nms,
     union,
     weighted_boxes,
 )
-from odapi_repro.evaluation.post_processing.suppression import nms
 from odapi_repro.factors.post_hoc import FusionStep
 from odapi_repro.features.sweep.sweep_cells import PostHocCell, Source
 from odapi_repro.features.sweep.sweep_runner import detections_of_cell

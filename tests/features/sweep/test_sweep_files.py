@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from odapi_repro.errors import StudyMismatch
-from odapi_repro.features.sweep.sweep import CellResult, CellStore
+from odapi_repro.features.sweep.sweep_plan import CellResult, CellStore
 from odapi_repro.features.sweep.sweep_record import SWEEP_FILE, SweepRecord
 
 RECORD = SweepRecord(

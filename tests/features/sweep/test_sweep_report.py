@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from odapi_repro.analysis.image_effects import ImageEffect, judge_image_effects
+from odapi_repro.analysis.level_effects import ImageEffect, judge_image_effects
 from odapi_repro.factors.axes import Axis
 from odapi_repro.features.sweep.sweep_page import (
     levels_table,

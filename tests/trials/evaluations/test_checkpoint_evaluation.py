@@ -16,18 +16,18 @@ import pytest
 from odapi_repro.errors import DataError, UserError
 from odapi_repro.evaluation.checkpoint import CheckpointSource
 from odapi_repro.evaluation.coco_data import read_detections
-from odapi_repro.evaluation.coco_data.columns import GroundTruth
+from odapi_repro.evaluation.coco_data.coco_columns import GroundTruth
 from odapi_repro.evaluation.eval_data import EvalData
-from odapi_repro.evaluation.evaluate import with_image_sizes
-from odapi_repro.evaluation.inference.job import Pass, Variant
+from odapi_repro.evaluation.inference.evaluation_job import Pass, Variant
+from odapi_repro.evaluation.score_detections import with_image_sizes
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.trials.evaluations.checkpoint_evaluation import (
     EvaluationRequest,
     EvaluationResult,
     evaluate_checkpoint,
+    evaluation_id,
 )
 from odapi_repro.trials.evaluations.evaluation_spec import filled_request, specs_of
-from odapi_repro.trials.evaluations.evaluation_store import evaluation_id
 
 SUPPORT = Path(__file__).parents[2] / "support"
 WORKER = (sys.executable, str(SUPPORT / "fake_evaluation_worker.py"))

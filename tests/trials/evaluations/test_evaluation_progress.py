@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from odapi_repro.trials.evaluations.evaluation_progress import EvaluationProgress
+from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationProgress
 
 
 class Terminal(io.StringIO):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from odapi_repro.errors import EnvironmentMissing, UserError
-from odapi_repro.trials.evaluations.evaluation_store import EvaluationStore
+from odapi_repro.trials.evaluations.checkpoint_evaluation import EvaluationStore
 
 SPEC = {"flip": False}
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.checkpoint.architecture import CheckpointOfOtherArchitecture
-from odapi_repro.diagnosis.rules.checkpoint.full_restore import FullRestoreOfOtherClasses
-from odapi_repro.diagnosis.rules.checkpoint.kind import CheckpointKind
-from odapi_repro.diagnosis.rules.checkpoint.model_dir import CheckpointInModelDir
-from odapi_repro.diagnosis.rules.checkpoint.path import CheckpointPath
-from odapi_repro.diagnosis.rules.checkpoint.scratch import TrainedFromScratch
-from odapi_repro.diagnosis.rules.checkpoint.type_supported import CheckpointTypeUnsupported
-from odapi_repro.diagnosis.rules.checkpoint.version import CheckpointVersion
+from odapi_repro.diagnosis.rules.checkpoint.checkpoint_kind import (
+    CheckpointKind,
+    CheckpointOfOtherArchitecture,
+    CheckpointTypeUnsupported,
+    CheckpointVersion,
+    FullRestoreOfOtherClasses,
+    TrainedFromScratch,
+)
+from odapi_repro.diagnosis.rules.checkpoint.checkpoint_path import (
+    CheckpointInModelDir,
+    CheckpointPath,
+)
 
 __all__ = ["RULES"]
 

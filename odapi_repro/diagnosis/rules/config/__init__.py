@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.config.encoding import NotInUtf8
-from odapi_repro.diagnosis.rules.config.eval_input import EvalInputNotConfigured
-from odapi_repro.diagnosis.rules.config.feature_extractor import FeatureExtractorUnknown
-from odapi_repro.diagnosis.rules.config.model_missing import ModelMissing
-from odapi_repro.diagnosis.rules.config.placeholders import PlaceholderPath
-from odapi_repro.diagnosis.rules.config.stack import ModelOnThisStack
-from odapi_repro.diagnosis.rules.config.syntax import SyntaxErrors
-from odapi_repro.diagnosis.rules.config.unknown_field import UnknownProtoField
-from odapi_repro.diagnosis.rules.config.windows_path import WindowsPathEscape
+from odapi_repro.diagnosis.rules.config.readable_text import (
+    NotInUtf8,
+    SyntaxErrors,
+    UnknownProtoField,
+    WindowsPathEscape,
+)
+from odapi_repro.diagnosis.rules.config.required_parts import (
+    EvalInputNotConfigured,
+    FeatureExtractorUnknown,
+    ModelMissing,
+    ModelOnThisStack,
+    PlaceholderPath,
+)
 
 __all__ = ["RULES"]
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.evaluation.detections_capped import DetectionsCapped
-from odapi_repro.diagnosis.rules.evaluation.eval_images import (
+from odapi_repro.diagnosis.rules.evaluation.detections_kept import (
+    DetectionsCapped,
+    NmsChanged,
+    ScoreConverterMismatch,
+    ScoreThresholdHigh,
+)
+from odapi_repro.diagnosis.rules.evaluation.eval_protocol import (
     EvalImagesDropped,
+    EvalReaderIgnored,
     EvalShuffled,
     EvalSubsampled,
-)
-from odapi_repro.diagnosis.rules.evaluation.eval_readers import EvalReaderIgnored
-from odapi_repro.diagnosis.rules.evaluation.metrics_set import WrongMetricsSet
-from odapi_repro.diagnosis.rules.evaluation.nms import NmsChanged
-from odapi_repro.diagnosis.rules.evaluation.reference_numbers import (
     ReferenceNotFromThisRecipe,
     ReferenceNumberDisputed,
+    WrongMetricsSet,
 )
-from odapi_repro.diagnosis.rules.evaluation.score_converter import ScoreConverterMismatch
-from odapi_repro.diagnosis.rules.evaluation.score_threshold import ScoreThresholdHigh
 
 __all__ = ["RULES"]
 

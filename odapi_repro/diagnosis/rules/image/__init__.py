@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.image.augmentation_broken import AugmentationBreaksInput
-from odapi_repro.diagnosis.rules.image.augmentation_removed import AugmentationRemoved
-from odapi_repro.diagnosis.rules.image.augmentation_strong import AugmentationTooStrong
-from odapi_repro.diagnosis.rules.image.augmentation_undone import AugmentationUndone
-from odapi_repro.diagnosis.rules.image.channels import ImageChannels
-from odapi_repro.diagnosis.rules.image.image_size import ImageSizeChanged
-from odapi_repro.diagnosis.rules.image.image_size_limits import ImageSizeUnsupported
-from odapi_repro.diagnosis.rules.image.keypoint_permutation import KeypointPermutation
+from odapi_repro.diagnosis.rules.image.augmentation import (
+    AugmentationBreaksInput,
+    AugmentationRemoved,
+    AugmentationTooStrong,
+    AugmentationUndone,
+    KeypointPermutation,
+)
+from odapi_repro.diagnosis.rules.image.input_size import (
+    ImageChannels,
+    ImageSizeChanged,
+    ImageSizeUnsupported,
+)
 
 __all__ = ["RULES"]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
-from odapi_repro.diagnosis.rules.model.model_parts import localization_loss, ratio, rounded
+from odapi_repro.diagnosis.rules.model.network import localization_loss, ratio, rounded
 from odapi_repro.diagnosis.subject import Subject
 from odapi_repro.pipeline import Pipeline, descend
 

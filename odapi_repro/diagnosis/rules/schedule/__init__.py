@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from odapi_repro.diagnosis.rule import Rule
-from odapi_repro.diagnosis.rules.schedule.gradient_clipping import GradientClipping
-from odapi_repro.diagnosis.rules.schedule.last_checkpoint import LastCheckpoint
-from odapi_repro.diagnosis.rules.schedule.low_rate import LowRate
-from odapi_repro.diagnosis.rules.schedule.momentum_and_decay import MomentumAndDecay
-from odapi_repro.diagnosis.rules.schedule.moving_average import MovingAverage
-from odapi_repro.diagnosis.rules.schedule.optimizer_defaults import OptimizerDefaults
-from odapi_repro.diagnosis.rules.schedule.optimizer_kind import OptimizerKind
-from odapi_repro.diagnosis.rules.schedule.peak_rate import PeakRate
-from odapi_repro.diagnosis.rules.schedule.refused import ScheduleRefused
-from odapi_repro.diagnosis.rules.schedule.run_length import RunLength
-from odapi_repro.diagnosis.rules.schedule.schedule_end import ScheduleEnd
-from odapi_repro.diagnosis.rules.schedule.warmup_length import WarmupLength
+from odapi_repro.diagnosis.rules.schedule.learning_rate import LowRate, PeakRate, WarmupLength
+from odapi_repro.diagnosis.rules.schedule.optimizer import (
+    GradientClipping,
+    MomentumAndDecay,
+    MovingAverage,
+    OptimizerDefaults,
+    OptimizerKind,
+)
+from odapi_repro.diagnosis.rules.schedule.run_length import LastCheckpoint, RunLength, ScheduleEnd
+from odapi_repro.diagnosis.rules.schedule.schedule_refused import ScheduleRefused
 
 __all__ = ["RULES"]
 

@@ -1,4 +1,4 @@
-"""How many steps, images and epochs a run has."""
+"""Rules about how long is trained, and where the schedule ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import ClassVar
 
 from odapi_repro.diagnosis.finding import Evidence, FieldFix, Finding, Severity
 from odapi_repro.diagnosis.rule import Rule, published
-from odapi_repro.diagnosis.rules.schedule.comparison import (
+from odapi_repro.diagnosis.rules.schedule.learning_rate import (
+    BLOCK,
+    compare_peaks,
+    fitting_warmup,
     learning_rate_path,
     number,
     run_steps,
@@ -17,6 +20,7 @@ from odapi_repro.diagnosis.rules.schedule.comparison import (
     trains_on_coco,
 )
 from odapi_repro.diagnosis.subject import Subject
+from odapi_repro.pipeline import descend
 
 # Images, at full rate, under which a training is called short. Judged: a detector fine-tuned with
 # 16,000 images ended at 7.7 AP (EfficientDet-D1), one with 8,000 at 61 mAP (MobileNet, 4 classes).
@@ -205,3 +209,246 @@ def _steps_at_rate(subject: Subject) -> int:
     if subject.schedule.kind == "cosine":
         steps = min(steps, subject.schedule.end_step or 0)
     return steps
+
+
+_CONSTANT = Evidence(
+    -1.5,
+    "https://github.com/gau-nernst/centernet-lightning/blob/"
+    "5d5f73dd873c20e96057c426479ac357f91fb9cf/docs/experiments.md",
+    "a rate that rises and falls over the run -> a constant one, CenterNet R18-FPN, VOC 2012 (mAP)",
+)
+_SPENT = 0.01  # share of the peak below which an exponential or stepped rate trains no more
+
+
+class ScheduleEnd(Rule):
+    """The schedule is made for another number of steps than the run has.
+
+    `--num_train_steps` changes num_steps and leaves total_steps as it is, so a short run with it
+    ends long before the rate comes down.
+
+    Anti-pattern
+
+        num_steps: 30000
+        optimizer { momentum_optimizer { learning_rate { cosine_decay_learning_rate {
+          total_steps: 300000              # at step 30,000 the rate is still at 99 %
+        } } } }
+
+    Best practice
+
+    total_steps equal to num_steps, and boundaries of manual steps inside the run.
+
+    Source
+
+    utils/learning_schedules: the cosine is 0 after total_steps, where only momentum's rest and the
+    statistics of batch norm still change the model. model_main_tf2.py, config_util.py
+    (_update_train_steps). A decay over the run against a constant rate: 1.5 mAP on VOC
+    (experiment 3 in gau-nernst/centernet-lightning, docs/experiments.md).
+    """
+
+    code: ClassVar[str] = "LR004"
+    name: ClassVar[str] = "lr.schedule_end"
+    causes: ClassVar[tuple[str, ...]] = (
+        "cosine_horizon_longer_than_run",
+        "cosine_horizon_shorter_than_run",
+    )
+
+    def check(self, subject: Subject) -> Iterator[Finding]:
+        """Looks at the rate of the last step, then at the steps that are left without one."""
+        schedule, steps = subject.schedule, run_steps(subject)
+        if schedule.refusal or not schedule.kind or not steps:
+            return
+        peak = schedule.peak_within(steps)
+        if not 0 < peak < math.inf:
+            return
+        idle = _idle_steps(subject, peak)
+        if idle >= max(BLOCK, 0.01 * steps):
+            yield self._shorter(subject, idle)
+        elif schedule.at(steps - 1) > 0.01 * peak:
+            yield from self._longer(subject, peak)
+
+    def _longer(self, subject: Subject, peak: float) -> Iterator[Finding]:
+        schedule, steps = subject.schedule, run_steps(subject)
+        last, reference = schedule.at(steps - 1), subject.reference_quantities
+        share = last / peak
+        if reference.lr_last > 0.1 * reference.lr_peak:
+            return
+        told = _planned(subject)
+        if not told and share <= 0.1:
+            return
+        # A constant or slowly falling rate is a choice that fine-tuning stands; a plan that the
+        # run does not reach is a slip.
+        slip = bool(told) or start_of(subject.pipeline) != "detector"
+        warned = share >= 0.1 and slip
+        peaks = compare_peaks(subject)
+        high = peaks is not None and peaks.ratio > 2
+        yield self.finding(
+            "cosine_horizon_longer_than_run",
+            Severity.WARNING if warned else Severity.INFO,
+            fields=[_end_field(subject), "train_config.num_steps"],
+            found=f"the last step trains at {number(last)}, {share:.0%} of the peak"
+            + (f": {told}" if told else f": the rate is {_KINDS[schedule.kind]}"),
+            expected="a rate that has come down to 0 by the last step"
+            if reference.lr_last < 0.001 * reference.lr_peak
+            else f"a rate of {number(reference.lr_last)} in the last step",
+            why="The last AP comes while the rate falls: a model taken at a high rate still "
+            "swings around what it could reach.",
+            # Published: 1.5 mAP for no decay at all; judged: twice that where the rate is high.
+            loss_ap=1.5 * share * (2.0 if high else 1.0) if warned else 0.2,
+            evidence=[_CONSTANT],
+            fix=_ends_with_run(subject, steps),
+        )
+
+    def _shorter(self, subject: Subject, idle: int) -> Finding:
+        steps = run_steps(subject)
+        share = idle / steps
+        cosine = subject.schedule.kind == "cosine"
+        rate = "0" if cosine else f"less than {_SPENT:.0%} of the peak"
+        return self.finding(
+            "cosine_horizon_shorter_than_run",
+            Severity.WARNING if share >= 0.05 else Severity.INFO,
+            fields=[_end_field(subject), "train_config.num_steps"],
+            found=f"{number(idle)} of {number(steps)} steps ({share:.0%}) train at a learning "
+            f"rate of {rate}",
+            expected="a schedule that ends with the run",
+            why="Those steps cost their time and change no weight; batch-norm statistics drift on."
+            if cosine
+            else "Those steps cost their time and hardly change a weight.",
+            # Judged: AP is lost only in so far as the steps were wanted.
+            loss_ap=3.0 * share if share >= 0.05 else 0.1,
+            fix=_ends_with_run(subject, steps),
+        )
+
+
+_KINDS = {
+    "constant": "constant",
+    "exponential": "falling too slowly",
+    "manual_step": "not stepped down further",
+    "cosine": "held until the end",
+}
+
+
+def _idle_steps(subject: Subject, peak: float) -> int:
+    """Steps at the end of the run that are trained at (next to) no rate."""
+    schedule, steps = subject.schedule, run_steps(subject)
+    if schedule.kind == "cosine":
+        return max(0, steps - (schedule.end_step or 0))
+    if schedule.at(steps - 1) > _SPENT * peak:
+        return 0
+    # The rate only falls once the warm-up is over, so the last step above is found by halving.
+    low, high = min(schedule.warmup_steps, steps - 1), steps - 1
+    while low < high:
+        middle = (low + high) // 2
+        if schedule.at(middle) > _SPENT * peak:
+            low = middle + 1
+        else:
+            high = middle
+    # Manual steps end low by design: the zoo's CenterNet takes its last seventh at 1 %.
+    idle = steps - low
+    return idle if schedule.kind == "exponential" or idle > 0.5 * steps else 0
+
+
+def _planned(subject: Subject) -> str:
+    """What the schedule would still have done after the run; empty where nothing."""
+    schedule, steps = subject.schedule, run_steps(subject)
+    if schedule.kind == "cosine" and (schedule.end_step or 0) > steps:
+        return f"total_steps is {number(schedule.end_step or 0)}, the run has {number(steps)}"
+    if schedule.kind == "manual_step":
+        beyond = [step for step in schedule.corners if step >= steps]
+        if beyond:
+            return (
+                f"{len(beyond)} of {len(schedule.corners)} boundaries lie beyond the run, the "
+                f"next at step {number(beyond[0])}"
+            )
+    return ""
+
+
+def _end_field(subject: Subject) -> str:
+    path = learning_rate_path(subject.pipeline)
+    name = {"cosine": ".total_steps", "exponential": ".decay_steps", "manual_step": ".schedule"}
+    return path + name.get(subject.schedule.kind, "")
+
+
+def _ends_with_run(subject: Subject, steps: int) -> list[FieldFix]:
+    path = learning_rate_path(subject.pipeline)
+    num_steps = subject.quantities.num_steps
+    if subject.schedule.kind == "cosine":
+        edits = steps_fix(f"{path}.total_steps", num_steps)
+        if subject.schedule.warmup_steps >= num_steps:  # total_steps below it would be refused
+            edits += steps_fix(f"{path}.warmup_steps", fitting_warmup(subject, num_steps))
+        return edits
+    if subject.schedule.kind == "manual_step":
+        last = max(subject.schedule.corners, default=0)
+        entries = descend(subject.pipeline.proto, path).schedule
+        # As a share of the run, the last boundary where the zoo's manual schedules have it: 6/7.
+        moved = [max(1, int(entry.step * steps * 6 / 7 / last)) for entry in entries if last]
+        if len(set(moved)) == len(entries) and moved == sorted(moved):
+            return [
+                FieldFix(f"{path}.schedule[{index}].step", step) for index, step in enumerate(moved)
+            ]
+    return []
+
+
+class LastCheckpoint(Rule):
+    """The run ends between two checkpoints, and what it trained last is lost.
+
+    Anti-pattern
+
+        num_steps: 1500        # checkpoints at 0 and 1,000: the last 500 steps are not saved
+
+    Best practice
+
+    Make num_steps a multiple of 1,000, or give `--checkpoint_every_n` a divisor of it that is a
+    multiple of 100.
+
+    Source
+
+    model_lib_v2.train_loop saves where checkpoint_every_n steps have passed since the last
+    checkpoint, looks once in 100 steps, and saves nothing at the end. eval_continuously ends by
+    itself only at a checkpoint whose step is num_steps, else after --eval_timeout.
+    """
+
+    code: ClassVar[str] = "STP002"
+    name: ClassVar[str] = "steps.last_checkpoint"
+    causes: ClassVar[tuple[str, ...]] = ("last_checkpoint_not_saved",)
+
+    def check(self, subject: Subject) -> Iterator[Finding]:
+        """Counts the steps after the last checkpoint."""
+        steps = run_steps(subject)
+        # The loop looks once a block whether the interval has passed.
+        every = -(-subject.circumstances.checkpoint_every_n // BLOCK) * BLOCK
+        lost = steps % every
+        asked = subject.quantities.num_steps
+        if not steps or (not lost and steps == asked):
+            return
+        saved = steps - lost
+        share = lost / steps
+        severity = Severity.WARNING if share >= 0.1 else Severity.INFO
+        yield self.finding(
+            "last_checkpoint_not_saved",
+            Severity.CRITICAL if not saved else severity,
+            fields=["train_config.num_steps"],
+            found=self._found(steps, asked, every),
+            expected=f"a multiple of {number(every)}, or --checkpoint_every_n with a divisor",
+            why="What was trained since the last checkpoint is gone, and the evaluation, which "
+            "waits for the checkpoint of the last step, waits until its timeout."
+            if saved
+            else "The only checkpoint holds the weights from before the first step: the whole "
+            "training is lost.",
+            # All of it where nothing is saved; judged by the share of the run otherwise.
+            loss_ap=20.0 if not saved else 3.0 * share,
+            fix=steps_fix("train_config.num_steps", max(every, -(-asked // every) * every)),
+        )
+
+    def _found(self, steps: int, asked: int, every: int) -> str:
+        lost = steps % every
+        made = f"{number(steps)} steps"
+        if steps != asked:
+            made += f" (num_steps {number(asked)}, in blocks of {BLOCK})"
+        if lost == steps:
+            return f"of {made}, none is saved: checkpoints come every {number(every)} steps"
+        if not lost:
+            return f"the run makes {made}, and no checkpoint has the number {number(asked)}"
+        return (
+            f"of {made}, the last {number(lost)} are not saved: checkpoints come every "
+            f"{number(every)} steps"
+        )

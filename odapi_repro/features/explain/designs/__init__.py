@@ -1,14 +1,21 @@
 """Designs that explain a gap: which cells to run next, at what price, and what they tell."""
 
-from odapi_repro.features.explain.designs.base import (
+from odapi_repro.features.explain.designs.decided_designs import (
+    DIRECTIONS,
+    AblationPath,
+    Bisection,
+    BisectionState,
+    Direction,
+    PathState,
+)
+from odapi_repro.features.explain.designs.design_base import (
     Design,
     Price,
     WantedCell,
     check_budget,
     in_rounds,
 )
-from odapi_repro.features.explain.designs.bisection import Bisection, BisectionState
-from odapi_repro.features.explain.designs.fixed import (
+from odapi_repro.features.explain.designs.fixed_designs import (
     MOST_EXACT,
     BothEnds,
     FixedDesign,
@@ -18,7 +25,6 @@ from odapi_repro.features.explain.designs.fixed import (
     SampledShapley,
     Shapley,
 )
-from odapi_repro.features.explain.designs.path import DIRECTIONS, AblationPath, Direction, PathState
 from odapi_repro.features.explain.designs.racing import (
     RACE_CONFIDENCE,
     DesignResult,

@@ -35,7 +35,7 @@ from odapi_repro.analysis.attribution import (
     attributions,
     labels_of,
 )
-from odapi_repro.features.explain.designs.base import Design, Seeds, WantedCell
+from odapi_repro.features.explain.designs.design_base import Design, Seeds, WantedCell
 
 RACE_CONFIDENCE: Final = 0.95
 """At which a race computes the intervals that it states as 95 %: with a boundary that is strict

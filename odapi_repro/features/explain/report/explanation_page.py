@@ -5,23 +5,26 @@ from __future__ import annotations
 import math
 
 from odapi_repro.features.explain.explanation import UNVARIED_KINDS, UnvariedDeviation
-from odapi_repro.features.explain.report.advice import Advice, change_lines
-from odapi_repro.features.explain.report.cells import cells_table
+from odapi_repro.features.explain.report.advice import Advice, change_lines, run_lines
 from odapi_repro.features.explain.report.effect_tables import (
+    cells_table,
     effect_table,
     estimands_table,
     parts_table,
 )
+from odapi_repro.features.explain.report.effect_wording import headline
+from odapi_repro.features.explain.report.explanation_notes import (
+    caveats,
+    design_notes,
+    fewer_images_section,
+    shares_notes,
+)
 from odapi_repro.features.explain.report.explanation_report import ExplanationReport
-from odapi_repro.features.explain.report.fewer_images import fewer_images_section
 from odapi_repro.features.explain.report.interactions import (
     interaction_lines,
     interaction_table,
     path_table,
 )
-from odapi_repro.features.explain.report.next_steps import run_lines
-from odapi_repro.features.explain.report.notes import caveats, design_notes, shares_notes
-from odapi_repro.features.explain.report.wording import headline
 from odapi_repro.features.report_sections import (
     again_section,
     caveats_section,

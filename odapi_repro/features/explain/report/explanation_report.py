@@ -23,11 +23,15 @@ from odapi_repro.analysis.attribution import (
     gap_parts,
     outcomes_of,
 )
-from odapi_repro.analysis.attribution.definitions import combined
-from odapi_repro.analysis.cells import AP_OR_0, GIVEN_CONVERGENCE, Estimand
-from odapi_repro.analysis.trials import LEADING_COLUMNS, order_columns
-from odapi_repro.analysis.verdicts import LOWER_IS_BETTER
-from odapi_repro.features.explain.design_choice import design_of, race_of
+from odapi_repro.analysis.attribution.effect_definitions import combined
+from odapi_repro.analysis.effect import LOWER_IS_BETTER
+from odapi_repro.analysis.trial_table import (
+    AP_OR_0,
+    GIVEN_CONVERGENCE,
+    LEADING_COLUMNS,
+    Estimand,
+    order_columns,
+)
 from odapi_repro.features.explain.designs import (
     RACE_CONFIDENCE,
     Bisection,
@@ -36,8 +40,8 @@ from odapi_repro.features.explain.designs import (
     Race,
     attribute,
 )
-from odapi_repro.features.explain.explanation import Explanation, MappedLevel
-from odapi_repro.page.tables import csv_bytes, read_trials
+from odapi_repro.features.explain.explanation import Explanation, MappedLevel, design_of, race_of
+from odapi_repro.page.study_tables import csv_bytes, read_trials
 
 _CONFIDENCE: Final = 0.95
 """Of all intervals; a race computes them a little wider, so that they hold it."""
@@ -78,7 +82,7 @@ class ExplanationReport:
 
     Attributes:
         explanation: the record, explanation.json.
-        trials: see `odapi_repro.analysis.trials`, one column a factor of the record.
+        trials: see `odapi_repro.analysis.trial_table`, one column a factor of the record.
         evaluation: AP on fewer images, columns `cell seed trial_id share images draws mean_delta
             sd`, in points; None where that was not measured.
 

@@ -13,16 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from odapi_repro.analysis.attribution import Combination
-from odapi_repro.analysis.cells import GIVEN_CONVERGENCE
-from odapi_repro.features.explain.report.explanation_report import (
-    ExplainedEffect,
-    ExplanationReport,
-)
-from odapi_repro.features.explain.report.wording import (
+from odapi_repro.analysis.trial_table import GIVEN_CONVERGENCE
+from odapi_repro.features.explain.report.effect_wording import (
     SHARE_KINDS,
     change_text,
     returned_text,
     verdict_of_mending,
+)
+from odapi_repro.features.explain.report.explanation_report import (
+    ExplainedEffect,
+    ExplanationReport,
 )
 from odapi_repro.page.numbers import joined, number, signed
 from odapi_repro.page.plot_style import INK, MUTED, captioned, legible

@@ -1,1 +1,0 @@
-"""What is done to detections after the network, without it: NMS, voting, fusion."""
