@@ -297,7 +297,7 @@ def test_why_nobody_looked_at_augmentation_is_told_on_one_line(capsys, config, m
     def refuse(*arguments):
         raise UserError.told("my.config: no step\n  expected: a step\n  to mend it: write one")
 
-    monkeypatch.setattr(data_check, "_no_augmentation", lambda *arguments: "")
+    monkeypatch.setattr(check_records, "_no_augmentation", lambda *arguments: "")
     monkeypatch.setattr(data_check, "_augmented", refuse)
     (why,) = (one for one in told(capsys, str(config))["data"]["not_looked_at"] if "step" in one)
     assert why.endswith("boxes: my.config: no step; expected: a step; to mend it: write one")

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from coco_sets import CocoSet
 
-from odapi_repro import data_convert
 from odapi_repro.data import main
 from odapi_repro.datasets.conversion.convert import Progress
 from odapi_repro.datasets.conversion.manifest import read_manifest
 from odapi_repro.datasets.tfrecord import read_records
+from odapi_repro.features import convert_data
 
 
 @pytest.fixture
@@ -370,9 +370,9 @@ def test_progress_tells_no_rate_before_time_has_passed(monkeypatch: pytest.Monke
 
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    line = data_convert._ProgressLine()
+    line = convert_data._ProgressLine()
     for now, done in ((100.0, 8), (100.001, 16), (102.0, 40)):
-        monkeypatch.setattr(data_convert.time, "monotonic", lambda now=now: now)
+        monkeypatch.setattr(convert_data.time, "monotonic", lambda now=now: now)
         line(Progress(done, 100))
     told = [part.rstrip() for part in stream.getvalue().split("\r")[1:]]
     assert told == ["40 of 100 images, 20/s, 3 s left"]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from odapi_repro import diff
-from odapi_repro.diagnosis.deviation_tables import deviation_tables
 from odapi_repro.diagnosis.deviations import find_deviations
+from odapi_repro.features.diff_configs import deviation_tables
 from odapi_repro.page.blocks import Page
 from odapi_repro.page.terminal_page import Terminal, terminal_page
 from odapi_repro.pipeline import set_field

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from odapi_repro import diagnose, fix
+from odapi_repro.features import fix_config
 from odapi_repro.pipeline import load_pipeline
 from odapi_repro.pipeline.edit_text import EditedText
 from odapi_repro.reference import reference_named
@@ -209,7 +210,9 @@ def test_a_comment_in_an_unknown_block_stays(capsys, config):
 
 
 def test_a_comment_that_has_no_place_is_named(capsys, config, monkeypatch):
-    monkeypatch.setattr(fix, "rewrite_text", lambda text, proto: EditedText("model { ssd { } }\n"))
+    monkeypatch.setattr(
+        fix_config, "rewrite_text", lambda text, proto: EditedText("model { ssd { } }\n")
+    )
     content = told(capsys, str(config))
     lost = [(one["line"], one["comment"]) for one in content["lost_comments"]]
     assert (1, TEXT.splitlines()[0]) in lost

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from odapi_repro.command import nearest
+from odapi_repro.ending import EXIT_DONE
+from odapi_repro.errors import UserError
 from odapi_repro.page.blocks import (
     BREAK,
     Bullets,
@@ -20,6 +26,8 @@ from odapi_repro.page.blocks import (
     marked,
 )
 from odapi_repro.page.numbers import number
+from odapi_repro.page.terminal_page import print_pages
+from odapi_repro.reference import REFERENCES, reference_named
 from odapi_repro.reference.effect_catalogue import (
     CHECKED_ON,
     EFFECT_FACTORS,
@@ -250,3 +258,102 @@ def _is_usable(found: PublishedEffect) -> bool:
         and found.dataset.startswith("COCO")
         and found.controlled in ("controlled", "near-controlled")
     )
+
+
+SCHEMA = 1
+
+
+_PAGES = ("text", "markdown")
+
+
+def show_zoo(flags: Any, positional: list[str], command: str) -> int:
+    """Does what the flags ask for, and gives the exit code."""
+    del command
+    _check(flags, positional)
+    name = positional[0] if positional else None
+    if flags.effects:
+        _print_effects(name, flags.format)
+    elif name is None:
+        _print_list(flags.family, flags.format)
+    elif flags.config:
+        print(reference_named(name).config_text(), end="")
+    else:
+        _print_one(reference_named(name), flags.format)
+    return EXIT_DONE
+
+
+def _check(flags: Any, positional: Sequence[str]) -> None:
+    """Refuses what does not go together."""
+    if len(positional) > 1:
+        raise UserError(
+            f"{len(positional)} names: {', '.join(positional)}",
+            expected="one reference or, with --effects, one factor",
+            mend=f"zoo {positional[0]}",
+        )
+    if flags.config and not positional:
+        raise UserError(
+            "--config without the name of a reference",
+            expected="the reference whose pipeline.config is wanted",
+            mend="zoo efficientdet_d3 --config",
+        )
+    pairs = (
+        ("--effects", flags.effects, "--config", flags.config),
+        ("--effects", flags.effects, "--family", flags.family),
+        ("--config", flags.config, f"--format {flags.format}", flags.format != "text"),
+        ("--family", flags.family, "the name of a reference", bool(positional)),
+    )
+    for one, one_given, other, other_given in pairs:
+        if one_given and other_given:
+            raise UserError(f"{one} with {other}", expected="one of them", mend=f"leave {one} out")
+
+
+def _print_list(family: str | None, form: str) -> None:
+    found = [one for one in REFERENCES.values() if family in (None, one.family)]
+    if form in _PAGES:
+        print_pages([references_page(found)], form)
+        return
+    rows = [reference_row(reference) for reference in found]
+    _print_rows(rows, {"references": rows}, form)
+
+
+def _print_one(reference: Reference, form: str) -> None:
+    if form in _PAGES:
+        print_pages([reference_page(reference)], form)
+    else:
+        _print_rows([reference_row(reference)], reference_details(reference), form)
+
+
+def _print_effects(factor: str | None, form: str) -> None:
+    known = tuple(dict.fromkeys((*EFFECT_FACTORS, *UNKNOWN_EFFECTS)))
+    if factor is not None and factor not in known:
+        raise UserError(
+            f"'{factor}' is no factor with published effects",
+            expected=f"one of {', '.join(known)}",
+            mend=f"{nearest(factor, known)}zoo --effects lists them",
+        )
+    if form in _PAGES:
+        print_pages([factors_page() if factor is None else factor_page(factor)], form)
+        return
+    rows = [
+        {"key": one.key, **asdict(one)}
+        for one in published_effects()
+        if factor in (None, one.factor)
+    ]
+    unknown = {name: why for name, why in UNKNOWN_EFFECTS.items() if factor in (None, name)}
+    if form == "csv" and not rows:
+        raise UserError(
+            f"'{factor}' has no figures: {UNKNOWN_EFFECTS[str(factor)]}",
+            expected="a factor with figures, for a table",
+            mend=f"zoo --effects {factor}",
+        )
+    _print_rows(rows, {"effects": rows, "unknown": unknown}, form)
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]], content: Mapping[str, Any], form: str) -> None:
+    """Prints rows as csv, None as an empty cell, or what JSON has of them."""
+    if form == "json":
+        print(json.dumps({"schema": SCHEMA, **content}, indent=2))
+        return
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
