@@ -19,6 +19,7 @@ from odapi_repro.datasets.embedded import EmbeddedDataset, embedded_dataset
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.tfrecord import read_records, write_records
 from odapi_repro.errors import UserError
+from odapi_repro.features import check_records
 
 SIZES = ((96, 128), (112, 128), (128, 128), (128, 96))
 SPEC = ShapesSpec(
@@ -298,7 +299,7 @@ def test_why_nobody_looked_at_augmentation_is_told_on_one_line(capsys, config, m
         raise UserError.told("my.config: no step\n  expected: a step\n  to mend it: write one")
 
     monkeypatch.setattr(check_records, "_no_augmentation", lambda *arguments: "")
-    monkeypatch.setattr(data_check, "_augmented", refuse)
+    monkeypatch.setattr(check_records, "_augmented", refuse)
     (why,) = (one for one in told(capsys, str(config))["data"]["not_looked_at"] if "step" in one)
     assert why.endswith("boxes: my.config: no step; expected: a step; to mend it: write one")
 
