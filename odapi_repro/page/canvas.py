@@ -2,7 +2,7 @@
 
 Drawing on pictures: boxes, labels that do not cover each other, masks, hatches, text.
 
-Nothing else draws on an image; `contact_sheet.py` lays pictures out on pages.
+Nothing else draws on an image.
 """
 
 from __future__ import annotations
