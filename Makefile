@@ -43,12 +43,12 @@ help:
 # $(call check_python,PYTHON,LOWEST MINOR,HIGHEST MINOR,HOW TO NAME ANOTHER)
 define check_python
 	@command -v $(1) >/dev/null 2>&1 || { \
-		echo "make: found no $(1); expected Python 3.$(2) to 3.$(3); to mend it: $(4)" >&2; exit 2; }
+		echo "make: found no $(1); expected Python 3.$(2) to 3.$(3); help: $(4)" >&2; exit 2; }
 	@$(1) -c 'import sys; sys.exit(not (3, $(2)) <= sys.version_info[:2] <= (3, $(3)))' || { \
 		echo "make: $(1) is $$($(1) --version 2>&1 || true); expected Python 3.$(2) to 3.$(3);" \
-			"to mend it: $(4)" >&2; exit 2; }
+			"help: $(4)" >&2; exit 2; }
 	@$(1) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "make: $(1) has no venv module; to mend it: install it (Debian, Ubuntu:" \
+		echo "make: $(1) has no venv module; help: install it (Debian, Ubuntu:" \
 			"apt-get install python3-venv)" >&2; exit 2; }
 endef
 

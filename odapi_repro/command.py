@@ -175,7 +175,7 @@ def dispatch(
         print(
             f"{program}: unknown command '{shown(name)}'\n"
             f"  expected: one of {', '.join(commands)}\n"
-            f"  to mend it: {nearest(name, list(commands))}see {program} --help",
+            f"  help: {nearest(name, list(commands))}see {program} --help",
             file=sys.stderr,
         )
         return EXIT_USAGE

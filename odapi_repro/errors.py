@@ -45,7 +45,7 @@ class UserError(Exception):
         if self.expected:
             lines.append(f"  expected: {_continued(self.expected)}")
         if self.mend:
-            lines.append(f"  to mend it: {_continued(self.mend)}")
+            lines.append(f"  help: {_continued(self.mend)}")
         return "\n".join(lines)
 
 

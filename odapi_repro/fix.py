@@ -23,7 +23,7 @@ FLAGS = _cli.flags
 _cli.string(
     "pipeline",
     None,
-    "pipeline.config to mend (may be given without the flag, too); - is standard input",
+    "pipeline.config to fix (may be given without the flag, too); - is standard input",
 )
 _cli.alias("pipeline_config_path", "pipeline")
 _cli.string("reference", None, "what to reach; the nearest of the catalogue by default")

@@ -94,7 +94,7 @@ def test_a_sign_too_many_or_another_is_one_message_that_says_so(values, capsys, 
     captured = capsys.readouterr()
     assert captured.out == ""
     assert named in captured.err
-    assert f"to mend it: {mend}\n" in captured.err
+    assert f"help: {mend}\n" in captured.err
 
 
 @pytest.mark.parametrize("argv", [["--pipeline=a==b"], ["--pipeline", "a=b"], ["--", "=x"]])
@@ -119,7 +119,7 @@ def test_a_users_error_is_one_message_on_stderr_and_exit_2(values, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == (
-        "odapi-repro example: a.config:3:1: found this\n  expected: that\n  to mend it: type so\n"
+        "odapi-repro example: a.config:3:1: found this\n  expected: that\n  help: type so\n"
     )
 
 

@@ -223,7 +223,7 @@ def test_a_config_without_records_on_this_machine_is_refused(capsys, tmp_path):
 
 
 def test_a_config_that_is_not_there_is_refused_with_what_to_do(capsys, tmp_path):
-    assert "to mend it: name another file" in refused(capsys, str(tmp_path / "no.config"))
+    assert "help: name another file" in refused(capsys, str(tmp_path / "no.config"))
 
 
 def diagnosed(capsys: pytest.CaptureFixture[str], path: str) -> str:
@@ -296,12 +296,12 @@ def test_what_augmentation_leaves_is_counted_by_the_od_apis_own_input(capsys, co
 
 def test_why_nobody_looked_at_augmentation_is_told_on_one_line(capsys, config, monkeypatch):
     def refuse(*arguments):
-        raise UserError.told("my.config: no step\n  expected: a step\n  to mend it: write one")
+        raise UserError.told("my.config: no step\n  expected: a step\n  help: write one")
 
     monkeypatch.setattr(check_records, "_no_augmentation", lambda *arguments: "")
     monkeypatch.setattr(check_records, "_augmented", refuse)
     (why,) = (one for one in told(capsys, str(config))["data"]["not_looked_at"] if "step" in one)
-    assert why.endswith("boxes: my.config: no step; expected: a step; to mend it: write one")
+    assert why.endswith("boxes: my.config: no step; expected: a step; help: write one")
 
 
 def test_without_a_config_nobody_looked_at_sizes_at_the_input(capsys, clean):

@@ -85,7 +85,7 @@ def test_two_splits_go_into_one_folder(few: CocoSet, capsys: pytest.CaptureFixtu
         (["--split=val", "--val_annotations=x"], "--split val and --val_annotations"),
         (["--val_shards=5"], "--val_shards is given without --val_annotations"),
         (["--keypoints=x"], "unknown flag --keypoints"),
-        (["more"], "'more' is no flag"),
+        (["more"], "'more' is not a flag"),
         (['--classes=a,"b'], "unexpected end of data"),
         (["--output_dir=/proc/nowhere"], "cannot be written: "),
         (["--class_ids=other"], "a flag was not understood"),

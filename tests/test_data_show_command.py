@@ -247,7 +247,7 @@ def test_evaluation_images_are_not_augmented(
     [
         EnvironmentMissing("it needs packages that are not installed: tensorflow"),
         UserError("the OD API's input functions refuse this pipeline: Unknown step"),
-        UserError.told("my.config: no step\n  expected: a step.\n  to mend it: write\n  | one"),
+        UserError.told("my.config: no step\n  expected: a step.\n  help: write\n  | one"),
     ],
 )
 def test_where_no_inputs_can_be_drawn_all_else_is_written(
@@ -273,8 +273,8 @@ def test_where_no_inputs_can_be_drawn_all_else_is_written(
 
 
 def test_a_message_of_several_lines_is_told_in_order_in_a_note() -> None:
-    told = UserError.told("my.config: no step\n  expected: a step.\n  to mend it: write\n  | one")
-    assert told.in_a_line == "my.config: no step; expected: a step; to mend it: write; one"
+    told = UserError.told("my.config: no step\n  expected: a step.\n  help: write\n  | one")
+    assert told.in_a_line == "my.config: no step; expected: a step; help: write; one"
 
 
 def test_a_pipelines_own_readers_are_followed(

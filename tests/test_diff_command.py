@@ -234,7 +234,7 @@ def test_a_file_that_is_not_there_is_refused_with_the_nearest(config, capsys):
 
 def test_an_unknown_name_is_refused_with_the_nearest(config, capsys):
     err = refused(capsys, config, "eficientdet_d3")
-    assert "'eficientdet_d3' is no file here, and no reference" in err
+    assert "'eficientdet_d3' is neither a file here nor a reference" in err
     assert "did you mean efficientdet_d3" in err
     assert "efficientdet_d3" in refused(capsys, config, "--reference", "eficientdet_d3")
 

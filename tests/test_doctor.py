@@ -110,7 +110,7 @@ def test_tensorflow_is_not_asked_when_it_is_not_installed():
 def test_nodevices_asks_nothing_and_says_that_importing_was_not_tried():
     report = report_of(probe=None)
     text = render(report, [])
-    assert "whether it imports was not asked" in text
+    assert "whether it imports was not tested" in text
     assert "training can run here" not in text
 
 

@@ -43,7 +43,7 @@ def test_what_the_system_refuses_is_one_message_and_exit_2(error, said, capsys):
     assert said in told
     assert told.startswith("odapi-repro run: ")
     assert "expected: " in told
-    assert "to mend it: " in told
+    assert "help: " in told
 
 
 def test_an_error_of_ours_is_exit_70_and_says_where_the_traceback_is_and_where_to_report(capsys):

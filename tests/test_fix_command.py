@@ -384,7 +384,7 @@ def test_exit_1_is_for_what_is_left_and_only_when_asked(config, limit, code):
         (["--max_batch", "2", "--keep", "batch_size"], "--max_batch sets what --keep batch_size"),
         (["--steps", "10", "--epochs", "3"], "both given"),
         (["--steps", "10", "--keep", "steps"], "--steps sets what --keep schedule_length keeps"),
-        (["--hours", "48"], "says nothing without a speed"),
+        (["--hours", "48"], "needs a speed"),
         (["--epochs", "-1"], "a number above 0"),
         (["--images_per_second", "nan"], "a number above 0"),
         (["--reference", "efficientdet_d33"], "did you mean efficientdet_d3"),

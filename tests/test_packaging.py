@@ -155,4 +155,4 @@ def test_make_setup_says_which_python_it_expects(repository):
     child = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert child.returncode == 2
     assert "found no no-such-python; expected Python 3.11 to 3.13" in child.stderr
-    assert "to mend it: make setup PYTHON=python3.12" in child.stderr
+    assert "help: make setup PYTHON=python3.12" in child.stderr

@@ -62,7 +62,7 @@ def refused(command: Command, capsys: pytest.CaptureFixture[str]) -> Callable[..
         message = capsys.readouterr().err
         assert message.startswith("odapi-repro run: ")
         assert "Traceback" not in message
-        assert message.count("to mend it:") <= 1
+        assert message.count("help:") <= 1
         assert not {"runs", "results"} & {path.name for path in Path().iterdir()}
         assert sorted(Path().iterdir()) == before
         return message

@@ -262,7 +262,7 @@ def test_checkpoints_of_a_folder_are_taken_oldest_first_and_fused(command, made)
     single = trials[(trials["fusion"] == "single") & (trials["swa"] == "1")].iloc[0]
     assert float(single["AP"]) == pytest.approx(shown[-1], abs=0.05)
     text = Path("results/mine/README.md").read_text()
-    assert "batch-norm statistics are computed anew" in text
+    assert "recomputes batch-norm statistics" in text
     assert "Checkpoint 3: `trained/ckpt-3`, step 300" in text
 
 

@@ -26,7 +26,7 @@ def convert_data(flags: Any, positional: list[str], command: str) -> int:
     del command
     if positional:
         raise UserError(
-            f"'{positional[0]}' is no flag",
+            f"'{positional[0]}' is not a flag",
             expected="flags only",
             mend="--annotations FILE --image_dir FOLDER --output_dir FOLDER",
         )

@@ -85,7 +85,7 @@ def _check_flags(flags: Any, configs: Sequence[str]) -> None:
         )
     if flags.plot and not flags.plot.lower().endswith((".png", ".svg")):
         raise UserError(
-            f"'{flags.plot}' is no PNG and no SVG",
+            f"'{flags.plot}' is neither a PNG nor an SVG",
             expected="--plot FILE.png or --plot FILE.svg",
             mend=f"--plot {flags.plot}.png",
         )
@@ -149,7 +149,7 @@ def _with_records(
     config = examine(text, path, rules=RULES, reference=reference, circumstances=circumstances)
     if history is not None:
         config = _with_run(flags, history, config)
-    unseen = "what augmentation leaves of the boxes: `data check` counts it"
+    unseen = "what augmentation leaves of the boxes (`data check` counts it)"
     facts = replace(checked.facts, not_looked_at=(*checked.facts.not_looked_at, unseen))
     return examine_records(checked.subject, facts, rules=records.RULES, config=config)
 

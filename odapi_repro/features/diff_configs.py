@@ -197,7 +197,7 @@ def _side(flags: Any, name: str) -> _Side:
         return _of_catalogue(reference_named(name), name)
     except UserError as error:
         raise UserError(
-            f"'{name}' is no file here, and no reference",
+            f"'{name}' is neither a file here nor a reference",
             expected="the path of a pipeline.config, or a name of the catalogue",
             mend=error.mend,
         ) from error

@@ -32,8 +32,7 @@ def environment_page(report: Mapping[str, Any], found: Sequence[Lack]) -> Page:
         ),
     )
     lacks = [
-        Note("error" if one.needed else "note", one.what, (("to mend it", one.mend),))
-        for one in found
+        Note("error" if one.needed else "note", one.what, (("help", one.mend),)) for one in found
     ]
     return Page("Environment", (Headline(_verdict(report, found)), *lacks, Facts(rows)))
 
@@ -42,7 +41,7 @@ def _verdict(report: Mapping[str, Any], found: Sequence[Lack]) -> str:
     if any(lack.needed for lack in found):
         return "training cannot run here"
     if not report["tensorflow"]["asked"]:
-        return "nothing that training needs is missing; whether it imports was not asked"
+        return "nothing that training needs is missing; whether it imports was not tested"
     return "training can run here"
 
 

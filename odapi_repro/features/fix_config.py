@@ -150,7 +150,7 @@ def _constraints(flags: Any) -> Constraints:
             )
     if flags.hours is not None and flags.images_per_second is None:
         raise UserError(
-            "--hours says nothing without a speed",
+            "--hours needs a speed",
             expected="--images_per_second beside it",
             mend="the training log has seconds a step: images_per_second is batch / seconds",
         )
@@ -175,7 +175,7 @@ def _constraints(flags: Any) -> Constraints:
 def _check_epochs(flags: Any, subject: Subject) -> None:
     if flags.epochs is not None and subject.quantities.train_images is None:
         raise UserError(
-            "--epochs needs the number of training images, which the file names do not tell",
+            "--epochs needs the number of training images, which the file names do not show",
             expected="--train_images beside it",
             mend="--train_images N, or --steps in place of --epochs",
         )

@@ -99,8 +99,8 @@ def reported_section(
 
 
 def caveats_section(caveats: Iterable[str], place: Place = "file") -> Section:
-    """What may not be concluded, each a sentence."""
-    return Section("What may not be concluded", [Bullets(tuple(caveats))], place)
+    """What you cannot conclude, each a sentence."""
+    return Section("What you cannot conclude", [Bullets(tuple(caveats))], place)
 
 
 def common_caveats(scale: str, verdicts: Collection[str], what: str = "level") -> list[str]:

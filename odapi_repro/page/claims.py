@@ -125,7 +125,7 @@ def finding(
     if row.verdict == "single_run":
         return f"{subject} scored {scored(row.delta)} ({chosen}{runs}: no interval)"
     if not ends and row.delta == 0:
-        return f"{subject}: nothing can be told, all runs score the same"
+        return f"{subject}: no verdict, all runs score the same"
     if not ends:
         return f"{subject} scored {scored(row.delta)} ({chosen}no interval)"
     if contrasts > 1:

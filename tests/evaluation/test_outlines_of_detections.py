@@ -214,7 +214,7 @@ def test_a_ground_truth_names_the_objects_without_a_mask(
 def test_no_detections_are_said_to_be_none(capsys: pytest.CaptureFixture[str]) -> None:
     code, report = run(capsys, instances(), [])
     assert code == 0
-    assert "holds no detections" in report["stderr"]
+    assert "list of detections is empty" in report["stderr"]
     assert "ids of the classes" not in report["stderr"]
 
 

@@ -47,7 +47,7 @@ def single(delta: float) -> Row:
         ),
         (single(-9.0), "x scored 9.0 AP lower (1 run each: no interval)"),
         (single(9.0), "x scored 9.0 AP higher (1 run each: no interval)"),
-        (Row(0.0, "unresolved", 0.0), "x: nothing can be told, all runs score the same"),
+        (Row(0.0, "unresolved", 0.0), "x: no verdict, all runs score the same"),
     ],
 )
 def test_each_verdict_has_its_sentence(one: Row, told: str) -> None:

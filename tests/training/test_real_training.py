@@ -14,7 +14,6 @@ import pytest
 
 from odapi_repro.datasets.embedded import embedded_dataset
 from odapi_repro.datasets.record_ground_truth import coco_ground_truth
-from odapi_repro.datasets.records import resolve_patterns
 from odapi_repro.datasets.shapes_spec import ShapesSpec
 from odapi_repro.datasets.source import DataFlags, resolve_data
 from odapi_repro.evaluation.coco_data import ground_truth_of, read_detections
@@ -197,7 +196,7 @@ def od_api_evaluation(
     folder: Path, out: Path, data: StudyData
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Gives what `eval_continuously` says of a trial's checkpoint, in points, and its masks."""
-    files = resolve_patterns(data.source.eval_patterns)
+    files = data.eval_files
     truth = coco_ground_truth(files, data.label_map, with_masks=False)
     ids = ",".join(image["id"] for image in truth["images"])
     found = subprocess.run(
@@ -219,7 +218,7 @@ def score_again(
 
     `annotations` take the place of the records' own.
     """
-    files = resolve_patterns(data.source.eval_patterns)
+    files = data.eval_files
     truth = coco_ground_truth(
         files, data.label_map, with_masks=iou_type == "segm", integer_ids=True
     )

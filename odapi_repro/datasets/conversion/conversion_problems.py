@@ -65,7 +65,7 @@ def bad_images(output_dir: Path, split: SplitRequest, bad: Sequence[Bad], policy
             "--size_mismatch drop"
         )
     if sizes < len(bad):
-        mends.append("mend the files, or leave them out with --bad_images drop")
+        mends.append("fix the files, or leave them out with --bad_images drop")
     what = (
         f"{'have' if len(bad) > 1 else 'has'} another size than the json says: the boxes are in "
         "the json's pixels"

@@ -311,7 +311,7 @@ def _effects_notes(report: StudyReport, rows: Sequence[Contrast]) -> Iterable[st
         )
     if "single_run" in methods:
         yield (
-            f"{code('single_run')}: with fewer than two runs on a side there is no interval, and a "
+            f"{code('single_run')}: with fewer than two runs on a side there is no interval. A "
             "difference between two seeds alone may be as large."
         )
     combinations = max((row.combinations for row in rows), default=1)

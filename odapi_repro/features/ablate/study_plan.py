@@ -92,7 +92,7 @@ def make_plan(pipeline: Pipeline, data: StudyData, request: StudyRequest) -> Pla
     merged: list[tuple[Mapping[str, str], Mapping[str, str]]] = []
     for seed in request.seeds:
         for cell in cells_of(axes, levels, ground.setting):
-            # Two cells may come to the same training (a learning-rate rule at the reference's
+            # Two cells may amount to the same training (a learning-rate rule at the reference's
             # batch): it runs once, in the cell named first.
             trial = ground.trial(cell, seed)
             if trials.setdefault(trial.trial_id, trial) is not trial:
@@ -151,7 +151,7 @@ def study_plan_page(plan: Plan, *, study: str, todo: Sequence[Trial], cost: Cost
                         (
                             price_line(trials, len(plan.trials) - len(todo), len(todo), cost),
                             *(
-                                f"{cell} is the same training as {other}: no row of its own"
+                                f"{cell} is the same training as {other} and has no row of its own"
                                 for cell, other in merged
                             ),
                         )

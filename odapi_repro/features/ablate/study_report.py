@@ -214,7 +214,7 @@ def _reference(name: str, record: StudyRecord, plan: Plan) -> str:
 def _held(name: str, record: StudyRecord) -> str:
     axis = record.axes.get(name)
     if axis is None:
-        return f"{code(name)} is not varied; it stands where another factor is studied."
+        return f"{code(name)} is not varied. It is set where another factor is studied."
     at = "".join(f" Studied at {other} = {level}." for other, level in axis["at"].items())
     return f"{code(name)}: {marked(factor_named(name).holds)}{at}"
 
@@ -223,13 +223,16 @@ def _caveats(plan: Plan) -> tuple[str, ...]:
     caveats = []
     data = plan.data
     if data.train.digest == data.eval.digest:
-        caveats.append("Training and evaluation read the same records: AP measures memorising.")
+        caveats.append("Training and evaluation read the same records: AP measures memorisation.")
     if data.eval.num_examples < 100:
         caveats.append(
-            f"{data.eval.num_examples} evaluation images: AP moves by points from image to image."
+            f"{data.eval.num_examples} evaluation images: with so few, AP depends on which images "
+            "they are."
         )
     if not plan.request.deterministic:
-        caveats.append("Ops were not deterministic: the same seed gives slightly other numbers.")
+        caveats.append(
+            "Ops were not deterministic: the same seed gives slightly different numbers."
+        )
     if not plan.request.checkpoint and plan.pipeline.proto.train_config.fine_tune_checkpoint:
         caveats.append(
             "Trials start from random weights, the reference from a pretrained checkpoint."

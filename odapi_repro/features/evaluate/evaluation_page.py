@@ -58,7 +58,7 @@ def evaluation_page(
     chain = report.model.chain
     figures = (
         Figure("pr_curves.svg", "Precision against recall"),
-        Figure("error_types.svg", "Points gained if one kind of error were mended"),
+        Figure("error_types.svg", "Points gained if one kind of error were fixed"),
     )
     pictures = (
         Figure("pictures/best.png", "The images detected best"),
@@ -102,22 +102,21 @@ def findings(report: EvaluationReport) -> list[str]:
 
 
 def caveats(report: EvaluationReport) -> list[str]:
-    """What may not be concluded: what every evaluation has to say of itself, then this one."""
+    """What you cannot conclude: what every evaluation has to say of itself, then this one."""
     found = [
         "Do not conclude that another training of the same config scores within the interval: it"
         f" holds the sampling of the {report.truth.num_images:,} images, not the noise between"
         " trainings."
         if report.resampling.resamples
         else "Do not conclude how the model does on other images: no interval was asked for.",
-        "Do not add up gains: mending two kinds of error does not bring the sum of what each"
-        " brings.",
-        "Do not expect the scores of best F1 to be as good on other images: they were chosen on"
-        " these.",
+        "Do not add up gains: fixing two kinds of error does not gain the sum of both.",
+        "Do not expect the score thresholds of best F1 to be as good on other images: they were "
+        "chosen on these.",
     ]
     if report.against is not None:
         found.append(
             f"Do not conclude that {report.model.label} is trained better than"
-            f" {report.against.label}: the difference is of these two sets of detections."
+            f" {report.against.label}: the difference is between these two sets of detections."
         )
     return [*found, *report.oddities, *report.caveats]
 
@@ -137,12 +136,12 @@ def _of_type(
         f"F1; {code('above best F1')} counts the errors that are left there."
     )
     gains = (
-        "What AP50, and AP, would gain if one kind of error were mended and all else stayed as it "
+        "What AP50, and AP, would gain if one kind of error were fixed and all else stayed as it "
         "is; the gains do not add up. Kinds as in TIDE (Bolya et al. 2020), on COCO's own matches."
         f"{also('For programs', 'errors.csv')}"
     )
     confused = Paragraph(
-        "These objects are taken for another class most often, above the score of best F1."
+        "Objects most often taken for another class, above the score of best F1."
         f"{also('All of them', 'confusions.csv')}"
     )
     recall = (
@@ -216,7 +215,7 @@ def interval_notes(breakdown: Breakdown) -> list[str]:
             else ""
         )
         notes.append(
-            f"The intervals are of sets of {interval.num_images:,} such images. AP falls as a set"
+            f"The intervals are for sets of {interval.num_images:,} such images. AP falls as a set"
             " grows (interpolated precision is the best from a recall on): on unlimited ones it"
             f" would be about {limit}{ends}."
         )
@@ -272,7 +271,7 @@ def _largest_loss(breakdown: Breakdown) -> str:
         return f"None of {errors.objects:,} objects is found at IoU 0.5.{placed}"
     if first.gain_ap < _LEAST_SHOWN:
         return "No single kind of error costs AP."
-    text = f"Most AP is lost to {first.kind} ({signed(first.gain_ap)} if mended)"
+    text = f"Most AP is lost to {first.kind} ({signed(first.gain_ap)} if fixed)"
     if second.gain_ap >= _LEAST_SHOWN:
         text += f", then {second.kind} ({signed(second.gain_ap)})"
     return f"{text}."

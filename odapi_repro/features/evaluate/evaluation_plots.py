@@ -191,7 +191,7 @@ def error_figure(report: EvaluationReport) -> Figure:
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.14)
         axes.set_xlim(left=0)
-        axes.set_xlabel("points gained if mended, all else as it is")
+        axes.set_xlabel("points gained if fixed, all else as it is")
         axes.set_title(
             f"{TYPE_TITLES[iou_type]}: AP50 {number(errors.ap50)}, AP {number(errors.ap)}"
         )

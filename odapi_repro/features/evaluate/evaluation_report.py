@@ -169,7 +169,7 @@ def oddities_of_detections(
         breakdowns: of the detections, by IoU type.
     """
     if not detections.num:
-        return [f"Do not judge {label} by these scores: it holds no detections, an empty list."]
+        return [f"Do not judge {label} by these scores: its list of detections is empty."]
     found = box_oddities(detections, truth)
     iou_type, own = next(iter(breakdowns.items()))
     one = one_class(truth, detections, own.outcomes)
@@ -179,15 +179,15 @@ def oddities_of_detections(
         found.append(
             f"all of its {detections.num:,} detections are of one class,"
             f" {shortened_name(one.name, _NAME)}, and {one.other:,} of the {one.objects:,} objects"
-            " that they lie on are of others. Were the classes written, or does it know this one"
-            " alone?"
+            " that they lie on are of others. Were the classes written? Or does it know this one "
+            "alone?"
         )
     elif permuted is not None:
         found.append(_permutation(permuted))
     elif used and used.isdisjoint(detections.categories.tolist()):
         found.append(
-            f"none of its {detections.num:,} detections is of a class that has objects here. Are"
-            " the ids of the classes those that it was trained with?"
+            f"none of its {detections.num:,} detections is of a class that has objects here. Are "
+            "the class ids the ones it was trained with?"
         )
     return [
         f"Do not judge {label} by these scores: {clause}{'' if clause.endswith('?') else '.'}"
@@ -395,20 +395,20 @@ def _caveats(data: EvalData, *, reported: bool) -> tuple[str, ...]:
     images = data.truth.num_images
     if images < _FEW_IMAGES:
         found.append(
-            f"Do not conclude much: on {images} images AP moves by points from image to image."
+            f"Do not conclude much from {images} images: AP depends on which images they are."
         )
     if data.is_drawn:
         found.append("Do not conclude anything about COCO: these are drawn shapes.")
     if reported and images != COCO_VAL_IMAGES:
         found.append(
-            "Do not conclude that the reported numbers were reached or missed: they are of"
-            f" {COCO_VAL_IMAGES:,} images of COCO, these of {images:,}."
+            "Do not conclude that the reported numbers were reached or missed: they were measured "
+            f"on {COCO_VAL_IMAGES:,} images of COCO, these of {images:,}."
         )
     if (data.truth.ids == 0).any():
         found.append(
-            "Do not conclude that all that was found was counted: by COCO's own evaluation the"
-            " annotation with the id 0 is never found, and what finds it is wrong. Annotations"
-            " numbered from 1 have no such one."
+            "Do not conclude that all that was found was counted: COCO's own evaluation never "
+            "counts the annotation with the id 0 as found, and counts what finds it as wrong. "
+            "Number annotations from 1."
         )
     if data.sample_1_of_n > 1:
         found.append(

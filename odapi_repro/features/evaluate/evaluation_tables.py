@@ -96,7 +96,7 @@ def metric_table(report: EvaluationReport, iou_type: str) -> Table:
 def error_table(report: EvaluationReport, iou_type: str) -> Table:
     """The error types: how many, and what mending each would bring."""
     own, against = _pair(report, iou_type)
-    header = ["error", "count", "above best F1", "AP50 if mended", "AP if mended"]
+    header = ["error", "count", "above best F1", "AP50 if fixed", "AP if fixed"]
     if against is not None and report.against is not None:
         header.append(f"AP50, {report.against.label}")
     rows = []
@@ -200,7 +200,7 @@ def chain_section(report: ChainReport, *, figure: str = "") -> Section:
             Section("", [chain_table(report, reasons=True), Paragraph(_note(report))], "file"),
             Section(
                 "",
-                [chain_table(report), Paragraph("In % of them; *: to change it takes a training.")],
+                [chain_table(report), Paragraph("In % of them; *: changing it takes a training.")],
                 "terminal",
             ),
             Bullets(tuple(chain_findings(report))),
@@ -310,10 +310,11 @@ def _note(report: ChainReport) -> str:
     masks = "masks" if report.perfect_masks is not None else "boxes"
     return (
         "In % of the objects; sizes on average over the IoU thresholds .50:.95, as the third "
-        "column. Every object that is not found is lost at exactly one stage: the columns sum to "
-        f"100. {code('found')} is what COCO's matching of {masks} finds, over all objects at once "
-        f"(AR100 averages over the classes). {code('by settings')} can be changed on a trained "
-        f"checkpoint, {code('by training')} takes one, the nearest first.{_not_factors(report)}"
+        "column. Every object that is not found is lost at exactly one stage, so the columns sum "
+        f"to 100. {code('found')} is what COCO's matching of {masks} finds, over all objects at "
+        f"once (AR100 averages over the classes). {code('by settings')} can be changed on a "
+        f"trained checkpoint, {code('by training')} takes a training; the nearest come first."
+        f"{_not_factors(report)}"
     )
 
 

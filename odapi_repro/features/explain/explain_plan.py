@@ -356,7 +356,7 @@ def _nothing_to_vary(
         for kind, names in kinds.items()
     )
     return UserError(
-        f"none of its deviations from {reference} is one that trainings can vary ({told})",
+        f"no deviation from {reference} can be varied by trainings ({told})",
         expected="a deviation that a training factor expresses",
         mend="odapi-repro diff shows them all; deviations of the evaluation are measured by "
         "odapi-repro run --ablate ... --checkpoint",
@@ -372,8 +372,8 @@ def _design_choice(request: ExplainRequest, count: int) -> DesignChoice:
         if len(every) < 2:
             raise UserError(
                 f"--seeds {request.seeds} with --design {name}",
-                expected="at least 2: what is tried first is decided by other replicates than "
-                "those that the shares are estimated from; 3 give intervals",
+                expected="at least 2: one set of replicates decides what is tried first, another "
+                "gives the shares; 3 give intervals",
                 mend="--seeds 3",
             )
         order = every[: max(1, len(every) // 3)]

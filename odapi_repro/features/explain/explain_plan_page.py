@@ -206,10 +206,11 @@ def _numbers(record: Explanation) -> str:
         for one in record.reported
         if one.metric == record.metric
     ] or [
-        f"no {record.metric} is reported for {record.reference}: the parts of the gap that lie "
-        "outside the configs stay unknown"
+        f"no {record.metric} is reported for {record.reference}: the parts of the gap outside the "
+        "configs stay unknown"
     ]
-    yours = "yours not told (--user_ap)" if record.claimed is None else f"{record.claimed:g} yours"
+    unknown = "yours is unknown (--user_ap)"
+    yours = unknown if record.claimed is None else f"{record.claimed:g} yours"
     return ", ".join([*named, yours])
 
 

@@ -199,9 +199,9 @@ def _report_again(folder: Path, form: str) -> int:
     write_report(report, folder)
     if effects not in ("", digest_of(folder / "effects.csv")):
         print(
-            f"note: effects.csv of {shown(folder)} was not what follows from the trials.csv beside "
-            "it, and is written anew; if nobody changed the trials on purpose, take them from "
-            "where they were committed",
+            f"note: effects.csv of {shown(folder)} did not follow from the trials.csv beside it "
+            "and was written again. If nobody changed the trials on purpose, restore them from "
+            "version control",
             file=sys.stderr,
         )
     _print(folder, form)

@@ -86,7 +86,7 @@ def _chosen(files: Sequence[Path], found: RecordManifest, label_map: LabelMap) -
     if len(chosen) < FEW:
         raise DataError(
             f"{len(chosen)} of {total} training images hold an object of the label map's classes",
-            expected=f"at least {FEW}: that many are trained until they are known by heart",
+            expected=f"at least {FEW}: they are trained until the model knows them by heart",
             mend="name records of an annotated set, and the label map they were made with",
             where=str(files[0]),
         )
@@ -162,8 +162,8 @@ def sanity_data(
     if shared:
         notes.append(
             f"{len(shared)} of {len(data.eval.files)} evaluation files are training files, too: "
-            "what is evaluated on is not apart from what is trained on, and labels of the two "
-            "that agree say nothing."
+            "the evaluation set is not separate from the training set, so it says nothing that "
+            "their labels agree."
         )
     return data, tuple(notes)
 
@@ -260,7 +260,7 @@ def _levels(at: Mapping[str, str], ground: Groundwork) -> Mapping[str, Level]:
     for name, text in at.items():
         if name not in SCHEDULE_FACTORS:
             raise UserError(
-                f"--at {name}: no part of the schedule under test",
+                f"--at {name}: it is no part of the schedule that is tested",
                 expected=f"one of {', '.join(SCHEDULE_FACTORS)}",
                 mend=factor_hint(name, SCHEDULE_FACTORS) or "e.g. --at learning_rate=2x",
             )

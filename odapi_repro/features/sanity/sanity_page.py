@@ -83,8 +83,8 @@ def sanity_plan_page(
                         (
                             *map(_told, expected),
                             *([f"no hold: {job.no_hold}"] if job.no_hold else []),
-                            "an overfit that does not rise is tried once more, at a rate that is "
-                            "known to train",
+                            "an overfit that does not rise is tried again at a rate that is known "
+                            "to train",
                         )
                     )
                 ],
@@ -133,8 +133,9 @@ def _checkpoint(job: SanityJob) -> str:
 _CURVES: Final = "curves.png"
 _CAVEAT: Final = (
     "Do not conclude that labels are right because the verdict is `sound`: an error in a small "
-    "share of them moves AP by less than these checks resolve. Nor that the whole schedule is "
-    "right: a run this short tries its rate and batch, and neither its length nor where it ends."
+    "share of them moves AP by less than these checks resolve. Do not conclude that the whole "
+    "schedule is right either: a run this short tries its rate and its batch, not its length or "
+    "its end."
 )
 _CAVEATS: Final = {
     "full": "",
@@ -150,7 +151,7 @@ def sanity_page(record: SanityRecord) -> Page:
     verdict, outcome = record.verdict, record.outcome
     causes = code(", ".join(verdict.causes))
     caveats = [_CAVEATS[outcome.scale], marked(_CAVEAT)]
-    screen = "A screen, and no proof: docs/sanity.md says what it can miss."
+    screen = "This is a screen, not a proof. docs/sanity.md says what it can miss."
     return Page(
         record.study,
         (
@@ -164,7 +165,7 @@ def sanity_page(record: SanityRecord) -> Page:
             Section("Curves", [Figure(_CURVES, "AP and loss by step")]),
             _scores(outcome),
             _trainings(outcome),
-            Section("What may not be concluded", [Bullets(tuple(filter(None, caveats)))], "file"),
+            Section("What you cannot conclude", [Bullets(tuple(filter(None, caveats)))], "file"),
             Section("", [Paragraph(screen)], "terminal"),
             Section("What it was made of", [Facts(tuple(record.foundation.items()))], "file"),
             again_section(record.command),

@@ -110,7 +110,7 @@ def known_rate(pipeline: Pipeline, *, scale: str, global_batch_size: int) -> Kno
         )
     return KnownRate(
         own.base_lr * global_batch_size / own.global_batch_size,
-        "the pipeline's own peak, for want of a reference",
+        "the pipeline's own peak (no reference is known)",
     )
 
 

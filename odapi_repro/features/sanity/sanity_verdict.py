@@ -285,7 +285,7 @@ def judge(outcome: Outcome) -> Verdict:
         return Verdict(faults, " ".join(_FAULTS[cause] for cause in faults), reasons, steps)
     if all(one.cause == "sound" for one in findings):
         headline = (
-            "Sound: the labels say what the checkpoint knows, and the schedule learns a few "
+            "Sound: the labels agree with what the checkpoint knows, and the schedule learns a few "
             "images by heart."
         )
         return Verdict(("sound",), headline, reasons, steps)
@@ -303,8 +303,8 @@ _FAULTS: Mapping[Cause, str] = {
     "sees in the images.",
     "training_input": "What training makes of the images is wrong: the labels are right, and a "
     "trained checkpoint still loses what it knows.",
-    "schedule": "The schedule is wrong: at its own rate a few images are not learned, at another "
-    "they are.",
+    "schedule": "The schedule is wrong: a few images are not learned at its own rate, and are "
+    "learned at another.",
 }
 # What is not settled where a check says so, in the order of `_CHECKS`.
 _UNSETTLED = (
@@ -350,8 +350,8 @@ def _evaluation(outcome: Outcome) -> _Finding:
         if outcome.own_ap is None and on_train and score.ap < DISAGREE_SHARE * on_train.ap:
             return _Finding(
                 "undecided",
-                said + " That is far less than on the training records: either it knows those by "
-                "heart, or the evaluation labels are wrong in part.",
+                said + " That is far less than on the training records. Either it knows the "
+                "training images by heart, or some evaluation labels are wrong.",
                 _LOOK_AT_EVALUATION,
             )
         return _Finding("sound", said)
@@ -364,16 +364,17 @@ def _evaluation(outcome: Outcome) -> _Finding:
     if outcome.own_ap is not None and outcome.own_ap > NOTHING_AP:
         return _Finding(
             "evaluation_data",
-            said + " It does on neither set of records what it does on its own images: what both "
-            "share, the label map or the way they were made, disagrees with it.",
+            said + " It scores on neither set of records what it scores on its own images. What "
+            "both sets share, the label map or the way they were made, disagrees with the "
+            "checkpoint.",
             "Compare the label map with the one the checkpoint was trained with, and check the "
             "records (`data check`).",
         )
     return _Finding(
         "undecided",
         said
-        + " It does not find those of the training records either, and how good it is anywhere is "
-        "not known.",
+        + " It does not find the objects of the training records either. How good it is elsewhere "
+        "is unknown.",
         "Evaluate the checkpoint on images it is known to be good on (`evaluate`): if it is, the "
         "data are wrong.",
     )
@@ -415,8 +416,8 @@ def _hold(outcome: Outcome) -> _Finding:
     if run.status == "diverged":
         return _Finding(
             "training_data",
-            f"Hold: diverged ({run.message}) in {rate}, where a trained checkpoint cannot unless "
-            "boxes or images are not what they should be.",
+            f"Hold: diverged ({run.message}) in {rate}. A trained checkpoint does not diverge "
+            "there unless boxes or images are wrong.",
             "Check the training records (`data check`): boxes outside the image or of no area.",
         )
     if change is None or outcome.on_eval is None:
@@ -431,14 +432,14 @@ def _hold(outcome: Outcome) -> _Finding:
         if trained == "sound":
             return _Finding(
                 "training_input",
-                said + " The labels agree with the checkpoint, so it is something else that it "
-                "unlearns from: augmentation, or batch-norm statistics of "
+                said + " The labels agree with the checkpoint, so something else makes it unlearn: "
+                "augmentation, or batch-norm statistics of "
                 f"{run.global_batch_size} images.",
                 "Look at the images as the model gets them (`data show`), and freeze batch norm "
                 "or raise the batch.",
             )
         return _Finding("training_data", said)
-    return _Finding("undecided", said, "More steps (--steps) or more evaluation images decide.")
+    return _Finding("undecided", said, "Use more steps (--steps) or more evaluation images.")
 
 
 def _overfit(outcome: Outcome) -> _Finding:
@@ -464,8 +465,8 @@ def _overfit(outcome: Outcome) -> _Finding:
         )
     return _Finding(
         "undecided",
-        said + " Neither rate learns them, which speaks against the data or the model and not "
-        "against the schedule.",
+        said + " Neither rate learns them. That points to the data or the model, not to the "
+        "schedule.",
         "Look at the ten images with their boxes (`data show`), or try more steps (--steps).",
     )
 

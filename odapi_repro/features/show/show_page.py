@@ -112,9 +112,9 @@ def _unreached(report: AnchorReport, compared: str) -> Iterator[str]:
     matcher, reached = report.fit.matcher, report.reached
     assert matcher.matched is not None
     forced = (
-        "each of these is learnt by its forced match alone"
+        "each of them is learned from its forced match alone"
         if matcher.forced
-        else "nothing is learnt of these"
+        else "nothing is learned from them"
     )
     yield (
         f"{compared}: no anchor reaches {reached.below_matched:,} "

@@ -145,7 +145,7 @@ def _check_flags(flags: Any) -> None:
     given = [f"--{name}" for name in _OF_TRAININGS if flags[name].present]
     if given:
         why = (
-            " (a checkpoint gives the same detections each time: intervals are of the images)"
+            " (a checkpoint gives the same detections each time, so intervals are over the images)"
             if "--seeds" in given
             else ""
         )

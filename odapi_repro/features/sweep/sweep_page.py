@@ -75,8 +75,8 @@ def sweep_plan_page(sweep: Sweep, *, study: str, warnings: Sequence[str] = ()) -
     )
     cells = count_of(len(plan.cells), "cell is", "cells are")
     price = (
-        f"{count_of(len(plan.passes), 'forward pass', 'forward passes')} in one process, without "
-        f"those that earlier commands have made; then {cells} scored and compared on the same "
+        f"{count_of(len(plan.passes), 'forward pass', 'forward passes')} in one process, except "
+        f"for those that earlier commands made; then {cells} scored and compared on the same "
         "images"
     )
     return Page(
@@ -295,13 +295,14 @@ def _caveats(report: PostHocReport) -> list[str]:
         "one checkpoint (or on those named), and the intervals hold the sampling of the "
         f"{report.num_images:,} images, not the noise between trainings.",
         "Do not conclude that a level chosen here for its AP keeps all of it: the best of several "
-        "on these images is flattered by them. Choose on one set and report on another.",
+        "levels looks better on the images it was chosen on. Choose on one set and report on "
+        "another.",
     ]
     if report.scale == "proxy":
         caveats.insert(
             0,
             "Do not conclude how large an effect is on COCO. A proxy's AP is not COCO's; only "
-            "differences are read, and a weak detector answers otherwise than a strong one.",
+            "differences are read, and a weak detector may respond differently from a strong one.",
         )
     verdicts = {row.verdict for row in report.effects if row.metric == "AP"}
     return [*caveats, *common_caveats("full", verdicts), *report.caveats]

@@ -250,8 +250,8 @@ def _notes(sweep: Sweep, results: Mapping[str, CellResult]) -> tuple[str, ...]:
         )
     if len(sweep.sources) > 1:
         notes.append(
-            "Where several checkpoints are named, every level but those of fusion and swa is of the"
-            " last one."
+            "Where several checkpoints are named, every level but those of fusion and swa uses the "
+            "last one."
         )
     return tuple(notes)
 
@@ -264,18 +264,18 @@ def _caveats(sweep: Sweep, record: SweepRecord) -> tuple[str, ...]:
     caveats = []
     if sweep.truth.num_images < _SMALL_SET:
         caveats.append(
-            f"{sweep.truth.num_images} images: intervals of so few are too narrow; read them as"
-            " lower bounds."
+            f"{sweep.truth.num_images} images: with so few images intervals are too narrow. Read "
+            "them as lower bounds."
         )
     if "swa" in record.axes:
         caveats.append(
-            "Do not conclude that SWA as published does as little: its checkpoints are collected "
-            "at a high learning rate, and batch-norm statistics are computed anew. These were "
+            "Do not conclude that SWA as published has as small an effect: it collects checkpoints "
+            "at a high learning rate and recomputes batch-norm statistics. These checkpoints were "
             "averaged as they are."
         )
     if "fusion" in record.axes:
         caveats.append(
-            f"Do not conclude that {code('best')} could be had: the best checkpoint was chosen on "
-            "the images it is scored on."
+            f"Do not conclude that {code('best')} can be reached: the best checkpoint was chosen "
+            "on the images that score it."
         )
     return tuple(caveats)

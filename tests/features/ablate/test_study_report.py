@@ -97,7 +97,7 @@ def test_readme_sections_come_in_order(folder: Path) -> None:
         "Levels of the pipeline and of these trials",
         "Scale: proxy",
         "What is reported for efficientdet_d3",
-        "What may not be concluded",
+        "What you cannot conclude",
         "Run it again",
         "What it cost",
     ]
@@ -171,7 +171,7 @@ def test_masks_have_their_interval_and_verdict() -> None:
 
 
 def test_what_may_not_be_concluded_reads_as_sentences() -> None:
-    section = readme(study(with_divergence())).split("## What may not be concluded\n\n")[1]
+    section = readme(study(with_divergence())).split("## What you cannot conclude\n\n")[1]
     lines = section.split("\n\n")[0].split("\n")
     assert len(lines) == 6
     assert all(line.startswith("- Do not conclude ") for line in lines)

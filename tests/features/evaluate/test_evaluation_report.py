@@ -150,7 +150,7 @@ def test_the_sentence_names_score_interval_difference_and_the_largest_loss(
     assert f"AP {mine:.1f} (95 % interval " in sentence
     assert f"{mine - theirs:+.1f} against theirs" in sentence
     worst = max(own.errors.types, key=lambda kind: kind.gain_ap)
-    assert f"Most AP is lost to {worst.kind} (+{worst.gain_ap:.1f} if mended)" in sentence
+    assert f"Most AP is lost to {worst.kind} (+{worst.gain_ap:.1f} if fixed)" in sentence
 
 
 def test_a_difference_whose_interval_holds_zero_is_called_unresolved() -> None:
@@ -208,7 +208,7 @@ def test_detections_of_one_class_are_told_as_that_and_not_as_a_permutation() -> 
         f"Do not judge mine by these scores: all of its {len(found)} detections are of one class,"
         " square, and "
     )
-    assert oddity.endswith("Were the classes written, or does it know this one alone?")
+    assert oddity.endswith("Were the classes written? Or does it know this one alone?")
 
 
 def test_permuted_label_maps_are_told_and_so_are_the_objects_with_a_box_of_another_class() -> None:
@@ -264,8 +264,8 @@ def test_detections_of_classes_without_objects_only_are_told() -> None:
     (oddity,) = report_of(data, results([(1, B, HERE, 0.9)])).oddities
     assert "none of its 1 detections is of a class that has objects here" in oddity
     text = " ".join(render_evaluation(report_of(data, [])).split())
-    assert "holds no detections" not in text
-    assert any("holds no detections" in line for line in caveats(report_of(data, [])))
+    assert "list of detections is empty" not in text
+    assert any("list of detections is empty" in line for line in caveats(report_of(data, [])))
 
 
 def test_a_model_that_finds_nothing_is_said_to_find_nothing() -> None:
@@ -325,7 +325,7 @@ def test_the_folder_holds_tables_plots_and_a_readme_that_links_what_is_there(
     linked = {part.split(")")[0] for part in readme.split("](")[1:]}
     assert linked <= names
     assert "evaluate it" in readme
-    assert "What may not be concluded" in readme
+    assert "What you cannot conclude" in readme
 
 
 def test_metrics_csv_has_value_se_and_interval_and_none_is_an_empty_cell(

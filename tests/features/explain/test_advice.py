@@ -37,23 +37,23 @@ def one_deviation(reference: tuple, user: tuple, **options: object) -> Explanati
 
 def test_resolved_losses_come_first_by_size_with_what_to_write() -> None:
     lines = changes(report()).splitlines()
-    assert lines[0].startswith("Mend train_shards, 1/100 → 100/100 (here 1/8 → 8/8)")
+    assert lines[0].startswith("Fix train_shards, 1/100 → 100/100 (here 1/8 → 8/8)")
     assert (
         code("train_input_reader.tf_record_input_reader.input_path: coco_train.record*") in lines[0]
     )
-    assert lines[1].startswith("Mend batch_size")
-    assert lines[2].startswith("Mend learning_rate")
+    assert lines[1].startswith("Fix batch_size")
+    assert lines[2].startswith("Fix learning_rate")
 
 
 def test_what_is_unresolved_is_not_recommended() -> None:
     text = changes(report())
-    assert "Mend schedule_length" not in text
+    assert "Fix schedule_length" not in text
     assert "neither recommended nor cleared: schedule_length" in text
 
 
 def test_what_helps_is_kept() -> None:
     text = changes(report(record(2), ResponseSurface((-4.0, 3.0))))
-    assert "Keep your batch_size: mending it returns -" in text
+    assert "Keep your batch_size: fixing it returns -" in text
 
 
 def test_mended_alone_is_the_difference_of_the_two_cells() -> None:
@@ -130,7 +130,7 @@ def test_deviations_of_the_evaluation_get_their_command() -> None:
         "--levels 1e-08,0.3 --checkpoint" in runs(two())
     )
     with_subsets = report(evaluation=evaluation_table())
-    assert "see the section on fewer images" in runs(with_subsets)
+    assert "See the section on fewer images" in runs(with_subsets)
 
 
 def test_what_the_proxy_cannot_vary_asks_for_full_scale() -> None:
@@ -139,7 +139,7 @@ def test_what_the_proxy_cannot_vary_asks_for_full_scale() -> None:
 
 def test_an_equivalent_deviation_needs_no_change() -> None:
     found = one_deviation((30.0, 30.1, 30.2), (30.0, 30.1, 30.19), margin=2.0)
-    assert "No need to change, equivalent within ±2 points: train_shards." in changes(found)
+    assert "No need to change (equivalent within ±2 points: train_shards." in changes(found)
 
 
 def test_resolved_interactions_are_told_in_words() -> None:
@@ -155,13 +155,13 @@ def test_both_ends_tell_that_a_deviation_interacts_and_what_would_tell_with_whic
         *("train_shards", "batch_size"),
     }
     # Of 16 cells both ends have run 10, so that 6 cells of 3 seeds are left.
-    assert "--design shapley would tell, for 18 more trials (of 48; 30 have run)" in lines[-1]
+    assert "--design shapley would show it, for 18 more trials (of 48; 30 have run)" in lines[-1]
 
 
 def test_a_grid_of_the_corners_tells_interactions_without_a_new_trial() -> None:
     found = report(grid_record(), ResponseSurface((-3.0, -1.0)))
     assert interaction_table(found) is None
-    assert "--design shapley would tell, without a new trial" in interaction_lines(found)[-1]
+    assert "--design shapley would show it, without a new trial" in interaction_lines(found)[-1]
 
 
 def test_a_fraction_names_what_it_cannot_tell_apart() -> None:

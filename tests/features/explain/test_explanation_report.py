@@ -133,7 +133,7 @@ def test_both_estimands_are_labelled_where_anything_diverged() -> None:
 
 def test_what_may_not_be_concluded_is_told_in_sentences() -> None:
     for found in (two(), report(record(4, "both_ends", seeds=(1,)))):
-        section = readme(found).split("## What may not be concluded\n\n")[1].split("\n\n")[0]
+        section = readme(found).split("## What you cannot conclude\n\n")[1].split("\n\n")[0]
         assert all(line.startswith("- Do not conclude ") for line in section.splitlines())
 
 

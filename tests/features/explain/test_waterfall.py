@@ -69,7 +69,7 @@ def test_the_verdict_is_told_by_words_and_by_hatching() -> None:
     verdicts = ["loss", "loss", "loss", "unresolved"]
     assert [one.row.verdict for one in found.shares] == verdicts
     assert [bool(bar.get_hatch()) for bar in bars[1:-1]] == [v == "unresolved" for v in verdicts]
-    assert texts(axes).count("resolved: mending helps") == 3
+    assert texts(axes).count("resolved: fixing it helps") == 3
     row = found.shares[0].row
     assert f"{-row.delta:+.1f} [{-row.high:+.1f} to {-row.low:+.1f}]" in texts(axes)
 
@@ -91,7 +91,7 @@ def test_a_deviation_that_helps_goes_the_other_way() -> None:
     bars = waterfall_bars(found)
     assert bars[1].stop > bars[1].start
     assert bars[2].stop < bars[2].start
-    assert bars[2].verdict == "resolved: mending hurts"
+    assert bars[2].verdict == "resolved: fixing it hurts"
 
 
 def test_diverged_ends_and_what_made_them_diverge_are_marked() -> None:
@@ -99,7 +99,7 @@ def test_diverged_ends_and_what_made_them_diverge_are_marked() -> None:
     rows = cell_rows(explanation, {(0,): (30, 31, 32), (1,): (24, None, None)})
     axes, _ = drawn(ExplanationReport(explanation, pd.DataFrame(rows)))
     assert "2 of 3 diverged, counted as 0" in texts(axes)
-    assert "67% diverged, 0% when mended" in texts(axes)
+    assert "67% diverged, 0% when fixed" in texts(axes)
     assert any(line.get_marker() == "x" for line in axes.lines)
 
 

@@ -159,7 +159,7 @@ class Bisection(DecidingDesign):
     def describe(self) -> str:
         """What it tells."""
         return (
-            "the fewest deviations whose mending brings the user's config within "
+            "the fewest deviations whose fixing brings the user's config within "
             f"{self.margin:g} of the reference, and what they account for together"
         )
 

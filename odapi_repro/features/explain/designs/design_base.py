@@ -140,7 +140,7 @@ class Design(ABC):
             missing = outcomes.missing(combination, seeds)
             if not missing:
                 continue
-            # Cells that come to the same training are run once.
+            # Cells that amount to the same training are run once.
             canonical = outcomes.canonical(combination)
             before = wanted[canonical].seeds if canonical in wanted else ()
             wanted[canonical] = WantedCell(

@@ -94,8 +94,8 @@ class BothEnds(FixedDesign):
     def describe(self) -> str:
         """What it tells."""
         return (
-            "each deviation alone, at the reference and at the user's end; where the two disagree "
-            "it interacts with others, and with which is not told"
+            "each deviation alone, at the reference and at the user's end; where the two disagree, "
+            "it interacts with others; this design does not show with which"
         )
 
 
@@ -181,7 +181,7 @@ class SampledShapley(FixedDesign):
         if self.count < 2:
             raise UserError(
                 "sampled_shapley of one deviation",
-                expected="at least two, which may come in several orders",
+                expected="at least two, which can be added in more than one order",
                 mend="use both_ends: the whole gap is the effect of the one deviation",
             )
         self._all_orders = math.factorial(self.count)

@@ -235,7 +235,7 @@ def change_lines(report: ExplanationReport, advice: Advice) -> list[str]:
     if not lines:
         lines.append(_nothing(report, advice))
     lines += [
-        f"Keep your {one.effect.row.factor}: mending it returns "
+        f"Keep your {one.effect.row.factor}: fixing it returns "
         f"{returned_text(one.effect, report.digits)}, a resolved loss."
         for one in advice.keeps
     ]
@@ -244,15 +244,15 @@ def change_lines(report: ExplanationReport, advice: Advice) -> list[str]:
             f"{one.row.factor} ({returned_text(one, report.digits)})" for one in advice.undecided
         ]
         lines.append(
-            f"Not decided, and so neither recommended nor cleared: {joined(told)}; in brackets "
-            "what mending returned."
+            f"Undecided, so neither recommended nor cleared: {joined(told)}; what fixing them "
+            "returned is in brackets."
         )
     if 0 < len(advice.unmeasured) < len(report.shares):
         lines.append(f"Not measured yet: {joined([one.row.factor for one in advice.unmeasured])}.")
     if advice.harmless:
         names = joined([name for one in advice.harmless for name in one.definition.deviations])
         margin = report.explanation.design.margin
-        lines.append(f"No need to change, equivalent within ±{margin:g} points: {names}.")
+        lines.append(f"No need to change (equivalent within ±{margin:g} points: {names}.")
     return lines
 
 
@@ -263,19 +263,19 @@ def _change(report: ExplanationReport, change: Change) -> str:
     ]
     share = returned_text(effect, digits)
     if len(moved) == 1:
-        text = f"Mend {moved[0].name}, {change_text(report, moved[0])}: its share is {share}"
+        text = f"Fix {moved[0].name}, {change_text(report, moved[0])}: its share is {share}"
     else:
         names = joined([one.name for one in moved])
-        text = f"Mend {names} together: their share is {share}"
+        text = f"Fix {names} together: their share is {share}"
     alone = change.alone
     if alone is not None and not math.isclose(alone.delta, effect.row.delta, abs_tol=1e-9):
         told = sized(-alone.delta, -alone.high, -alone.low, digits)
-        text += f", and mended alone in your config it returned {told}"
+        text += f"; fixed alone in your config, it returned {told}"
         if alone.verdict != "loss":
             text += f" ({alone.verdict.replace('_', ' ')})"
     if effect.row.p_diverged_to > effect.row.p_diverged_from:
         text += (
-            f"; trainings with it diverge in {effect.row.p_diverged_to:.0%}, without in "
+            f"; trainings with it diverged in {effect.row.p_diverged_to:.0%}, without in "
             f"{effect.row.p_diverged_from:.0%}"
         )
     settings = "; ".join(code(f"{field}: {value}") for field, value in change.settings)
@@ -288,9 +288,9 @@ def _after(report: ExplanationReport, advice: Advice, row: Attribution) -> str:
         "loss": "a gap is left",
         "gain": "more than the reference",
         "equivalent": f"equivalent to the reference within ±{row.margin:g}",
-    }.get(row.verdict, "no gap is resolved any more, which does not say that there is none")
+    }.get(row.verdict, "no gap is resolved any more (which does not mean that there is none)")
     few = "this" if len(advice.changes) == 1 else "all of these"
-    return f"With {few} mended, your config scored {size} against the reference: {told}."
+    return f"With {few} fixed, your config scored {size} against the reference: {told}."
 
 
 def _nothing(report: ExplanationReport, advice: Advice) -> str:
@@ -302,10 +302,10 @@ def _nothing(report: ExplanationReport, advice: Advice) -> str:
                 "the trials that decide."
             )
     if not report.shares or all(math.isnan(one.returned) for one in report.shares):
-        return "Not known yet: no share of the gap has been measured."
+        return "Unknown so far: no share of the gap has been measured."
     if not advice.undecided and not advice.unmeasured:
-        return "Nothing: no deviation costs anything that was resolved."
-    return "No deviation is known to cost anything: none of the losses is resolved."
+        return "No change is needed: no deviation costs anything that was resolved."
+    return "No deviation is known to cost AP: none of the losses is resolved."
 
 
 # --- What to run next, in sentences: what is missing, what would decide, what needs no training ---
@@ -361,8 +361,8 @@ def _single_runs(report: ExplanationReport, advice: Advice) -> list[str]:
     if not single:
         return []
     return [
-        f"More seeds of every cell (--seeds {seeds_for(report, 2)}): with one training each, "
-        "nothing tells an effect from the noise between seeds, and nothing is said of "
+        f"More seeds of every cell (--seeds {seeds_for(report, 2)}): with one training each, an "
+        "effect cannot be told from the noise between seeds, so there is no verdict on "
         f"{joined(single)}."
     ]
 
@@ -375,8 +375,8 @@ def _divergence(report: ExplanationReport, advice: Advice) -> list[str]:
     told = f"{count_of(diverged, 'trial')} diverged"
     if causes:
         return [
-            f"{told}, all with your {joined(causes)}: mend what makes it diverge before anything "
-            "else is weighed, and look at its losses (train.log)."
+            f"{told}, all with your {joined(causes)}. Fix what makes it diverge before you weigh "
+            "anything else; its losses are in train.log."
         ]
     likeliest = advice.likeliest_to_diverge
     if likeliest is not None:
@@ -385,7 +385,7 @@ def _divergence(report: ExplanationReport, advice: Advice) -> list[str]:
             f", most often with your {row.factor} ({row.p_diverged_to:.0%}, without it "
             f"{row.p_diverged_from:.0%})"
         )
-    return [f"{told}; no deviation is in all of these: look at their losses (train.log)."]
+    return [f"{told}. No deviation is in all of them; their losses are in train.log."]
 
 
 def _decisions(report: ExplanationReport, advice: Advice) -> list[str]:
@@ -398,8 +398,8 @@ def _decisions(report: ExplanationReport, advice: Advice) -> list[str]:
         least, most = seeds_for(report, min(wanted)), seeds_for(report, max(wanted))
         told = f"{least}" if least == most else f"{least} to {most}"
         lines.append(
-            f"--seeds {told} gives every cell so many; --race adds them only to the cells of what "
-            "is not decided."
+            f"--seeds {told} gives every cell that many; --race adds them only where an effect is "
+            "undecided."
         )
     elif race.reason == "budget":
         lines.append("The race has spent its budget: a larger --budget lets it go on.")
@@ -438,8 +438,8 @@ def _decide(report: ExplanationReport, one: Replicates) -> str:
         )
     if one.replicates is None:
         return (
-            f"{name}: to show {what} would take more than {MOST_REPLICATES} replicates a cell, and "
-            "is left open."
+            f"{name}: to show {what} would take more than {MOST_REPLICATES} replicates a cell, so "
+            "it stays open."
         )
     return (
         f"{name}: {one.replicates} replicates of each of its {count_of(row.cells, 'cell')} would "
@@ -473,7 +473,7 @@ def _evaluated_otherwise(report: ExplanationReport, one: UnvariedDeviation) -> s
     paths = joined([field.path.rsplit(".", 1)[-1] for field in one.fields])
     about = one.factor if paths == one.factor else f"{one.factor} ({paths})"
     if report.evaluation is not None:
-        return f"{about} changes what is measured: see the section on fewer images."
+        return f"{about} changes what is measured. See the section on fewer images."
     return (
         f"{about} changes what is measured: evaluate one checkpoint with your setting and with the "
         f"reference's ({code('python -m odapi_repro.evaluate')})."
@@ -489,8 +489,8 @@ def _unexpressed(report: ExplanationReport) -> list[str]:
     if not names:
         return []
     return [
-        f"{joined(names)}: no factor varies it; put the reference's value into your config, and "
-        "explain that one."
+        f"{joined(names)}: no factor varies it. Put the reference's value into your config and run "
+        "explain on the result."
     ]
 
 
@@ -510,7 +510,7 @@ def _scale(report: ExplanationReport, advice: Advice) -> list[str]:
     if advice.changes and record.scale == "proxy":
         first = advice.changes[0].effect.row.factor
         lines.append(
-            f"At full scale, first your config with {first} mended: the proxy tells direction and "
-            "rank, not how much AP it is on your data."
+            f"At full scale, first your config with {first} fixed: a proxy shows direction and "
+            "rank, not how much AP it costs on your data."
         )
     return lines

@@ -263,7 +263,7 @@ def estimate_cells(row: Attribution, digits: int) -> tuple[str, str, str, str]:
     """Effect, interval, n and verdict of a row, as tables print them."""
     if math.isnan(row.delta):
         return ("-", "-", str(row.n), unknown_text(row))
-    ends = "exactly 0: the same training" if row.method == "same_training" else ""
+    ends = "exactly 0 (the same training)" if row.method == "same_training" else ""
     ends = ends or between(row.low, row.high, digits) or "none"
     return (signed(row.delta, digits), ends, str(row.n), row.verdict)
 
@@ -282,7 +282,7 @@ def _total_remark(report: ExplanationReport) -> str:
     if parts.remainder == 0:
         return "all four parts are known"
     if all(part.summed is None for part in parts.parts):
-        return "none of it is in parts that are known"
+        return "none of it lies in parts that are known"
     return (
         f"of it {signed(parts.explained, digits)} is in parts that are known,"
         f" {signed(parts.remainder or 0.0, digits)} in those that are not"

@@ -19,11 +19,11 @@ from odapi_repro.page.numbers import between, count_of, joined, number, signed
 _MOST_NAMED: Final = 3
 
 SHARE_KINDS: Final = {
-    "both_ends": "the mean of mending a deviation alone and of adding it alone",
+    "both_ends": "the mean of fixing a deviation alone and of adding it alone",
     "path_share": "in the order of the path, each after those above it",
     "restored_share": "in the order of the search",
     "main_effect": "main effects, the mean over the levels of the others",
-    "shapley_value": "Shapley values, the mean over orders of mending",
+    "shapley_value": "Shapley values, the mean over orders of fixing",
 }
 """What a share is, by the kind of its effect."""
 
@@ -56,8 +56,8 @@ def verdict_of_mending(row: Attribution) -> str:
     if row.method == "same_training":
         return "nothing: the same training"
     told: dict[Verdict, str] = {
-        "loss": "resolved: mending helps",
-        "gain": "resolved: mending hurts",
+        "loss": "resolved: fixing it helps",
+        "gain": "resolved: fixing it hurts",
         "equivalent": f"equivalent within ±{row.margin:g}",
         "unresolved": "unresolved",
         "single_run": "one run: no interval",
@@ -133,7 +133,7 @@ def _gap(report: ExplanationReport) -> str:
         how = f"[95 % interval {ends}, n={row.n}]" if ends else "(no interval)"
         return (
             f"{user} diverged in {_runs(row.p_diverged_to, row.n)}{scale}, {reference} in "
-            f"{_runs(row.p_diverged_from, row.n)}; counting those as 0, mending everything "
+            f"{_runs(row.p_diverged_from, row.n)}; counting those as 0, fixing everything "
             f"returns {signed(report.gap.returned, digits)} {metric} {how}"
         )
     if row.verdict in ("loss", "gain"):
@@ -142,7 +142,7 @@ def _gap(report: ExplanationReport) -> str:
             f"[95 % interval {_sizes(report.gap, digits)}, n={row.n}]"
         )
     if row.method == "same_training":
-        return f"{user} and {reference} come to the same training{scale}"
+        return f"{user} and {reference} amount to the same training{scale}"
     if row.verdict == "equivalent":
         return f"{user} and {reference} are equivalent within {row.margin:g} {metric}{scale} {told}"
     if not ends:
@@ -152,7 +152,7 @@ def _gap(report: ExplanationReport) -> str:
         told = scored(row.delta, metric, digits)
         return f"{user} scored {told} than {reference}{scale} ({runs}: no interval)"
     return (
-        f"No gap between {user} and {reference} was resolved{scale}: mending everything returns "
+        f"No gap between {user} and {reference} was resolved{scale}: fixing everything returns "
         f"{signed(report.gap.returned, digits)} {metric} {told}"
     )
 

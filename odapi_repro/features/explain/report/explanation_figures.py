@@ -68,7 +68,8 @@ def draw_interactions(report: ExplanationReport) -> Figure:
         "Bold in a frame: resolved; pale: not."
     )
     if any(one.definition.aliases for one in report.interactions):
-        note += "\nA square may stand for other pairs that are told with it: see the table."
+        note += "\nA square may stand for several pairs that this design cannot separate: see the "
+        "table."
     captioned(figure, [title, *report.scale_lines], note)
     return figure
 
@@ -83,7 +84,7 @@ def _square(
     colours: mpl.colors.Colormap,
 ) -> None:
     if row is None or math.isnan(row.delta):
-        told = "told with\nanother" if row is None else "not measured"
+        told = "shared with\nanother" if row is None else "not measured"
         axes.text(x, y, told, ha="center", va="center", fontsize=8.5, color=MUTED)
         return
     resolved = row.verdict in _RESOLVED_PAIRS

@@ -24,7 +24,7 @@ def shares_notes(report: ExplanationReport) -> list[str]:
     notes = [
         f"Shares are {SHARE_KINDS[rows[0].kind]}.",
         f"Effects are yours minus the reference's in {metric}: a negative one costs {metric}, and "
-        "mending it returns as much. n counts the trainings on the side that has fewer.",
+        "fixing it returns as much. n counts the trainings on the side that has fewer.",
     ]
     methods = {row.method for row in rows}
     if methods & {"pooled", "welch", "divergence"}:
@@ -50,7 +50,9 @@ def shares_notes(report: ExplanationReport) -> list[str]:
             "between two seeds alone may be as large."
         )
     if "same_training" in methods:
-        notes.append(f"{code('equivalent')} and exactly 0: both levels come to the same training.")
+        notes.append(
+            f"{code('equivalent')} and exactly 0: both levels amount to the same training."
+        )
     if any(not math.isnan(row.se_sampling) for row in rows):
         largest = max(row.se_sampling for row in rows if not math.isnan(row.se_sampling))
         notes.append(
@@ -111,7 +113,7 @@ def design_notes(report: ExplanationReport) -> list[str]:
 
 
 def caveats(report: ExplanationReport) -> list[str]:
-    """What may not be concluded."""
+    """What you cannot conclude."""
     record = report.explanation
     verdicts = {one.row.verdict for one in report.effects}
     found = []
@@ -181,11 +183,11 @@ def _course(report: ExplanationReport) -> list[str]:
         ]
     mended = joined([names[index] for index in found.culprits])
     told = (
-        f"mending {mended} brings your config within {design.margin:g} of the reference, and none "
-        "of these can be left out as long as mending more never makes things worse"
+        f"fixing {mended} brings your config within {design.margin:g} of the reference, and none "
+        "of these can be left out as long as fixing more never makes things worse"
         if found.restored
-        else f"mending {mended} did not bring it within {design.margin:g} of the reference: more "
-        "mending made things worse on the way, or noise did"
+        else f"fixing {mended} did not bring it within {design.margin:g} of the reference: more "
+        "fixing made things worse on the way, or noise did"
     )
     return [f"The search took {cells}: {told}."]
 

@@ -219,7 +219,7 @@ def _cells(report: ExplanationReport) -> Section:
     text += ", a diverged run counting as 0." if report.diverged else "."
     same = len(report.explanation.same)
     if same:
-        text += f" {same} further cells come to the training of one of these and were not repeated."
+        text += f" {same} more cells amount to the training of one of these and were not repeated."
     return Section(
         "Cells",
         [cells_table(report), Paragraph(text)],

@@ -111,9 +111,9 @@ def interaction_lines(report: ExplanationReport) -> list[str]:
     )
     lines = [_sentence(report, one) for one in resolved]
     if known and not resolved:
-        lines.append("No interaction was resolved, which does not say that there is none.")
+        lines.append("No interaction was resolved (which does not mean that there is none).")
     if not known and report.interactions:
-        lines.append("Not known yet: the cells that tell have not finished.")
+        lines.append("Unknown so far: the cells that show it have not finished.")
     missing = what_would_tell(report)
     return [*lines, missing] if missing else lines
 
@@ -125,9 +125,9 @@ def what_would_tell(report: ExplanationReport) -> str:
         return ""
     design = _telling(report)
     why = {
-        "both_ends": "With which others a deviation interacts is not told",
+        "both_ends": "This design does not show which deviations interact",
         "fractional": "This fraction cannot tell interactions of two from single effects",
-    }.get(report.design.name, f"{report.design.name} does not tell which deviations interact")
+    }.get(report.design.name, f"{report.design.name} does not show which deviations interact")
     if design is None:
         return (
             f"{why}: all combinations of {len(varied)} deviations are 2^{len(varied)} cells. "
@@ -141,7 +141,7 @@ def what_would_tell(report: ExplanationReport) -> str:
         if not new
         else f"for {count_of(new, 'more trial')} (of {price:,}; {price - new:,} have run)"
     )
-    return f"{why}; --design {design.name}{option} would tell, {cost}."
+    return f"{why}; --design {design.name}{option} would show it, {cost}."
 
 
 def _telling(report: ExplanationReport) -> Design | None:

@@ -106,10 +106,10 @@ def _step(report: ExplanationReport, effect: ExplainedEffect, at: float) -> Wate
     row, (low, high) = effect.row, effect.ends
     names = [one for one in effect.definition.deviations if row.kind != "rest"]
     moved = [one for one in report.explanation.deviations if one.name in names]
-    detail = change_text(report, moved[0]) if len(moved) == 1 else "mended together"
+    detail = change_text(report, moved[0]) if len(moved) == 1 else "fixed together"
     diverged = ""
     if names and row.p_diverged_to - row.p_diverged_from >= _MARKED_SHARE:
-        diverged = f"{row.p_diverged_to:.0%} diverged, {row.p_diverged_from:.0%} when mended"
+        diverged = f"{row.p_diverged_to:.0%} diverged, {row.p_diverged_from:.0%} when fixed"
     verdict = "" if math.isnan(row.delta) else verdict_of_mending(row)
     style = "resolved" if row.verdict in ("loss", "gain") else row.verdict
     return WaterfallBar(
@@ -121,7 +121,7 @@ def _step(report: ExplanationReport, effect: ExplainedEffect, at: float) -> Wate
         start=at,
         low=at + low,
         high=at + high,
-        verdict=verdict if names else verdict.partition(": mending")[0],
+        verdict=verdict if names else verdict.partition(": fixing")[0],
         diverged=diverged,
     )
 
@@ -278,7 +278,7 @@ def _axis_text(report: ExplanationReport, cut: bool) -> str:
 def _title(report: ExplanationReport) -> list[str]:
     record = report.explanation
     ends = f"From {legible(record.pipeline, _MOST_LETTERS)} to {legible(record.reference)}"
-    return [*textwrap.wrap(f"{ends}: what mending each deviation returns", 92), *report.scale_lines]
+    return [*textwrap.wrap(f"{ends}: what fixing each deviation returns", 92), *report.scale_lines]
 
 
 def _note(report: ExplanationReport) -> str:
