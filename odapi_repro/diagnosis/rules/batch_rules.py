@@ -62,7 +62,7 @@ class BatchnormImages(Rule):
             expected=f"{number(reference)} in the reference"
             if reference is not None
             else "stored statistics in the reference",
-            why="Statistics over so few images change from step to step, and the averages that "
+            why="Statistics over so few images change from step to step. The averages that "
             "evaluation uses fit none of them."
             + (
                 " A detector checkpoint starts with good averages; training overwrites them."
@@ -167,9 +167,10 @@ class BatchnormMode(Rule):
             if unnormalised
             else "batch norm keeps the statistics of the checkpoint",
             expected="statistics that are trained",
-            why="Layers that start from random weights are not normalised then, and train worse."
+            why="Layers that start from random weights are then not normalised, and they train "
+            "worse."
             if unnormalised
-            else "With few images a step that is the better choice; with many it costs a little.",
+            else "With few images a step that is the better choice. With many it costs a little.",
             # Judged: 3 where a head goes without; published: 0.1 in the backbone alone.
             loss_ap=8.0 if start == "nothing" else 3.0 if unnormalised else 0.1,
             evidence=published("frozen_vs_sync" if unnormalised else "frozen_vs_sync_backbone"),
@@ -418,7 +419,7 @@ def _change(subject: Subject, path: str) -> str:
 
 def _expected(subject: Subject, paths: list[str]) -> str:
     shown = ", ".join(_value(subject.reference_fields.get(path)) for path in paths[:3])
-    return f"{shown} in the reference, to the same effect"
+    return f"{shown} in the reference, with the same effect"
 
 
 def _value(value: object) -> str:

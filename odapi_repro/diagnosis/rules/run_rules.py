@@ -190,10 +190,10 @@ class RunDiverged(RunRule):
             found=f"{losses} {what} {since}{_rate_text(history, found.step)}",
             expected="a finite loss that falls, to the end",
             why=(
-                "After one such step the weights are NaN and stay so. The OD API goes on without a "
-                "word, and every checkpoint from there on is worthless."
+                "After one such step the weights are NaN and stay so. The OD API goes on silently, "
+                "and every checkpoint from there on is worthless."
                 if not_finite
-                else "What was learnt before is gone; the checkpoints from before the rise may be "
+                else "What was learned before is gone. Checkpoints from before the rise may be "
                 "better than the last."
             ),
             loss_ap=_ALL_AP,
@@ -269,7 +269,7 @@ class LossPlateau(RunRule):
             ),
             expected="a loss that falls by well over a quarter from its first reports",
             why=(
-                "A detector whose classification loss does not leave its start has not learnt to "
+                "A detector whose classification loss does not leave its start has not learned to "
                 "tell objects from background."
             ),
             loss_ap=_TYPICAL_AP,
@@ -489,8 +489,8 @@ class EvaluationIncomplete(RunRule):
             found=found,
             expected="all images" if expected is None else f"all {expected:,} images",
             why=(
-                "The metrics are those of the images seen until then, and are reported as if they "
-                "were of all; they cannot be compared with anything."
+                "The metrics cover the images seen until then and are reported as if they covered "
+                "all. They cannot be compared with anything."
             ),
             loss_ap=_UNSAFE_AP,
         )

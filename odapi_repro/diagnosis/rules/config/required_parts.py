@@ -401,8 +401,8 @@ class ModelOnThisStack(Rule):
                 found=f"CenterNet on {extractor.type}, which fetches ImageNet weights from the "
                 "network while it is built",
                 expected="a machine with a network, or the weights in ~/.keras/models",
-                why="Without either the OD API stops with 'URL fetch failure'. A checkpoint that "
-                "is restored afterwards replaces the weights; they are fetched all the same.",
+                why="Without either, the OD API stops with 'URL fetch failure'. It fetches them "
+                "even where a restored checkpoint replaces them later.",
             )
 
     def _without_resnet(self, extractor: str) -> Iterator[Finding]:

@@ -80,7 +80,8 @@ class MaxBoxesTruncates(Rule):
                     "Boxes beyond these are dropped silently, and their objects are trained as "
                     "background."
                     if trained
-                    else "Boxes beyond these are no ground truth: finding them is a false alarm."
+                    else "Boxes beyond these are not ground truth: finding them counts as a false "
+                    "alarm."
                 ),
                 loss_ap=loss,
                 fix=(FieldFix(field, usual),),

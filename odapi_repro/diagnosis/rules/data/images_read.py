@@ -91,7 +91,7 @@ class ShardsRead(Rule):
             found=f"training reads {_told(reading)}{_images(patterns, reading, 'train')}",
             expected=f"all {reading.whole}, e.g. {_all_shards(patterns[0])}",
             why=(
-                "The other shards are never seen, and nothing says so: the same images come round "
+                "The other shards are never seen, and nothing says so. The same images come round "
                 f"{1 / reading.share:.3g} times as often."
             ),
             loss_ap=loss,
@@ -128,8 +128,8 @@ class ShardsRead(Rule):
             found=f"the evaluation reads {_told(reading)}{_images(patterns, reading, 'val')}",
             expected=f"all {reading.whole}, e.g. {_all_shards(patterns[0])}",
             why=(
-                "The metric is that of these images alone: it scatters more, and compares with no "
-                "number of the whole set."
+                "The metric covers these images alone. It scatters more and cannot be compared "
+                "with a number for the whole set."
             ),
             loss_ap=2.0,
         )
@@ -343,7 +343,7 @@ class TrainEqualsEval(Rule):
             + (", as in the published config" if as_published else ""),
             expected="records of images that training never sees",
             why=(
-                "The metric measures what was learnt by heart: it rises while the model gets no "
+                "The metric measures what was learned by heart. It rises while the model gets no "
                 "better on other images."
             ),
             loss_ap=60.0 if whole else 20.0,

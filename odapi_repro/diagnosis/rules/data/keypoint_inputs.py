@@ -120,7 +120,7 @@ class KeypointLabels(Rule):
                 found=f"coco_keypoint_metrics of '{name}', and the evaluation's label map "
                 + ("has no such class" if item is None else "lists no keypoints for it"),
                 expected="a class whose item lists its keypoints",
-                why="No keypoint AP is computed, without a word."
+                why="No keypoint AP is computed, and nothing says so."
                 if item is None
                 else "The evaluation stops before its first image: KeyError: 'keypoints'.",
                 loss_ap=0.5 if item is None else 30.0,  # judged: training is untouched
@@ -337,8 +337,7 @@ class KeypointDeviations(Rule):
                     found=f"keypoint_label_to_std of {named}, which the class "
                     f"'{task.keypoint_class_name}' does not list",
                     expected="the labels of the keypoint label map",
-                    why="It is passed over without a word, and a keypoint without its own "
-                    "deviation has 1.",
+                    why="It is ignored silently. A keypoint without its own deviation has 1.",
                     loss_ap=0.2,
                     where=path,
                 )

@@ -283,7 +283,8 @@ class NumClassesMismatch(Rule):
             above = [f"{name} ({i})" for i, name in sorted(label_map.items.items()) if i > given]
             severity, loss = Severity.FATAL, 70.0
             why = (
-                f"{', '.join(above[:3])}{' ...' if len(above) > 3 else ''} cannot be learnt: their "
+                f"{', '.join(above[:3])}{' ...' if len(above) > 3 else ''} cannot be learned: "
+                "their "
                 "boxes have no class in training, and count as class 1 in the evaluation."
             )
         else:

@@ -84,7 +84,7 @@ class WrongMetricsSet(Rule):
                 Severity.WARNING,
                 f"{', '.join(metrics)} and no COCO box AP",
                 _COCO,
-                "The number is of another metric and cannot be compared with the reported AP: "
+                "The number is for another metric and cannot be compared with the reported AP: "
                 "Pascal VOC's mAP is taken at IoU 0.5 alone.",
                 # Judged: nothing is lost, but the comparison is void.
                 1.0,
@@ -338,8 +338,8 @@ class EvalImagesDropped(Rule):
             expected="all of them",
             why="There is no whole batch, so nothing is evaluated and the evaluation stops."
             if none_left
-            else "An incomplete batch is dropped (drop_remainder, true by default); the number is "
-            "of other images than the reported one.",
+            else "An incomplete batch is dropped (drop_remainder, true by default), so the number "
+            "covers other images than the reported one.",
             loss_ap=0.3 if share >= 0.01 else 0.0,  # judged: noise rather than loss
             fix=[FieldFix(path, False)],
         )
@@ -395,7 +395,7 @@ class EvalSubsampled(Rule):
             fields=[path, *([f"{_READER}.shuffle"] if reader.shuffle else [])],
             found=f"one evaluation image of {every} is used{used}",
             expected="all of them",
-            why="Fewer images make a noisier AP, and another one than the reported"
+            why="Fewer images give a noisier AP, and a different one from the reported"
             + (
                 "; with shuffle on, they are other images at every evaluation."
                 if reader.shuffle
@@ -508,7 +508,7 @@ class EvalReaderIgnored(Rule):
             found=f"{len(readers)} evaluation readers, of which only the first is read{shown}"
             + (" is not" if other else ""),
             expected="one eval_input_reader",
-            why="model_main_tf2 evaluates the first; no metric is of the others' images.",
+            why="model_main_tf2 evaluates the first; no metric covers the images of the others.",
             loss_ap=0.5,  # judged: the number is of other images than may be thought
             fix=[
                 FieldFix(f"eval_input_reader[{index}]", None)

@@ -258,7 +258,7 @@ class AugmentationRemoved(Rule):
             why="Views repeat from epoch to epoch, and the model learns them by heart; the longer "
             "the schedule, the more it costs."
             if severity is Severity.WARNING
-            else "Worth knowing; whether it costs anything depends on the data.",
+            else "Whether it costs anything depends on the data.",
             loss_ap=loss_ap,
             evidence=evidence,
         )
@@ -381,7 +381,7 @@ class AugmentationTooStrong(Rule):
             or "Training images get harder than the images of the evaluation; only a long "
             "schedule can make up for it."
             if worst is Severity.WARNING
-            else "Worth a look at augmented images; whether it fits is a matter of the data.",
+            else "Look at augmented images: whether it fits depends on the data.",
             loss_ap=max(excess.loss_ap for excess in told),
             evidence=[item for excess in told for item in excess.evidence],
             count=len(told),
@@ -406,8 +406,8 @@ def _of_boxes(subject: Subject) -> Iterator[_Excess]:
             Severity.WARNING,
             min(30.0, 6.7 * ratio / 0.2),
             published("box_noise_20"),
-            "The labels get worse, not the images harder: boxes that do not fit are learnt as they "
-            "are.",
+            "This makes the labels worse, not the images harder: boxes that do not fit are learned "
+            "as they are.",
         )
     step = _new(subject, "drop_label_probabilistically")
     if step is not None and step.message.drop_probability > 0:
@@ -418,8 +418,8 @@ def _of_boxes(subject: Subject) -> Iterator[_Excess]:
             Severity.WARNING,
             1.3,
             published("missing_boxes_20"),
-            "The labels get worse, not the images harder: what is not labelled is learnt as "
-            "background.",
+            "This makes the labels worse, not the images harder: what is not labelled is learned "
+            "as background.",
         )
 
 

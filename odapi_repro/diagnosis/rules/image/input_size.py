@@ -318,8 +318,8 @@ class ImageSizeUnsupported(Rule):
                 "pad_to_max_dimension: true",
                 "The first image whose sides do not fit gives feature maps that cannot be added"
                 + (
-                    "; the evaluation ends there without a word, and its metrics are of the images "
-                    f"before it. Training images are squares ({_CROP}), and train."
+                    "; the evaluation ends there silently, and its metrics cover the images before "
+                    f"it. Training images are squares ({_CROP}), and train."
                     if squared
                     else "."
                 ),

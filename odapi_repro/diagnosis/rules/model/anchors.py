@@ -507,7 +507,7 @@ class BoxCoderDiffers(Rule):
             why = "The published archive's own config has these scales. " + (
                 "Restored whole, its boxes are decoded rightly with them."
                 if restore == "full"
-                else "The box head starts anew, so either coder can be learnt; with 1, 1, 1, 1 "
+                else "The box head starts anew, so either coder can be learned; with 1, 1, 1, 1 "
                 "the quadratic part of the box loss is 100 times (centre) and 25 times (size) "
                 "smaller."
             )
@@ -549,7 +549,7 @@ class BoxCoderDiffers(Rule):
             found=f"a whole checkpoint is restored under {_described(coder)}",
             expected="1, 1, 1, 1, if it is the zoo's: so the published archives' own configs say",
             why=f"The zoo checkpoint's offsets would be divided by {scales[0]:g} and "
-            f"{scales[2]:g}: the boxes start out wrong and have to be learnt again.",
+            f"{scales[2]:g}: the boxes start out wrong and have to be learned again.",
             loss_ap=2.0,  # judged: the head can learn it back while the rate is high
             fix=[FieldFix(coder.at(name), 1.0) for name in _SCALES],
         )

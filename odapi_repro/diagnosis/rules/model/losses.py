@@ -105,7 +105,7 @@ class ClassificationLossReplaced(Rule):
         severity, loss_ap = Severity.WARNING, 1.0  # judged: no number for other exchanges
         evidence: tuple[Evidence, ...] = ()
         found = f"classes are trained with {_WORDS[loss.kind]}"
-        why = "Another loss needs another learning rate, bias and score converter."
+        why = "A different loss needs a different learning rate, bias and score converter."
         if reference.kind == _FOCAL and _has_miner(subject):
             loss_ap, evidence = 4.9, published("focal_to_ohem_1_3", "focal_to_ohem")
             found += " and mined negatives"
@@ -122,7 +122,7 @@ class ClassificationLossReplaced(Rule):
                 loss_ap = 20.0  # judged: anchors without an object then have no class to go to
                 why = (
                     "A softmax needs a background class (add_background_class), and this model "
-                    "has none: anchors without an object cannot be told from any class."
+                    "has none: anchors without an object look the same as anchors on any class."
                 )
         return self.finding(
             "loss_function_replaced",
@@ -298,8 +298,8 @@ class LocalizationLossReplaced(Rule):
         if is_ssd and loss.kind in _OF_BOXES:
             severity, loss_ap = Severity.CRITICAL, 20.0  # judged: no boxes learnt
             why = (
-                "SSD passes box encodings to this loss, which takes them for corners: the "
-                "overlap that it computes is of no box, and the boxes are not learnt."
+                "SSD passes box encodings to this loss, which takes them for corners: the overlap "
+                "that it computes belongs to no box, and the boxes are not learned."
             )
         elif {loss.kind, reference.kind} == {"weighted_smooth_l1", "l1_localization_loss"}:
             severity, loss_ap = Severity.INFO, 0.2  # judged: the two agree on large errors
@@ -338,7 +338,7 @@ class LocalizationLossReplaced(Rule):
             fields=[loss.at("delta")],
             found=f"smooth L1 with delta {delta:g}",
             expected=f"delta {expected:g}",
-            why="A delta of 0 or less leaves no gradient: the boxes are not learnt."
+            why="A delta of 0 or less leaves no gradient: the boxes are not learned."
             if dead
             else "Delta is the error at which the loss turns from quadratic to linear, and the "
             "slope beyond it: large errors pull in proportion to it.",

@@ -79,7 +79,7 @@ class NumberOfStages(Rule):
                 "3 stages",
                 "The boxes train as before; the mask loss is gone"
                 + (
-                    ", and evaluation stops for want of masks (coco_mask_metrics)."
+                    ", and evaluation stops because there are no masks (coco_mask_metrics)."
                     if masks
                     else " and there is no mask AP."
                 ),

@@ -76,7 +76,7 @@ class AnnotationsDiffer(RecordRule):
             found=f"{' and '.join(told)} were not chosen when the records were made, as "
             "manifest.json says",
             expected="a subset on purpose",
-            why="A subset is not the whole: metrics and losses are those of what was chosen.",
+            why="Metrics and losses cover what was chosen, not the whole set.",
             mend="nothing where that was wanted; else convert without --subset, --images and "
             "--classes",
             count=images or objects,
@@ -103,7 +103,7 @@ class AnnotationsDiffer(RecordRule):
                 expected="all images of the json, or a subset on purpose",
                 why="They are not trained on."
                 if split.split == "train"
-                else "The metric is that of fewer images.",
+                else "The metric covers fewer images.",
                 loss_ap=loss,
                 evidence=evidence,
                 count=missing.count,
@@ -122,7 +122,7 @@ class AnnotationsDiffer(RecordRule):
                 expected="images of the json, by source_id or file name",
                 why="This is another data set's json."
                 if whole
-                else "Nobody knows what these images should hold.",
+                else "Nothing says what these images should hold.",
                 tally=unknown,
                 counted="images",
                 loss_ap=5.0,

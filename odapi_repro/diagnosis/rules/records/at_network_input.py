@@ -656,9 +656,9 @@ class BoxesBeyondMost(RecordRule):
                 found=f"{count:,} of {len(split.boxes):,} boxes are beyond the {kept} that are "
                 f"kept, in {int((beyond > 0).sum()):,} images; the most crowded has {most:,}",
                 expected=f"max_number_of_boxes: {most}",
-                why="They are dropped without a word, and their objects are trained as background."
+                why="They are dropped silently, and their objects are trained as background."
                 if training
-                else "They are no ground truth: finding them is a false alarm.",
+                else "They are not ground truth: finding them counts as a false alarm.",
                 mend="",
                 count=count,
                 counted="boxes",

@@ -208,8 +208,8 @@ class ClassNames(RecordRule):
                 expected=f"names of the label map: {have} ..."
                 if alike is None
                 else f"'{alike[1]}' as the label map has it, and not '{alike[0]}'",
-                why="The OD API drops these boxes without a word, even where the record has a label"
-                " too; their objects are background in training and missing in the metric.",
+                why="The OD API drops these boxes silently, even where the record has a label too. "
+                "Their objects are background in training and missing in the metric.",
                 mend="name the label map that the records were written with"
                 if alike is None
                 else "write the names of the label map, letter by letter",
@@ -384,7 +384,7 @@ class ClassBalance(RecordRule):
 
         # 40,000 objects of class car, 6 of class ambulance
 
-    AP is the mean over classes: one that cannot be learnt from six objects costs as much as any.
+    AP is the mean over classes: one that cannot be learned from six objects costs as much as any.
 
     Best practice
 
@@ -437,9 +437,9 @@ class ClassBalance(RecordRule):
             found=f"{len(absent)} of {len(named)} classes have no object: {told}"
             + (" ..." if len(absent) > _MOST_RARE else ""),
             expected="objects of every class of the label map",
-            why="They cannot be learnt, and each counts as AP 0 where the evaluation has them."
+            why="They cannot be learned, and each counts as AP 0 where the evaluation has them."
             if training
-            else "They have no AP, and the mean is that of the others.",
+            else "They have no AP, and the mean is over the others.",
             mend="add images of them, or leave them out of the label map",
             count=len(absent),
             counted="classes",
@@ -476,7 +476,7 @@ class ClassBalance(RecordRule):
             f"{named[int(known[most])]} has {int(counts[most]):,} objects",
             expected=f"at least {_FEW_OBJECTS} objects a class, and no more than "
             f"{_RATIO:,.0f} to 1 between classes",
-            why="AP is the mean over classes: one that cannot be learnt costs as much as any.",
+            why="AP is the mean over classes: one that cannot be learned costs as much as any.",
             mend="add images of the rare classes",
             count=int(rare.sum()),
             counted="classes",

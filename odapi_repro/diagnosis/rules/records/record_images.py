@@ -193,7 +193,7 @@ class ShardsMissing(RecordRule):
             if len(unmatched) > 1
             else f"{unmatched[0]} matches no file",
             expected="patterns of files that are there",
-            why="What they were to name is left out without a word."
+            why="What they were to name is left out silently."
             if split.files
             else "The OD API stops with a RuntimeError when it builds this input.",
             mend="correct the pattern, or copy the files",
@@ -220,7 +220,7 @@ class ShardsMissing(RecordRule):
             expected="all records: sample_1_of_n_examples 1 or unset",
             why="They are never seen."
             if training
-            else "The metric is that of fewer images, and scatters more.",
+            else "The metric covers fewer images and scatters more.",
             loss_ap=loss,
             evidence=evidence,
             fix=(FieldFix(subject.field_of(split, "sample_1_of_n_examples")[0], 1),),
@@ -386,7 +386,7 @@ class BrokenImages(RecordRule):
             found=f"{tally.count:,} of {len(split.images):,} images do not decode ({tally.detail})",
             expected="a whole JPEG or PNG under image/encoded",
             why="Training stops with an InvalidArgumentError when such an image comes round; an "
-            "evaluation ends there, and its number is that of the images before.",
+            "evaluation ends there, and its number covers the images before it.",
             mend="write these records again from images that open",
             count=tally.count,
             counted="images",
@@ -555,7 +555,7 @@ class EvalImagesInTraining(RecordRule):
             f"{int(exact.sum()):,} of the same bytes, {count - int(exact.sum()):,} of the same "
             "picture",
             expected="images that training never sees",
-            why="On these the metric measures what was learnt by heart.",
+            why="On these the metric measures what was learned by heart.",
             mend="leave these images out of the training records, or out of the evaluation's",
             count=count,
             counted="images",
@@ -616,7 +616,7 @@ class SourceIdsRepeated(RecordRule):
                 "another image",
                 expected="another source id for every image",
                 why="The evaluation leaves out all but the first image of an id, with a warning in "
-                "the log: its number is that of fewer images."
+                "the log: its number covers fewer images."
                 if evaluates
                 else "Training does not look at ids; an evaluation on these records would leave "
                 "these images out.",

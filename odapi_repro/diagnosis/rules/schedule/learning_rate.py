@@ -520,7 +520,7 @@ class PeakRate(Rule):
         outcome = (
             "at such a multiple, runs of this family diverged or lost much of their AP."
             if critical
-            else "some runs of this family stand it, at a cost that only a run tells."
+            else "some runs of this family survive it, at a cost that only a run shows."
         )
         return self.finding(
             "lr_too_high_for_batch",

@@ -260,7 +260,7 @@ def _hurts(subject: Subject, default: _Default) -> bool:
 def _why(telling: list[_Default]) -> str:
     steps = [default.field for default in telling if default.counts_steps]
     if not steps:
-        return "The default rate was chosen for no model."
+        return "The default rate was not chosen for any model."
     return "A run is shorter than that, so " + (
         "the rate never comes down." if steps != ["warmup_steps"] else "much of it is warm-up."
     )
@@ -364,7 +364,7 @@ class MomentumAndDecay(Rule):
             expected=number(reference),
             why="The L2 term outweighs the loss of the detections, and shrinks what they need."
             if strong
-            else "What that costs with SGD on COCO nobody has published.",
+            else "No published number says what that costs with SGD on COCO.",
             loss_ap=3.0 if strong else 0.3,  # judged
             fix=[FieldFix(field, True if off else float(f"{reference:.4g}"))]
             if off or own is not None
