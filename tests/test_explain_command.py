@@ -92,6 +92,10 @@ def test_the_plan_says_what_is_varied_at_what_price_and_runs_nothing(
         (["mine.config", "--from=nowhere", "--plan"], "--from with mine.config, --"),
         (["mine.config", "--user_ap=140"], "0 to 100"),
         (["mine.config", "--sd=-1"], "--sd -1"),
+        (["mine.config", "--sd=inf"], "--sd inf"),
+        (["mine.config", "--cost_per_hour=-1"], "--cost_per_hour -1"),
+        (["mine.config", "--cost_per_hour=nan"], "--cost_per_hour nan"),
+        (["mine.config", f"--budget={'9' * 400}trials"], "--budget 999"),
         (
             ["mine.config", "--user_replicas=1", "--replicas=8", "--scale=full"],
             "levels that cannot be combined",

@@ -87,7 +87,8 @@ def misread_boxes(sample: BoxSample) -> str:
 
 def lie_in_corner(boxes: _Array) -> NDArray[np.bool_]:
     """Tells which boxes, [N, 4], end within two pixels of their image's corner."""
-    result: NDArray[np.bool_] = (boxes[:, :2] + boxes[:, 2:]).max(axis=1) <= _MOST_OF_SHARES
+    with np.errstate(over="ignore"):
+        result: NDArray[np.bool_] = (boxes[:, :2] + boxes[:, 2:]).max(axis=1) <= _MOST_OF_SHARES
     return result
 
 
@@ -99,7 +100,8 @@ def share_beyond(boxes: _Array, sizes: _Array, slack: float | _Array = _SLACK) -
     known = (sizes > 0).all(axis=1)
     if not known.any():
         return 0.0
-    beyond = boxes[:, :2] + boxes[:, 2:] > sizes + slack
+    with np.errstate(over="ignore"):
+        beyond = boxes[:, :2] + boxes[:, 2:] > sizes + slack
     return float(beyond[known].any(axis=1).mean())
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NotRequired, TypedDict, T
 
 from odapi_repro import __version__
 from odapi_repro.errors import DamagedFile, StudyMismatch, UserError
-from odapi_repro.files import read_record, record_text, write_whole
+from odapi_repro.files import cannot_write, read_record, record_text, write_whole
 from odapi_repro.files.trial_files import FINISHED, Provenance, TrialState
 from odapi_repro.page.results_folder import README
 from odapi_repro.trials.trial import Trial
@@ -76,7 +76,10 @@ class RecordFile(Generic[_RecordT]):
 
     def write(self, folder: Path, fields: Mapping[str, Any]) -> None:
         """Writes the record, atomically; the folder is made if need be."""
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
         write_whole(folder / self.name, self.text(fields))
 
     def check_kind(self, folder: Path) -> None:

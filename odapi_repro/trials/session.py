@@ -67,8 +67,8 @@ class Session:
         Raises:
             UserError: says which, and what is in the way.
         """
-        for parent in (self.store.runs_dir, self.folder.parent):
-            check_writable(parent)
+        for folder in (self.store.runs_dir, self.folder):
+            check_writable(folder)
         self.file.check_kind(self.folder)
 
     def is_to_run(self, plan: Page) -> bool:
@@ -135,11 +135,11 @@ class Session:
         states = ((trial_id, self.store.state(trial_id)) for trial_id in trial_ids)
         unfinished = [one for one in states if one[1].state not in FINISHED]
         for trial_id, state in unfinished:
-            print(
-                f"trial {trial_id} {state.state}: {shown_lines(state.message)}\n"
-                f"  log: {shown(self.store.folder(trial_id) / 'train.log')}",
-                file=sys.stderr,
-            )
+            log = self.store.folder(trial_id) / "train.log"
+            told = f"trial {trial_id} {state.state}"
+            told += f": {shown_lines(state.message)}" if state.message else ""
+            told += f"\n  log: {shown(log)}" if log.exists() else ""
+            print(told, file=sys.stderr)
             if state.state == "failed":
                 print(
                     "  --retry failed runs it again: from its last checkpoint, unless it is "

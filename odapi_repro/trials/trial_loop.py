@@ -211,11 +211,11 @@ class TrialLoop(Generic[UnitT]):
             self._on_planned(len(todo))
             if not todo:
                 return "failed" if self._given_up else "done"
-            if self._left == 0 and not self._going:
-                return "budget"
             if self._fill(todo):
                 told_waiting = False
                 continue
+            if self._left == 0 and not self._going:
+                return "budget"
             if self._going:
                 told_waiting = not self._wait_for_one() and told_waiting
                 continue
@@ -250,16 +250,21 @@ class TrialLoop(Generic[UnitT]):
         """
         for unit in todo:
             name = unit.trial_id
-            if len(self._going) >= self._executor.slots or self._left == 0:
-                return False
             if name in self._going or name in self._taken:
                 continue
             state = self._states.state(name)
+            is_free = self._states.is_free(name)
+            if is_free and state.state == "running":
+                # Killed, or brought to its end elsewhere between the two looks.
+                state = self._states.state(name)
+                self._elsewhere.add(name)
             if state.state in FINISHED or (name in self._elsewhere and state.state == "failed"):
                 self._ended(unit, state)
                 return True
-            if not self._states.is_free(name):
+            if not is_free:
                 self._elsewhere.add(name)
+                continue
+            if len(self._going) >= self._executor.slots or self._left == 0:
                 continue
             self._on_event(unit, {"event": "trial_started"})
             self._going.add(name)

@@ -148,6 +148,23 @@ def test_what_looks_like_the_end_of_a_detection_ends_none(note: Any) -> None:
     assert assert_alike(data) or plain_boxes(io.BytesIO(data)) is not None
 
 
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"score": True}, "'score' is True in 1 of 2"),
+        ({"bbox": [1, 2, True, 3]}, "True"),
+        ({"image_id": True}, "1 image is not in the ground truth"),
+        ({"category_id": True}, "1 class is not in the ground truth"),
+    ],
+)
+def test_a_truth_value_is_no_number_whatever_its_neighbours_are(
+    changed: dict[str, Any], found: str
+) -> None:
+    told = carefully(json.dumps([one(), one(**changed)]).encode(), TRUTH)
+    assert isinstance(told, str)
+    assert found in told
+
+
 def test_what_is_no_utf_8_is_left_to_the_careful_way() -> None:
     assert fast_way(json.dumps([one(note="N")]).encode().replace(b"N", b"\xe9")) is None
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from odapi_repro.errors import UserError
+from odapi_repro.features.ablate.study_record import STUDY_FILE
+from odapi_repro.trials.environment import check_writable
 from odapi_repro.trials.record_file import check_no_other_result, check_result_kind
 
 KINDS = {
@@ -41,3 +43,11 @@ def test_a_folder_of_its_own_or_of_nothing_is_taken(tmp_path: Path, own: str) ->
         check_no_other_result(tmp_path, own)
     (tmp_path / own).write_text("{}")
     check_no_other_result(tmp_path, own)
+
+
+def test_a_file_in_the_place_of_the_results_folder_is_named_in_one_message(tmp_path: Path) -> None:
+    (tmp_path / "study").write_text("in the way")
+    with pytest.raises(UserError, match="study"):
+        STUDY_FILE.write(tmp_path / "study", {})
+    with pytest.raises(UserError, match="this is not a folder"):
+        check_writable(tmp_path / "study")

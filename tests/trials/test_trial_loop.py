@@ -168,3 +168,40 @@ def test_a_pipe_in_the_place_of_a_lock_keeps_nobody_waiting(tmp_path) -> None:
     run_trials([SHARED], executor.store, executor, lambda _, event: messages.append(event))
     assert messages[-1]["state"] == "failed"
     assert ".lock" in messages[-1]["message"]
+
+
+def test_a_trial_that_fails_elsewhere_between_two_looks_is_not_run_again(tmp_path) -> None:
+    """Its state was read as running, and its lock was free when that was looked at."""
+    executor = fake_executor(tmp_path)
+    store = executor.store
+    looks = iter([TrialState("planned"), TrialState("running")])
+
+    class Between(TrialStore):
+        def state(self, trial_id: str) -> TrialState:
+            return next(looks, None) or super().state(trial_id)
+
+    store.folder(SHARED.trial_id).mkdir(parents=True)
+    store.set_state(SHARED.trial_id, TrialState("failed", "elsewhere"))
+    heard = []
+
+    def hear(trial, event) -> None:
+        heard.append(event["event"])
+
+    run_trials([SHARED], Between(store.runs_dir), executor, hear)
+    assert heard == ["trial_ended"]
+    assert store.state(SHARED.trial_id).message == "elsewhere"
+
+
+def test_one_busy_trial_with_a_budget_is_waited_for_and_costs_nothing_of_it(tmp_path) -> None:
+    executor = fake_executor(tmp_path)
+    left = contextlib.ExitStack()
+    left.enter_context(run_elsewhere(executor.store))
+    told = ends([SHARED, OWN], executor, sleep=lambda _: left.close(), max_trials=2)
+    assert told == [(2, "succeeded"), (1, "succeeded")]
+
+
+def test_what_others_have_ended_is_taken_in_when_the_budget_is_spent(tmp_path) -> None:
+    executor = fake_executor(tmp_path)
+    run_trials([OTHER], executor.store, executor, lambda trial, event: None)
+    told = ends([OWN, OTHER], executor, max_trials=1)
+    assert sorted(told) == [(2, "succeeded"), (3, "succeeded")]

@@ -150,6 +150,8 @@ def positions_of(
             return _places_among(values, numbers)
         values = values.tolist()
     found: dict[Any, int] = {id_: position for position, id_ in enumerate(ids)}
+    if bool in set(map(type, values)):  # true is no 1
+        values = [None if isinstance(value, bool) else value for value in values]
     try:
         return np.fromiter(map(found.get, values, repeat(-1)), np.int32, len(values))
     except TypeError:  # a list or an object, which no id is
@@ -198,7 +200,7 @@ def _column(values: Sequence[Any]) -> NDArray[np.float64] | None:
         column = np.asarray(values)
     except (ValueError, OverflowError):  # lists among them; an integer beyond all types
         return None
-    if column.ndim != 1 or column.dtype.kind not in "iuf":
+    if column.ndim != 1 or column.dtype.kind not in "iuf" or bool in set(map(type, values)):
         return None
     return column.astype(np.float64, copy=False)
 

@@ -240,8 +240,14 @@ def _check_numbers(flags: Any) -> None:
             )
     if flags.budget is not None:
         _budget(flags.budget)
-    if flags.sd is not None and not flags.sd > 0:
+    if flags.sd is not None and not 0 < flags.sd < math.inf:
         raise UserError(f"--sd {flags.sd:g}", expected="points above 0", mend="--sd 1.5")
+    if flags.cost_per_hour is not None and not 0 <= flags.cost_per_hour < math.inf:
+        raise UserError(
+            f"--cost_per_hour {flags.cost_per_hour:g}",
+            expected="what an hour costs, a number from 0",
+            mend="--cost_per_hour 1.5",
+        )
 
 
 def _check_alone(flags: Any, positional: list[str]) -> None:
@@ -370,7 +376,7 @@ def _budget_trials(flags: Any, price: ExplanationPrice) -> int | None:
 
 def _budget(text: str) -> tuple[float, str]:
     """Gives amount and unit of a budget: `h`, `min`, `trial` or `trials`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(h|min|trials?)", text.strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(h|min|trials?)", text.strip())
     if match is None:
         raise UserError(
             f"--budget {text}",
