@@ -1,7 +1,5 @@
 """Intervals of contrasts, and what a plan could detect.
 
-Intervals of linear contrasts of cell means, with pooled or per-cell variance.
-
 A contrast is sum(w_i mean_i). Its standard error is sqrt(sum(w_i^2 s_i^2 / n_i)), and its degrees
 of freedom are Welch and Satterthwaite's (Welch 1947; Satterthwaite 1946), or those of the pooled
 variance. For two cells these are Welch's and Student's t-test.

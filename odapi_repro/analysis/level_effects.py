@@ -1,7 +1,5 @@
 """The effect of each level against its factor's reference level, over trials or over images.
 
-The effect of each level against its factor's reference level, with interval and verdict.
-
 Rules, all of them printed beside the numbers:
 
 - Variance is pooled over the cells of the study that have no diverged trial, when Bartlett's test
@@ -18,8 +16,6 @@ Rules, all of them printed beside the numbers:
   contrasts of the same metric and estimand, for the test of no effect and for that of equivalence.
 - `gain` and `loss` need the adjusted test to reject; else `equivalent` needs two one-sided tests
   within the margin; else `unresolved`. Fewer than two replicates somewhere: `single_run`.
-
-Effects seen on one set of images, with the verdicts that their bootstrap intervals allow.
 
 A factor that needs no training gives the same detections each time, so that no replicate tells its
 uncertainty. What is uncertain is which images were drawn: differences on the same images come with

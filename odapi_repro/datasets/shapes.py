@@ -1,7 +1,5 @@
 """Images of shapes with boxes, masks and crowd regions: the scenes of the embedded data set.
 
-Images of shapes with boxes, masks and crowd regions: the scenes of the embedded data set.
-
 A class is the outline of an object; colour, texture, size, rotation and aspect vary within it.
 Objects cover each other; boxes, areas and masks describe what is visible, as COCO's do.
 """

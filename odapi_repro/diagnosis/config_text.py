@@ -1,7 +1,5 @@
 """A config as text: what was read, where it does not parse, and the edits that mend it.
 
-A config as text: what was read, where it does not parse, and what could be parsed all the same.
-
 A diagnosis does not stop at the first error, so the text is mended step by step (an unknown field
 left out, a backslash turned, a bracket closed, a line dropped) until protobuf accepts it; each
 mend is a problem that a rule reports. Mends never move a line, so positions stay those of the file.

@@ -1,7 +1,5 @@
 """A pipeline's fields with defaults filled in, and those that change nothing.
 
-Fields that a pipeline.config may set and that change nothing under model_main_tf2.
-
 The protos are older than TF2: many fields are read by TF1's code alone, some are read and
 overruled, some count only beside another. `tests/diagnosis/test_inert.py` scans the OD API's
 source for each of the table's.

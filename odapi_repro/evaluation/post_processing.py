@@ -5,8 +5,6 @@ images and classes at once: a round takes the best detection left of every image
 5,000 images with 100 detections each take as many rounds as the fullest class of one image has
 detections kept, not 5,000 loops.
 
-Detections of several models, or of several views of an image, made into one set.
-
 Scores of the members are taken as they are: a member that is more confident throughout has more
 to say. Overlaps are those of boxes; masks stay with the detections that are kept (`union`,
 `consensus`), and are dropped where boxes are averaged (`box_voting`, `weighted_boxes`), because a

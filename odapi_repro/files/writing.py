@@ -1,7 +1,5 @@
 """One way to write a file, whole or not at all, and a lock that dies with its holder.
 
-A lock on a file that dies with its holder, and a look at it that takes nothing.
-
 On Linux these are open file description locks: they end when the last descriptor is closed, which
 is when the process dies, and `F_OFD_GETLK` asks whether one could be taken without taking it.
 Elsewhere whole file locks serve, and a look has to take the lock for a moment.

@@ -1,7 +1,5 @@
 """Drawing on pictures, and pages of them as PNG.
 
-Drawing on pictures: boxes, labels that do not cover each other, masks, hatches, text.
-
 Nothing else draws on an image.
 """
 

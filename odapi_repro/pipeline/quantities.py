@@ -1,11 +1,7 @@
 """What a pipeline amounts to: the derived numbers that decide how it trains.
 
-How many shards of a sharded data set the patterns of an input reader read.
-
 A name like `train-00003-of-00100` says how many shards there are; tf.io.gfile.glob reads what
 matches, and the OD API only complains when nothing at all does (builders/dataset_builder.py).
-
-What a pipeline amounts to: the derived numbers that decide how it trains.
 
 Two configs are compared in these rather than in fields: `batch_size: 2` and `num_steps: 600000`
 say little, 1.2 million images, 1014 times the same 1183, say why it fails.

@@ -1,7 +1,5 @@
 """The recipe: the quantities of a training that can be set, each with one owner.
 
-The recipe: the quantities of a training that can be set, each with one owner.
-
 Batch size, schedule length, warm-up and learning rate all write the same few fields (`num_steps`,
 `total_steps`, `warmup_steps`, rates). So nobody edits those fields: factors edit the recipe, in
 images rather than steps, and `render_recipe` writes the fields once.

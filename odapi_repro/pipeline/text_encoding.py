@@ -1,7 +1,5 @@
 """What a config is written in where it is not UTF-8, guessed from the letters that come out.
 
-What a config is written in where it is not UTF-8, guessed from the letters that come out.
-
 The OD API reads a config through `tf.io.gfile.GFile`, which decodes UTF-8 and stops on anything
 else, in a comment too. Editors of Windows write the code page of its language (cp949 in Korea,
 cp936 in China, cp932 in Japan, cp1251 in Russia, cp1252 in the west), PowerShell's `>` UTF-16.

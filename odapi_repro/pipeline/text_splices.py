@@ -1,7 +1,5 @@
 """Cuts and insertions in a text proto that fit its layout, and fields that stand twice.
 
-Fields that stand several times where one counts: found, and left once in the text.
-
 The OD API reads a config with `text_format.Merge`, which takes what `Parse` refuses: of a value
 given twice the last one counts, a block given twice is merged, and of several members of a oneof
 only the last is kept. Several augmentation steps in one `data_augmentation_options` block are such

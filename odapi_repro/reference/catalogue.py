@@ -1,11 +1,7 @@
 """All references by name, and which of them a pipeline is to be compared with.
 
-All references by name: the 36 pipelines of configs/tf2, and google/automl's recipe beside them.
-
 Six models of the zoo's table have no file in configs/tf2 (two CenterNets without keypoints, two
 CenterNets with MobileNet v2, two Faster R-CNNs with Inception ResNet v2), and so no entry here.
-
-Which reference a pipeline is to be compared with.
 
 Only the OD API's own recipes are inferred; google/automl's is compared with when it is named.
 

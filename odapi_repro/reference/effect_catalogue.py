@@ -1,7 +1,5 @@
 """Published effect sizes: what a deviation cost somebody, with where it stands.
 
-Published effect sizes: what a deviation cost somebody, with where it stands and how it was got.
-
 395 figures from papers, model zoos and issues, kept with their sources in
 effects.csv. Most come from two-stage models and RetinaNet at 800 pixels, few from the OD API, and
 effects do not add up. A difference of single runs under about 0.3 AP is seed noise.

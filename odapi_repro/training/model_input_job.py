@@ -1,7 +1,5 @@
 """Model inputs through the OD API's own input functions: the job, and the child that does it.
 
-Model inputs through the OD API's own input functions, in the child process.
-
 `inputs.train_input` decodes, augments, resizes, pads and counts exactly as training has it. The
 model's `preprocess`, which it is given, is a resizer and the feature extractor's normalisation
 (SSDMetaArch.preprocess and FasterRCNNMetaArch.preprocess: the one before or after the other). Here

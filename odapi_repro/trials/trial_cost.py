@@ -1,7 +1,5 @@
 """What trials took here, and what the next ones will take.
 
-What trials in a runs folder took: the price of the next ones, and the batch that will fit.
-
 A runs folder may hold thousands of trials, and every plan asks: two small files of each are read,
 and of its pipeline only what is needed is looked up in the text that `Pipeline.to_text` gave.
 """

@@ -1,11 +1,7 @@
 """The trial store: one folder a trial, shared by every study that needs it.
 
-What becomes of what an earlier attempt at a trial has left: it goes on, or is set aside.
-
 Nothing here deletes: what a new attempt cannot use is moved into a folder beside it, and a user who
 wants the room removes that.
-
-The trial store: one folder a trial, shared by every study that needs it.
 
 `runs/<trial_id>/` holds `trial.json` (the spec), `pipeline.config`, `state.json`,
 `provenance.json`, `metrics.json`, `losses.csv`, `detections.json.gz`, `train.log`, and checkpoints

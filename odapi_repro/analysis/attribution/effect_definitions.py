@@ -1,7 +1,5 @@
 """Deviations, the cells of a study, and what an effect is in terms of them.
 
-What an effect is: a name and the weight of each cell's mean.
-
 All effects are user's level minus reference's level, so that a deviation that costs AP is negative,
 and the effect of all deviations together is the gap.
 """

@@ -1,7 +1,5 @@
 """From definitions and outcomes to attributions.
 
-The noise between replicates, and what it allows to say of an effect.
-
 One variance is taken for all cells where they are alike: Bartlett's test at 0.25 over all of them,
 and the effect's own cells no noisier than the others. Bartlett's test overlooks a single noisy
 cell; an effect with it then keeps its own variances, and its interval its level. Else each cell has
@@ -11,8 +9,6 @@ bias out of them: the square of an estimated variance s^2 on d degrees of freedo
 whole correction (d + 2 for d, and 2 off the result) makes them too many with two or three
 replicates, where they are themselves a matter of chance. Half was found by simulation
 (docs/statistics.md).
-
-From definitions and outcomes to attributions: estimates, intervals and verdicts.
 
 Rules, all of them printed beside the numbers:
 

@@ -1,14 +1,10 @@
 """The effects that two families of designs estimate: Shapley values and factorial effects.
 
-Shapley values of deviations: exact from all 2^k cells, or sampled by permutations.
-
 With v(S) the mean of the cell in which the deviations of S stand at the user's level, the value of
 deviation i is sum over S without i of |S|! (k-|S|-1)! / k! (v(S+i) - v(S)) (Shapley 1953): its
 effect when it is added, averaged over all orders. The values sum to the gap. The interaction of i
 and j is sum over S without both of |S|! (k-|S|-2)! / (k-1)! (v(S+i+j) - v(S+i) - v(S+j) + v(S)),
 Grabisch and Roubens' interaction index (1999).
-
-Effects of two-level factorial designs, full and fractional.
 
 A main effect is the mean at the user's level minus the mean at the reference's, over all
 combinations of the others: Box, Hunter and Hunter's effect (Statistics for Experimenters, 2nd ed.,

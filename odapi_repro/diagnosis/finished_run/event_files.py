@@ -8,8 +8,6 @@ python/training/checkpoint_state.proto. Fields that nobody here reads are left o
 by the parser. Texts are `bytes`, so that one bad character does not lose a record. The messages
 live in a descriptor pool of their own and never clash with TensorFlow's in the same process.
 
-TensorBoard event files without TensorFlow or TensorBoard: the scalars of a run, in order.
-
 The OD API writes one event a scalar (model_lib_v2.py: train_loop, eager_eval_loop) with TF2's
 summary writer: the value is a tensor of rank 0. TF1 put many values into one event, as
 `simple_value`. Both are read. Images, histograms and graphs, which make nearly all of such a

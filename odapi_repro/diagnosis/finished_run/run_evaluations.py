@@ -1,7 +1,5 @@
 """Evaluations and logs of a run, from its events and from what lies beside them.
 
-What lies beside the events: logs, and the losses, state and metrics of our own trials.
-
 Each reader gives what it finds and nothing where there is none; what is there and cannot be read
 goes to `damage`.
 

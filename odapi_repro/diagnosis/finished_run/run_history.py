@@ -1,7 +1,5 @@
 """The history of a training, read from its folder, and what it says.
 
-The history of a training, read from its folder: losses, rates, evaluations, checkpoints.
-
 Reads `model_dir` of model_main_tf2.py and the folder of one of our own trials, finished, failed or
 still running, without TensorFlow.
 """

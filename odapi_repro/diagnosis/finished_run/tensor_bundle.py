@@ -7,8 +7,6 @@ are, and a footer of 48 bytes with the places of the last two and a magic number
 (tensorflow/core/lib/io/table.cc, format.cc; leveldb/doc/table_format.md). Keys of a block share
 prefixes with the key before. TensorFlow's BundleWriter compresses nothing.
 
-A checkpoint's variables, scalars and object graph, read from its own files without TensorFlow.
-
 A checkpoint `prefix` is `prefix.index`, a sorted table from keys to BundleEntryProto, and shards
 `prefix.data-00000-of-00001` that hold the values (tensorflow/core/util/tensor_bundle/). An
 object-based one (TF2) names its variables by paths of attributes and stores the graph of objects

@@ -1,7 +1,5 @@
 """Mends a config: what rules know to mend, the reference's model and recipe, until nothing is left.
 
-Mends a config: what rules know to mend, the reference's model and recipe, until nothing is left.
-
 One place knows each mend. Where a rule's finding carries edits, these are made; batch, length and
 rates go through the recipe (`training`), because they have one owner each. What no finding speaks
 against stays as the user wrote it, unless they ask for the reference's training; what that would

@@ -1,7 +1,5 @@
 """The model and the recipe of a mended config: the reference's, but for what is kept.
 
-Plans batch, length, rate and warm-up: the reference's recipe at the batch that fits.
-
 Everything goes through the recipe, where each quantity has one owner; only what is kept is put
 back behind it.
 """

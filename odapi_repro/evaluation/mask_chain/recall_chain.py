@@ -1,7 +1,5 @@
 """The chain of recall of a two-stage detector: at which stage each object is lost.
 
-The chain of recall of a two-stage detector: at which stage each object is lost.
-
 An object passes a stage when one of the stage's candidates overlaps it enough. It is *alive* at a
 stage when it passes that stage or a later one, and *lost* at the first stage at which it is not
 alive. So what a later stage mends (a loose proposal that is refined) is not counted as lost, every

@@ -1,7 +1,5 @@
 """Which detection COCO counts as which ground truth: `COCOeval.evaluateImg`, as columns.
 
-Which detection COCO counts as which ground truth: `COCOeval.evaluateImg`, as columns.
-
 COCO goes through the detections of one image and class by falling score, once for each of 10 IoU
 thresholds and 4 area ranges. A detection takes, of the ground truth that is left and overlaps it at
 least by the threshold, the one it overlaps most; ground truth that counts goes before ground truth

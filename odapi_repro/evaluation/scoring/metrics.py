@@ -1,7 +1,5 @@
 """COCO's 12 metrics, for all classes and for each, by either of two scoring engines.
 
-COCO's precision and recall arrays, by either of two scoring engines.
-
 `hotcoco` is the fast one. `pycocotools` is COCO's own: the oracle of the tests, and a choice.
 hotcoco 1.3 is known not to follow pycocotools in two corners; classes with one of these are scored
 by pycocotools, whichever is chosen:

@@ -1,7 +1,5 @@
 """How sure COCO's numbers are: a paired bootstrap over the images.
 
-How sure COCO's numbers are: intervals from a paired bootstrap over the images.
-
 The images of a set are a sample. Drawing as many of them again, with replacement, shows how far a
 metric varies from sample to sample; an image drawn k times counts k times. Whole images are drawn,
 not objects: those of one image share its light, its crowding and its annotator.

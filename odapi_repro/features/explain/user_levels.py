@@ -1,7 +1,5 @@
 """The levels at which a user's config stands, and the rules that bring them to another scale.
 
-The rules by which a user's levels come to a smaller scale, one a factor.
-
 A proxy has an eighth of the batch and a ten-thousandth of the images, so that ratios as large as
 users have (64 times the batch, 32 times the images) do not fit it. Each rule keeps the relation
 that decides most, and says so.

@@ -1,7 +1,5 @@
 """Which of a user's deviations a study varies, with their levels, and which it cannot.
 
-From two configs to factors: which of a user's deviations a study can vary, and which it cannot.
-
 The levels of all factors are set on the reference's recipe and rendered; what then still differs
 from the user's config is what no training factor expresses.
 """

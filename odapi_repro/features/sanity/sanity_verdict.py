@@ -1,7 +1,5 @@
 """What the checks have shown, and the verdict that follows from it.
 
-From what the checks have shown to a verdict in words, by rules that are all here.
-
 It is a screen and no proof: the thresholds were set where good and damaged copies of the embedded
 set came apart (docs/sanity.md has the measurements), and what lies between is `undecided`.
 """

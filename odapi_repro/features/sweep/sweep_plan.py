@@ -1,7 +1,5 @@
 """A sweep before anything runs, and on its way: what it is run on, what its cells scored.
 
-A sweep without training on its way: what it is run on, and what its cells have scored.
-
 Detections are kept by `trials.evaluations`, a folder a variant of a pass. What a cell scores is
 kept in `runs/evaluations/cells/<id>.json`, because matching and resampling take their time.
 """

@@ -1,11 +1,7 @@
 """From the proto to the input's size and its anchors.
 
-The size that an image has when the network gets it: resized, then padded.
-
 Source: builders/image_resizer_builder, core/preprocessor.resize_to_range and
 resize_to_min/max_dimension, utils/config_util.get_spatial_image_size.
-
-From the proto to the anchors of an input.
 
 Source: builders/anchor_generator_builder and anchor_generators/ (grid, multiple_grid,
 multiscale_grid, flexible_grid); SSDMetaArch.predict gives the generator the input's size,

@@ -1,7 +1,5 @@
 """Anchors as grids, and which ground truth they reach.
 
-Which ground truth the anchors reach: the overlap of each box with its best anchor.
-
 An overlap along one axis depends on the distance of the two centres alone and falls with it, so the
 best anchor of one shape stands on the nearest row and the nearest column: one candidate a shape and
 level instead of every anchor, and no approximation.

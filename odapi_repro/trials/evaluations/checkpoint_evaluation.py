@@ -1,7 +1,5 @@
 """Evaluates a checkpoint in a child process, or reads back what an earlier one has found.
 
-Finished evaluations: one folder for the detections of one variant of one pass.
-
 `runs/evaluations/<id>/` holds `evaluation.json` (what decides the detections, whose hash is the
 id), `detections.json.gz` (COCO's results format) or `stages.npz`, `images.json` (the sizes of the
 images as they were decoded) and `provenance.json` (what it took). A folder appears whole or not at

@@ -1,7 +1,5 @@
 """Designs that decide as they go: bisection and ablation paths.
 
-Bisection to a smallest set of deviations whose mending restores the reference.
-
 A set of mended deviations restores the reference when the user's config with them at the
 reference's level scores within the margin of the reference. The search is QuickXplain (Junker 2004,
 AAAI), a delta debugging (Zeller and Hildebrandt 2002) that halves the candidates: a single culprit
@@ -11,8 +9,6 @@ worse; a set of fewer others may exist.
 
 Its decisions are taken by replicates of their own, and the shares of the found set and of the rest
 are estimated from others, because a cell that was chosen for its score flatters itself.
-
-Ablation paths (Fawcett and Hoos 2016, J. Heuristics 22:431-458), from either end or both.
 
 From the user's end each round takes out the deviation whose removal gains most; from the
 reference's end it adds the one that costs most. A round tries every deviation that is left, so a
