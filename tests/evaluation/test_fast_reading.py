@@ -93,9 +93,13 @@ def test_boxes_are_read_fast_and_alike(rows: list[dict[str, Any]]) -> None:
     assert assert_alike(json.dumps(rows, ensure_ascii=False, indent=1).encode())
 
 
-def test_ids_that_are_texts_are_found_as_texts() -> None:
+def test_ids_that_are_no_plain_whole_numbers_are_left_to_the_careful_way() -> None:
     rows = [one(image_id="a"), one(image_id="7")]
-    assert assert_alike(json.dumps(rows).encode(), truth("7", "a"))
+    assert fast_way(json.dumps(rows).encode(), truth("7", "a")) is None
+    for id_ in (7.5, 2**53, 2**53 + 1, 2**64, -(2**53)):
+        data = json.dumps([one(), one(image_id=id_)]).encode()
+        assert fast_way(data, truth(7, 2**53)) is None
+    assert assert_alike(json.dumps([one(image_id=7.0), one(category_id=3.0)]).encode())
 
 
 def test_of_a_key_that_is_given_twice_the_last_counts() -> None:

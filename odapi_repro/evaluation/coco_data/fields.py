@@ -150,7 +150,7 @@ def positions_of(
             return _places_among(values, numbers)
         values = values.tolist()
     found: dict[Any, int] = {id_: position for position, id_ in enumerate(ids)}
-    if bool in set(map(type, values)):  # true is no 1
+    if (0 in found or 1 in found) and bool in set(map(type, values)):  # true is no 1
         values = [None if isinstance(value, bool) else value for value in values]
     try:
         return np.fromiter(map(found.get, values, repeat(-1)), np.int32, len(values))
