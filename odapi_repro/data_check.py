@@ -24,8 +24,8 @@ FLAGS = _cli.flags
 _cli.string("pipeline", None, "pipeline.config that is to read the records (also without the flag)")
 _cli.alias("pipeline_config_path", "pipeline")
 _cli.data_flags(
-    "the records that the config names; a folder, record files, globs and a label map are told by "
-    "what they are without a flag, too"
+    "the records that the config names; a folder, record files, globs and a label map are "
+    "recognised without a flag, too"
 )
 _cli.string("annotations", "", "COCO json that the training records were made from: box by box")
 _cli.string("eval_annotations", "", "the same for the evaluation records")

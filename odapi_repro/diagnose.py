@@ -41,7 +41,7 @@ _cli.enum("fail_on", NEVER, FAIL_ON, "exit with 1 when a finding is at least thi
 _cli.count(
     "num_train_steps",
     None,
-    "steps of the run where model_main_tf2 is told so: overrides num_steps, not the schedule",
+    "steps of the run as given to model_main_tf2: overrides num_steps, not the schedule",
     upper_bound=_MOST_STEPS,
 )
 _cli.count("train_images", None, "images in the training records", upper_bound=_MOST_IMAGES)
@@ -54,7 +54,7 @@ _cli.boolean(
     "check_data",
     False,
     "read every record that the config names, too, and rank what is wrong with it among the "
-    "findings; `data check` tells more",
+    "findings; `data check` shows more",
 )
 _cli.string(
     "explain",

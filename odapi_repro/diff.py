@@ -34,7 +34,7 @@ _cli.enum("format", "text", FORMATS, "how to print it")
 _cli.count(
     "num_train_steps",
     None,
-    "steps of the files where model_main_tf2 is told so: overrides num_steps, not the schedule",
+    "steps of the runs as given to model_main_tf2: overrides num_steps, not the schedule",
     upper_bound=_MOST_STEPS,
 )
 _cli.count(

@@ -93,7 +93,7 @@ WRONG = [
     (["diagnose", "mine.config", "--reference=efficientdet_d33"], "did you mean efficientdet_d3"),
     (["diagnose", "mine.config", "--fail_on=never_ever"], "fail_on"),
     (["diff", "mine.config", "--reference=efficientdet_d33"], "did you mean efficientdet_d3"),
-    (["fix", "mine.config", "--keep=colour", "--output=out.config"], "no factor that could be"),
+    (["fix", "mine.config", "--keep=colour", "--output=out.config"], "not a factor that can be"),
     (["fix", "mine.config", "--hours=3", "--output=out.config"], "images_per_second"),
     (["zoo", "efficientdet_d33"], "did you mean efficientdet_d3"),
     (["zoo", "--effects", "data_fractoin"], "did you mean 'data_fraction'"),

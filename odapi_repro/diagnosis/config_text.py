@@ -163,7 +163,11 @@ class Draft:
         A block that never closes ends before the first later line that is indented no deeper than
         its name.
         """
-        walk = TextWalk(self.text, self.position(start)).over_field()
+        begin = self.position(start)
+        walk = TextWalk(self.text, begin).over_field()
+        if not walk.root.fields:  # protobuf takes more letters for a name's
+            word = _WORD.match(self.text, begin)
+            return self.blank(start, self.spot(max(begin + 1, word.end() if word else 0)))
         end = self.spot(walk.root.fields[0].end)
         if walk.open:
             end = self._dedent(start[0])
@@ -499,6 +503,7 @@ def _retyped(text: str, column: int, said: str) -> str | None:
 
 _MOST_MENDS = 50
 _SECONDS = 0.6
+_WORD = re.compile(r"\w*")
 # Nothing that is longer is a config, and protobuf repeats the line in every message.
 _LONGEST_LINE = 100_000
 _MOST_LINES = 100_000

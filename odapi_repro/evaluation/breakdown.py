@@ -39,7 +39,7 @@ class Resampling:
     def __post_init__(self) -> None:
         if self.resamples == 1:
             raise UserError(
-                "one resample tells nothing of a spread",
+                "one resample shows no spread",
                 expected="1,000 resamples for steady intervals, or 0 for none",
                 mend="--resamples 1000",
             )

@@ -152,7 +152,7 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> UserError:
         if in_the_way
         else f"cannot be written: {error.strerror or error}",
         expected="a place in a folder that exists and may be written to",
-        mend="mend the folder, or name another one",
+        mend="fix the folder, or name another one",
         where=str(path),
     )
 

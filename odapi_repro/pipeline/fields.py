@@ -102,7 +102,7 @@ def _steps_of(descriptor: Any, path: str) -> list[tuple[Any, int | None]]:
     for part in path.split("."):
         match = _STEP.match(part)
         if match is None:
-            raise ValueError(f"'{part}' in '{path}' is no field name")
+            raise ValueError(f"'{part}' in '{path}' is not a field name")
         if descriptor is None:
             raise ValueError(f"'{steps[-1][0].name}' in '{path}' is no message")
         field = descriptor.fields_by_name[match["name"]]

@@ -277,7 +277,7 @@ class NotUtf8:
         """Gives what to type to have the file in UTF-8."""
         path = "-" if path == "<stdin>" else path
         if self.encoding or self.stray:
-            return f"python -m odapi_repro.fix {path} writes it anew in UTF-8, or save it as UTF-8"
+            return f"python -m odapi_repro.fix {path} rewrites it in UTF-8, or save it as UTF-8"
         return f"save it as UTF-8 in an editor, or: iconv -f ENCODING -t UTF-8 {path}"
 
 

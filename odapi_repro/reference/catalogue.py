@@ -146,7 +146,7 @@ def nearest_reference(pipeline: Pipeline) -> tuple[Reference, str]:
     if best.meta_architecture != pipeline.meta_architecture:
         kind = pipeline.meta_architecture
         why = f"no reference has the meta-architecture {kind}" if kind else "it describes no model"
-        return best, f"{why}; {best.name} stands in for want of one"
+        return best, f"{why}; {best.name} is used in its place"
     if best.feature_extractor == extractor:
         outputs = "masks" if best.predicts_masks else "keypoints"
         if not any(_task_of(best)):

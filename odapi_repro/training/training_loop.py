@@ -248,7 +248,7 @@ def _tpu_strategy(tf: Any, tpu_name: str | None, num_replicas: int) -> Any:
         raise EnvironmentMissing(
             f"no TPU could be reached ({str(error).splitlines()[0]})",
             expected="a TPU runtime, found by itself (Colab) or named by --tpu_name",
-            mend="choose a TPU runtime, or leave --use_tpu away",
+            mend="choose a TPU runtime, or leave --use_tpu out",
         ) from error
     strategy = tf.distribute.TPUStrategy(resolver)
     _check_replicas(strategy, num_replicas, "this TPU")

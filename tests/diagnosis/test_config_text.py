@@ -6,7 +6,7 @@ import time
 
 import pytest
 from google.protobuf import text_format
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from object_detection.protos import pipeline_pb2
 
@@ -256,6 +256,8 @@ def test_broken_lines_are_problems_exactly_where_protobuf_refuses(
 
 
 @settings(max_examples=80, deadline=None)
+@example("\u00b9:")
+@example("model { ssd { \u00b9 { } } }")
 @given(st.text(max_size=200))
 def test_any_text_gives_a_pipeline(text: str) -> None:
     config, pipeline = read(text)

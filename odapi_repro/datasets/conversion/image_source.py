@@ -242,7 +242,7 @@ def _entries_of(archive: Path, size: int) -> dict[str, zipfile.ZipInfo]:
         raise DataError(
             f"the zip archive is cut short or damaged after {size:,} bytes ({error})"
             if is_zip
-            else "this is a file, and no zip archive",
+            else "this is a file but not a zip archive",
             expected=_EXPECTED,
             mend="download it again (`unzip -t` tests an archive)"
             if is_zip

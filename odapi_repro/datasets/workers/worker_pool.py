@@ -198,7 +198,7 @@ class WorkerPool:
 
     def _go_on_alone(self, error: BaseException) -> None:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        self._say(f"no worker processes can be had ({reason}): going on without")
+        self._say(f"no worker processes are available ({reason}); continuing without")
         self._end()
         self._executor = None
 

@@ -55,7 +55,7 @@ def kept_factor(name: str) -> str:
     if factor in factors:
         return factor
     raise UserError(
-        f"'{name}' is no factor that could be kept",
+        f"'{name}' is not a factor that can be kept",
         expected=f"some of {', '.join(factors)}",
         mend=f"{nearest(wanted, [*factors, *_ALIASES])}e.g. --keep batch_size,image_size",
         where="--keep",

@@ -206,7 +206,7 @@ def mended_page(report: Report) -> Page:
             ),
             _ideas(mended),
             Section(
-                "No config mends these; they are yours to do",
+                "No config fixes these; do them yourself",
                 [
                     Note(one.severity.word, f"{one.code} {one.found}", (("help", one.what_to_do),))
                     for one in mended.not_mendable

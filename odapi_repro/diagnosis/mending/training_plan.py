@@ -124,7 +124,8 @@ def _other_data(own: Quantities, reference: Quantities) -> tuple[float, str]:
     images = min(_LEAST_FROM_BACKBONE, max(2 * epochs, _MOST_EPOCHS) * known)
     # Less teaches nothing, however often the images come round.
     images = max(images, _LEAST_FROM_DETECTOR)
-    return images, f"{images / known:.0f} epochs of {known:,} training images, few as they are"
+    why = f"{images / known:.0f} epochs of {known:,} training images, although there are few"
+    return images, why
 
 
 def _is_other_data(own: Quantities) -> bool:
@@ -152,7 +153,7 @@ def _fine_tuning(
         reason = f"{images / known:.3g} epochs of {known:,} training images"
     else:
         images = _LEAST_FROM_DETECTOR if own.num_steps else _FINE_TUNE_UNKNOWN
-        reason = f"{_count(images)}, as nobody said how many there are (--train_images)"
+        reason = f"{_count(images)}, as the number of training images is unknown (--train_images)"
     if in_time is not None and in_time < images:
         steps = max(in_time // batch[0] // SAVED_EVERY, 1) * SAVED_EVERY
         return Length(batch[0], steps, batch[1], f"what {constraints.hours:g} hours hold")

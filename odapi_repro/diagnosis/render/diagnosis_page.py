@@ -144,5 +144,5 @@ def _rest(diagnosis: Diagnosis) -> list[Block]:
         rows.append((name, f"changed, without effect under model_main_tf2: {_named(fields)}"))
     if not rows:
         return []
-    more = f"`diagnose --explain {rows[0][0]}` tells more; `--format json` has every detail."
+    more = f"`diagnose --explain {rows[0][0]}` says more; `--format json` has every detail."
     return [Facts(tuple(rows)), Section("", [Paragraph(marked(more))], "terminal")]

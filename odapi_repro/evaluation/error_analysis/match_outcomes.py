@@ -118,7 +118,7 @@ def outcomes_at(matches: Matches, overlaps: Overlaps, threshold: float = 0.5) ->
     """
     index = int(np.argmin(np.abs(IOU_THRESHOLDS - threshold)))
     if abs(IOU_THRESHOLDS[index] - threshold) > 1e-9:
-        raise ValueError(f"{threshold} is none of COCO's IoU thresholds")
+        raise ValueError(f"{threshold} is not one of COCO's IoU thresholds")
     ignored = matches.ignored[0, index]
     found = matches.matched[0, index] & ~ignored
     kinds = np.full(matches.num, Outcome.BOTH, np.int8)

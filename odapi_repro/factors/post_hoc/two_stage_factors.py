@@ -123,7 +123,7 @@ class MaskSize(_Amount):
     holds = (
         "weights, boxes and scores are held. The mask head resizes its features to this size "
         "before its convolutions (predictors/heads/keras_mask_head.py), so that no weight depends "
-        "on it; but they have learnt from features of the trained size."
+        "on it; but they learned from features of the trained size."
     )
     unit = "pixels of a mask's side"
 
@@ -171,7 +171,7 @@ class CropSize(_Amount):
     summary = "cells of the features cropped for each proposal, a side (initial_crop_size)"
     holds = (
         "weights, proposals and post-processing are held. The second stage is convolutional and "
-        "averages over the crop, so that no weight depends on its size; but they have learnt from "
+        "averages over the crop, so that no weight depends on its size; but they learned from "
         "crops of the trained size."
     )
     unit = "cells of a crop's side"

@@ -62,7 +62,7 @@ def test_an_archive_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "a.tar"
     place.write_bytes(b"something else")
-    with pytest.raises(DataError, match="no zip archive"):
+    with pytest.raises(DataError, match="not a zip archive"):
         locate_images(place, ["1.jpg"])
 
 

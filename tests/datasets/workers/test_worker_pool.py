@@ -76,7 +76,7 @@ def test_without_semaphores_the_work_is_done_in_this_process_and_it_says_so(
     said: list[str] = []
     assert results_of(2, said) == WHOLE
     (message,) = said
-    assert message.startswith("no worker processes can be had (")
+    assert message.startswith("no worker processes are available (")
 
 
 @pytest.mark.parametrize("code", [errno.EAGAIN, errno.EMFILE, errno.ENOMEM])
@@ -144,7 +144,7 @@ def test_a_limit_on_open_files_ends_in_this_process_and_without_a_traceback() ->
         assert done.stderr == ""
         said += done.stdout.splitlines()[:-1]
     assert said
-    assert all(one.startswith("no worker processes can be had (") for one in said)
+    assert all(one.startswith("no worker processes are available (") for one in said)
 
 
 def killed_by(number: int) -> int:
