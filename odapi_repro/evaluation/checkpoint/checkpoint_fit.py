@@ -17,7 +17,7 @@ from odapi_repro.diagnosis.rules.checkpoint.checkpoint_path import archive_of
 from odapi_repro.errors import ConfigError, UserError
 from odapi_repro.evaluation.checkpoint.named_checkpoint import CheckpointSource
 from odapi_repro.evaluation.coco_data import GroundTruth
-from odapi_repro.evaluation.coco_data.fields import listed
+from odapi_repro.evaluation.coco_data.json_fields import listed
 from odapi_repro.pipeline import Pipeline, load_pipeline
 from odapi_repro.training.extensions.proxy_backbone import PROXY_EFFICIENTNET, PROXY_RESNET
 

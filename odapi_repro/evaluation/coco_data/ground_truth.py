@@ -14,7 +14,7 @@ from odapi_repro.datasets.json_numbers import LARGEST_SIDE, writable
 from odapi_repro.datasets.limits import JSON_BYTES
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data.coco_columns import GroundTruth
-from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
+from odapi_repro.evaluation.coco_data.json_fields import Rows, kind_of, listed, shown
 from odapi_repro.evaluation.coco_data.json_file import collection_paused, read_json
 
 _EXPECTED = "a COCO instances file: an object of images, annotations and categories"

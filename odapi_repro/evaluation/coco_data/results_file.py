@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odapi_repro.datasets.limits import JSON_BYTES
 from odapi_repro.errors import DataError
 from odapi_repro.evaluation.coco_data.coco_columns import Detections, GroundTruth
-from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, positions_of, shown
+from odapi_repro.evaluation.coco_data.json_fields import Rows, kind_of, listed, positions_of, shown
 from odapi_repro.evaluation.coco_data.json_file import (
     collection_paused,
     json_bytes,

@@ -13,7 +13,7 @@ from odapi_repro.datasets.json_numbers import are_within, float_of, is_number, i
 from odapi_repro.datasets.limits import MOST_MASK_PIXELS, furthest_corner
 from odapi_repro.errors import DataError, shortened
 from odapi_repro.evaluation.coco_data.coco_columns import GroundTruth, Segmentation
-from odapi_repro.evaluation.coco_data.fields import Rows, kind_of, listed, shown
+from odapi_repro.evaluation.coco_data.json_fields import Rows, kind_of, listed, shown
 
 _EXPECTED = "{'size': [height, width], 'counts': text} as pycocotools.mask.encode gives it"
 _OUTLINES = "polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or run lengths of the image's size"
