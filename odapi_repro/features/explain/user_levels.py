@@ -237,7 +237,7 @@ class LevelRules:
             kept = f"the ratio of images seen, {_part(ratio)}"
             return LevelAtScale(level, kept, "it fits this scale", clipped=False)
         limit = (
-            "with with fewer images next to nothing is learned in a run this short"
+            "with fewer images next to nothing is learned in a run this short"
             if ratio < here
             else "more would not fit into minutes"
         )

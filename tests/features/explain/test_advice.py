@@ -139,7 +139,7 @@ def test_what_the_proxy_cannot_vary_asks_for_full_scale() -> None:
 
 def test_an_equivalent_deviation_needs_no_change() -> None:
     found = one_deviation((30.0, 30.1, 30.2), (30.0, 30.1, 30.19), margin=2.0)
-    assert "No need to change (equivalent within ±2 points: train_shards." in changes(found)
+    assert "No need to change (equivalent within ±2 points): train_shards." in changes(found)
 
 
 def test_resolved_interactions_are_told_in_words() -> None:

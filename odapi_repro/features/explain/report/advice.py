@@ -252,7 +252,7 @@ def change_lines(report: ExplanationReport, advice: Advice) -> list[str]:
     if advice.harmless:
         names = joined([name for one in advice.harmless for name in one.definition.deviations])
         margin = report.explanation.design.margin
-        lines.append(f"No need to change (equivalent within ±{margin:g} points: {names}.")
+        lines.append(f"No need to change (equivalent within ±{margin:g} points): {names}.")
     return lines
 
 
